@@ -1,0 +1,154 @@
+"""What a drive's device server asks of the cartridge that is loaded in it.
+
+The device server (`tapectl.scsi.ssc`) knows commands, sense and pages; the
+cartridge knows logical objects. A position is the number of the next logical
+object of its partition: blocks and filemarks count alike (SSC-5 4.2.10).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Protocol
+
+
+class Mark(enum.Enum):
+    """What stops a read, a space or a locate other than a block."""
+
+    FILEMARK = "filemark"
+    END_OF_DATA = "end of data"
+    BEGINNING_OF_PARTITION = "beginning of partition"
+
+
+class CartridgeError(Exception):
+    """Base of what a cartridge operation may raise."""
+
+
+class CartridgeBusyError(CartridgeError):
+    """The operation cannot go on yet and has changed nothing: data is on its way from the store,
+    or the local disks are full until an upload makes room. Run the whole command again later."""
+
+    def __init__(self, reason: str, retry_after_s: float = 0.05) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class CartridgeFullError(CartridgeError):
+    """The cartridge's capacity is used up; `written` blocks or filemarks of the call were written."""
+
+    def __init__(self, written: int) -> None:
+        super().__init__(f"volume overflow after {written} objects")
+        self.written = written
+
+
+class CartridgeReadError(CartridgeError):
+    """A block cannot be read, or its checksum is wrong; the position has not moved."""
+
+
+class CartridgeWriteError(CartridgeError):
+    """A local disk refused a write or a flush; the position stands after the last whole object."""
+
+
+class Cartridge(Protocol):
+    """A loaded cartridge, one partition, positioned.
+
+    Only one thread may call it at a time. Every method may raise
+    CartridgeBusyError (nothing changed), the others as said.
+    """
+
+    @property
+    def barcode(self) -> str: ...
+
+    @property
+    def write_protected(self) -> bool:
+        """Whether every write must be refused (retrieved and recovered tapes)."""
+        ...
+
+    @property
+    def worm(self) -> bool: ...
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Native capacity in bytes of user data."""
+        ...
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of user data between the beginning of the partition and end of data."""
+        ...
+
+    @property
+    def written_bytes_at_position(self) -> int:
+        """Bytes of user data before the position; exact at end of data, else may be an estimate."""
+        ...
+
+    @property
+    def position(self) -> int:
+        """Number of the logical object that the next read would return."""
+        ...
+
+    @property
+    def file_number(self) -> int:
+        """Number of filemarks between the beginning of the partition and the position."""
+        ...
+
+    @property
+    def end_of_data(self) -> int:
+        """Number that the next object appended at end of data will get."""
+        ...
+
+    def write_blocks(self, data: memoryview, block_bytes: int) -> None:
+        """Write len(data) / block_bytes blocks at the position, in order.
+
+        Whatever was recorded at and after the position is gone for readers.
+        When it returns, no death of any of our processes loses the blocks.
+        `data` belongs to the caller and is not kept.
+        Raises CartridgeFullError, CartridgeWriteError.
+        """
+        ...
+
+    def write_filemarks(self, count: int) -> None:
+        """Write `count` filemarks at the position; durability as for blocks (see synchronize)."""
+        ...
+
+    def synchronize(self) -> None:
+        """Return when everything written is on stable storage of both disks (fsync).
+
+        Raises CartridgeWriteError.
+        """
+        ...
+
+    def read_block(self, buffer: memoryview) -> int | Mark:
+        """Read the next object.
+
+        A block: its first min(length, len(buffer)) bytes are put in `buffer`, the position moves
+        past it and its whole length in bytes is returned. Mark.FILEMARK: the position moves past
+        it. Mark.END_OF_DATA: the position does not move. Raises CartridgeReadError.
+        """
+        ...
+
+    def space_blocks(self, count: int) -> tuple[int, Mark | None]:
+        """Move over `count` blocks (backwards when negative).
+
+        Returns the blocks passed (never negative) and what stopped it short. A filemark that
+        stops it is itself passed (SSC-5 SPACE(6): "the logical position shall be on the
+        end-of-partition side of the filemark", or the beginning side when moving backwards).
+        """
+        ...
+
+    def space_filemarks(self, count: int) -> tuple[int, Mark | None]:
+        """Move over `count` filemarks (backwards when negative); as space_blocks."""
+        ...
+
+    def space_end_of_data(self) -> None: ...
+
+    def locate(self, position: int) -> Mark | None:
+        """Go to an object number; beyond end of data stops there and returns Mark.END_OF_DATA."""
+        ...
+
+    def locate_file(self, file_number: int) -> Mark | None:
+        """Go to just after the `file_number`-th filemark (0: beginning of partition)."""
+        ...
+
+    def erase(self) -> None:
+        """Make the position end of data; durable as a written block is."""
+        ...

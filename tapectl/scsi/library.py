@@ -1,0 +1,93 @@
+"""What the media changer's device server asks of the library's inventory and robot.
+
+The device server (`tapectl.scsi.smc`) knows commands, sense and pages; the
+library knows where every cartridge is and moves them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class ElementType(enum.IntEnum):
+    """SMC-3 element type codes."""
+
+    MEDIUM_TRANSPORT = 1
+    STORAGE = 2
+    IMPORT_EXPORT = 3
+    DATA_TRANSFER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ElementRange:
+    """The addresses of one element type: `first` and the `count - 1` that follow."""
+
+    element_type: ElementType
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element of the library as READ ELEMENT STATUS tells it.
+
+    `volume_tag` is the barcode of the cartridge in it, None when it is empty.
+    `source_address` is the storage or import/export element the cartridge last
+    came from. `placed_by_operator` is ImpExp. `drive_serial` is set for data
+    transfer elements only.
+    """
+
+    address: int
+    element_type: ElementType
+    volume_tag: str | None = None
+    source_address: int | None = None
+    placed_by_operator: bool = False
+    accessible: bool = True
+    drive_serial: str | None = None
+
+
+class MoveRefusal(enum.Enum):
+    """Why a move cannot be made; the device server has the sense for each."""
+
+    NO_SUCH_ELEMENT = "no such element"
+    SOURCE_EMPTY = "source element is empty"
+    DESTINATION_FULL = "destination element is full"
+    REMOVAL_PREVENTED = "medium removal prevented"
+    NOT_ACCESSIBLE = "element not accessible"
+    DRIVE_FAILED = "drive did not load or unload"
+
+
+class MoveError(Exception):
+    """A move was refused and nothing has moved."""
+
+    def __init__(self, refusal: MoveRefusal, detail: str = "") -> None:
+        super().__init__(detail or refusal.value)
+        self.refusal = refusal
+
+
+class Library(Protocol):
+    """The inventory and the robot. Calls may block for a drive to load or unload."""
+
+    def ranges(self) -> Sequence[ElementRange]:
+        """Return the address ranges, by ascending element type code."""
+        ...
+
+    def elements(
+        self, element_type: ElementType | None, first: int, count: int
+    ) -> Sequence[Element]:
+        """Return up to `count` elements with address >= `first`, of one type or of all.
+
+        Ordered by address; for all types grouped by type in ascending order of type code.
+        """
+        ...
+
+    def move(self, source: int, destination: int) -> None:
+        """Move the cartridge; raise MoveError if it cannot be done."""
+        ...
+
+    def exchange(self, source: int, first_destination: int, second_destination: int) -> None:
+        """SMC-3 EXCHANGE MEDIUM: source to first, what was there to second; raise MoveError."""
+        ...

@@ -1,0 +1,57 @@
+"""The face of a logical unit to whatever transport carries its commands."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Status(enum.IntEnum):
+    """SAM-6 status codes."""
+
+    GOOD = 0x00
+    CHECK_CONDITION = 0x02
+    BUSY = 0x08
+    RESERVATION_CONFLICT = 0x18
+    TASK_SET_FULL = 0x28
+    TASK_ABORTED = 0x40
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The outcome of one command.
+
+    `data_in` may come with CHECK CONDITION too (a short block with ILI). It is
+    a view of the device server's own buffer where it is a memoryview, and valid
+    until the next command of the same logical unit.
+    """
+
+    status: Status
+    data_in: bytes | memoryview = b""
+    sense: bytes = b""
+
+
+class LogicalUnit(Protocol):
+    """A device server. Only one thread may call it at a time (its owner keeps a lock)."""
+
+    def execute(self, nexus: str, cdb: bytes, data_out: memoryview, lun: int = 0) -> Reply:
+        """Run one command for the I_T nexus named `nexus`.
+
+        `cdb` is 16 bytes; `data_out` holds all the data the initiator sent (as much as it had
+        declared) and belongs to the caller. Never raises for anything an initiator can send, but
+        may raise cartridge.CartridgeBusyError: nothing has changed, run it again later.
+        """
+        ...
+
+    def nexus_established(self, nexus: str) -> None:
+        """A session began."""
+        ...
+
+    def nexus_lost(self, nexus: str) -> None:
+        """A session ended: SAM-6 I_T nexus loss. Reservations, prevention and attentions go."""
+        ...
+
+    def logical_unit_reset(self) -> None:
+        """SAM-6 logical unit reset (LOGICAL UNIT RESET, TARGET WARM/COLD RESET)."""
+        ...

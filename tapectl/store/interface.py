@@ -1,0 +1,187 @@
+"""The object store as the gateway sees it: what every implementation promises.
+
+The contract in words is held to by tests/contracts/test_object_store.py for
+each implementation. Implementations block; callers run them in bounded
+threads of the transfer process.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from tapectl.errors import ExitCode, TapectlError
+
+
+class StorageClass(enum.StrEnum):
+    """Storage classes of S3 that tapes use."""
+
+    STANDARD = "STANDARD"
+    GLACIER = "GLACIER"
+    DEEP_ARCHIVE = "DEEP_ARCHIVE"
+
+
+class RetrievalTier(enum.StrEnum):
+    """S3 RestoreObject tiers."""
+
+    EXPEDITED = "Expedited"
+    STANDARD = "Standard"
+    BULK = "Bulk"
+
+
+class RestoreState(enum.Enum):
+    """Whether an archived object can be read."""
+
+    READABLE = "readable"  # not archived at all, or the store keeps archived objects readable
+    ARCHIVED = "archived"
+    IN_PROGRESS = "in progress"
+    RESTORED = "restored"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a store tells of one object. `etag` changes whenever the content does."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    storage_class: StorageClass = StorageClass.STANDARD
+    restore_state: RestoreState = RestoreState.READABLE
+    restored_until_ms: int | None = None
+
+
+class StoreError(TapectlError):
+    """The store refused or failed. `retryable` errors may pass by themselves."""
+
+    exit_code = ExitCode.STORE_UNREACHABLE
+    code = "store_unreachable"
+    retryable = True
+
+
+class ObjectNotFoundError(StoreError):
+    """No object has this key."""
+
+    exit_code = ExitCode.STORE_NOT_FOUND
+    code = "object_not_found"
+    retryable = False
+
+
+class BucketNotFoundError(StoreError):
+    """The bucket or directory does not exist."""
+
+    exit_code = ExitCode.STORE_NOT_FOUND
+    code = "bucket_not_found"
+    retryable = False
+
+
+class StoreDeniedError(StoreError):
+    """The credentials do not allow it."""
+
+    exit_code = ExitCode.STORE_DENIED
+    code = "store_denied"
+    aws_code = "UnauthorizedOperation"
+    retryable = False
+
+
+class StoreCredentialsError(StoreError):
+    """No credentials, or the store does not know them."""
+
+    exit_code = ExitCode.STORE_CREDENTIALS
+    code = "store_credentials"
+    aws_code = "AuthenticationFailure"
+    retryable = False
+
+
+class StoreRegionError(StoreError):
+    """The bucket is in another region."""
+
+    exit_code = ExitCode.STORE_REGION
+    code = "store_region"
+    aws_code = "RegionInvalid"
+    retryable = False
+
+
+class PreconditionFailedError(StoreError):
+    """A conditional write found another object than it asked for."""
+
+    exit_code = ExitCode.STORE_CONFLICT
+    code = "store_conflict"
+    retryable = False
+
+
+class ObjectArchivedError(StoreError):
+    """The object is in an archive class and has not been restored."""
+
+    code = "object_archived"
+    retryable = False
+
+
+class StoreDataError(StoreError):
+    """The store returned other bytes than were put."""
+
+    exit_code = ExitCode.STORE_DATA
+    code = "store_data"
+    retryable = False
+
+
+class ObjectStore(Protocol):
+    """Keys are ASCII, `/` between parts, no leading or trailing `/`, no part `.` or `..`."""
+
+    def check(self) -> None:
+        """Raise the StoreError that says why the store cannot be used; write nothing."""
+        ...
+
+    def put(
+        self,
+        key: str,
+        body: bytes | bytearray | memoryview | BinaryIO,
+        *,
+        storage_class: StorageClass = StorageClass.STANDARD,
+    ) -> ObjectInfo:
+        """Store an object, atomically: afterwards `get` yields exactly these bytes; if it raises,
+        the key holds its old object or none. The server checks a CRC where it can."""
+        ...
+
+    def put_if_absent(self, key: str, body: bytes) -> ObjectInfo:
+        """As `put`, but raise PreconditionFailedError if the key exists; of many at once one wins."""
+        ...
+
+    def put_if_match(self, key: str, body: bytes, *, etag: str) -> ObjectInfo:
+        """As `put`, but raise PreconditionFailedError unless the key holds the object `etag`."""
+        ...
+
+    def get(self, key: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
+        """Return the object, or the part of it from `offset` on, at most `size_bytes` long.
+
+        Raises ObjectNotFoundError, ObjectArchivedError.
+        """
+        ...
+
+    def head(self, key: str) -> ObjectInfo:
+        """Return facts about one object; raise ObjectNotFoundError."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield every object whose key starts with `prefix`, in order of keys."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Delete an object; no error if there is none."""
+        ...
+
+    def copy(
+        self, source: str, destination: str, *, storage_class: StorageClass = StorageClass.STANDARD
+    ) -> ObjectInfo:
+        """Copy on the server's side, into another storage class. Raises ObjectNotFoundError,
+        ObjectArchivedError (the source is archived)."""
+        ...
+
+    def restore(self, key: str, *, tier: RetrievalTier, days: int) -> RestoreState:
+        """Ask for a readable copy of an archived object for `days`; extend it if there is one.
+
+        Idempotent: a request in progress is no error. Returns the state afterwards; READABLE where
+        the store keeps archived objects readable and knows no restore.
+        """
+        ...
