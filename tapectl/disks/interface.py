@@ -1,0 +1,70 @@
+"""What the disks layer asks of those above it: a journal of segments, room, and cold data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tapectl.medium.summary import SegmentSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a new segment goes: one cache disk and one upload-buffer disk.
+
+    Both are directories that hold `tapes/`. `shared` says that they are on one
+    file system, so that one file with two names (a hard link) serves both roles.
+    """
+
+    cache_disk_id: str
+    cache_path: Path
+    buffer_disk_id: str
+    buffer_path: Path
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSegment:
+    """A sealed segment and where its copies are; a path is None where there is no copy."""
+
+    summary: SegmentSummary
+    cache_path: Path | None
+    buffer_path: Path | None
+    uploaded: bool
+
+
+class SegmentJournal(Protocol):
+    """The record of sealed segments and of room on the disks; kept in the state."""
+
+    def segments(self, barcode: str) -> Sequence[StoredSegment]:
+        """Return the sealed segments of a tape by ascending sequence, voided ones included."""
+        ...
+
+    def record_sealed(self, barcode: str, summary: SegmentSummary, placement: Placement) -> None:
+        """Enter a sealed segment, whose files are fsynced; idempotent by sequence."""
+        ...
+
+    def place(self, barcode: str, size_bytes: int) -> Placement:
+        """Choose disks with room for a segment of `size_bytes`.
+
+        Raises scsi.cartridge.CartridgeBusyError while the upload buffer or the cache has no room.
+        """
+        ...
+
+    def disk_paths(self) -> Sequence[Path]:
+        """Return the directories of all present cache and upload-buffer disks."""
+        ...
+
+
+class SegmentFetcher(Protocol):
+    """Brings parts of a segment file that is not in the cache back from the store."""
+
+    def ensure(self, barcode: str, sequence: int, offset: int, size_bytes: int) -> Path:
+        """Return a local file that holds bytes [offset, offset + size_bytes) of the segment file
+        at the same offsets (it may be sparse elsewhere).
+
+        Raises scsi.cartridge.CartridgeBusyError until it does, CartridgeReadError if it never will.
+        """
+        ...

@@ -1,0 +1,27 @@
+"""What is known of one segment without opening it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSummary:
+    """One segment of a tape, as its header and index say.
+
+    `first_object` is the logical object number of its first object; the segment
+    voids everything that earlier segments of the partition hold at and after it.
+    `object_count` counts blocks and filemarks, `filemark_count` the filemarks
+    among them. `data_bytes` are bytes of user data, `file_bytes` the whole file
+    with header, frames, index and footer. `erases` says that the segment ends
+    in an END_OF_DATA frame though it may hold no object.
+    """
+
+    sequence: int
+    first_object: int
+    object_count: int
+    filemark_count: int
+    data_bytes: int
+    file_bytes: int
+    partition: int = 0
+    erases: bool = False
