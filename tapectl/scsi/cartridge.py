@@ -33,7 +33,7 @@ class CartridgeBusyError(CartridgeError):
 
 
 class CartridgeFullError(CartridgeError):
-    """The cartridge's capacity is used up; `written` blocks or filemarks of the call were written."""
+    """The capacity is used up; `written` blocks or filemarks of the call were written."""
 
     def __init__(self, written: int) -> None:
         super().__init__(f"volume overflow after {written} objects")

@@ -145,7 +145,7 @@ class ObjectStore(Protocol):
         ...
 
     def put_if_absent(self, key: str, body: bytes) -> ObjectInfo:
-        """As `put`, but raise PreconditionFailedError if the key exists; of many at once one wins."""
+        """As `put`, but raise PreconditionFailedError if the key exists; of many, one wins."""
         ...
 
     def put_if_match(self, key: str, body: bytes, *, etag: str) -> ObjectInfo:
