@@ -48,6 +48,7 @@ class ExitCode(enum.IntEnum):
     STATE_CORRUPT = 43
     STATE_ACCESS = 44
     SETTING_INVALID = 45
+    STATE_BUSY = 46
     # Serving
     ALREADY_SERVING = 50
     ADDRESS_IN_USE = 51
@@ -55,6 +56,7 @@ class ExitCode(enum.IntEnum):
     DEVICE_BUSY = 53
     WAIT_TIMEOUT = 54
     UNSAFE_LISTEN = 55
+    CHAP_NOT_FOUND = 56
     INTERRUPTED = 130
 
 

@@ -1,0 +1,273 @@
+"""Opens the state file and hands out transactions; knows no table.
+
+Several processes use one file at once: the supervisor, its workers, the
+transfer process and any number of commands. WAL lets readers and one writer
+work side by side, and every write begins with BEGIN IMMEDIATE, so that it
+waits for its turn at the beginning and can never fail for a lock later on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from tapectl.state import migrations
+from tapectl.state.errors import (
+    NotActivatedError,
+    StateAccessError,
+    StateBusyError,
+    StateCorruptError,
+    StateNewerError,
+)
+
+BUSY_TIMEOUT_S = 30.0
+"""How long SQLite itself waits for a lock. Our transactions take milliseconds."""
+
+BUSY_LIMIT_S = 120.0
+"""How long we go on asking: only a process stopped in mid-transaction holds a lock this long."""
+
+BUSY_PAUSE_S = 0.05
+"""Between attempts: SQLite reports some locks (recovery, last close) without waiting itself."""
+
+_PRIMARY_CODE = 0xFF  # extended result codes carry the primary one in their low byte
+_CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_ACCESS_CODES = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+_BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+class State:
+    """The state file, open. Any thread may use it; each gets a connection of its own.
+
+    Repositories take the connection that `read` and `write` yield. No network
+    and no disk may be waited for inside of them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Use `open` or `create`."""
+        self.path = path
+        self._local = threading.local()
+
+    @classmethod
+    def open(cls, path: Path | str, *, create: bool = False) -> Self:
+        """Open the state file and bring its schema up to date.
+
+        With `create` a missing file is made, without a gateway in it. Raises NotActivatedError,
+        StateNewerError, StateCorruptError, StateAccessError, StateBusyError.
+        """
+        path = Path(path).absolute()
+        if create and not path.exists():
+            with contextlib.suppress(FileExistsError):
+                return cls.create(path)
+        _check_access(path)
+        state = cls(path)
+        with state._errors():
+            db = state._connection()
+            application_id = db.execute("PRAGMA application_id").fetchone()[0]
+            if application_id != migrations.APPLICATION_ID:
+                raise StateCorruptError(path, "no state file of tapectl")
+            version = migrations.migrate(db)
+        if version > len(migrations.MIGRATIONS):
+            state.close()
+            raise StateNewerError(path, version=version, known=len(migrations.MIGRATIONS))
+        return state
+
+    @classmethod
+    def create(
+        cls, path: Path | str, populate: Callable[[sqlite3.Connection], None] | None = None
+    ) -> Self:
+        """Make a state file, mode 0600, and open it; it appears whole or not at all.
+
+        `populate` fills it, in one transaction, before anyone can see it. Raises FileExistsError
+        if there is one (of several that create at once one wins), StateAccessError.
+        """
+        path = Path(path).absolute()
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # mkstemp makes it 0600; SQLite gives -wal and -shm the mode of the file.
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        except OSError as exc:
+            raise StateAccessError(path, exc.strerror or str(exc)) from exc
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
+            draft = cls(temporary)
+            with draft._errors():
+                migrations.migrate(draft._connection())
+            if populate is not None:
+                with draft.write() as db:
+                    populate(db)
+            draft.close()  # the last connection moves the WAL into the file
+            os.link(temporary, path)
+        finally:
+            for leftover in (name, f"{name}-wal", f"{name}-shm"):
+                Path(leftover).unlink(missing_ok=True)
+        _fsync_directory(path.parent)
+        return cls(path)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection that sees one snapshot of the state; inside another transaction of
+        the thread, yield that one."""
+        db = self._connection()
+        if db.in_transaction:
+            yield db
+            return
+        with self._errors():
+            self._begin(db, "BEGIN")
+            try:
+                yield db
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection that alone may write; commit at the end, roll back on any exception.
+
+        Waits for other writers. Raises StateBusyError when one of them never ends.
+        """
+        db = self._connection()
+        if db.in_transaction:
+            raise RuntimeError("a write inside another transaction of the same thread")
+        with self._errors():
+            self._begin(db, "BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                # SQLite ends the transaction by itself on some errors (disk full).
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the connection of this thread; those of others close when their threads end."""
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is not None:
+            self._local.db = None
+            db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _connection(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            with self._errors():
+                db = self._connect()
+            self._local.db = db
+        return db
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(
+            f"file:{quote(str(self.path))}?mode=rw",
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+        )
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA foreign_keys = ON")
+        # FULL, not NORMAL: local copies of segments are deleted because the state says that they
+        # are in the store, so a commit must not be undone by a power cut. A commit comes once a
+        # sealed segment (64 MiB) or a move; an fsync each is nothing.
+        db.execute("PRAGMA synchronous = FULL")
+        self._retry(lambda: db.execute("PRAGMA journal_mode = WAL").fetchone())
+        return db
+
+    def _begin(self, db: sqlite3.Connection, statement: str) -> None:
+        def begin() -> None:
+            db.execute(statement)
+            try:
+                # BEGIN alone takes no lock; the first SELECT fixes the snapshot.
+                db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+
+        self._retry(begin)
+
+    def _retry(self, action: Callable[[], object]) -> None:
+        """Run what may find the file locked until it does not."""
+        started_s = time.monotonic()
+        while True:
+            try:
+                action()
+            except sqlite3.OperationalError as exc:
+                waited_s = time.monotonic() - started_s
+                if _code(exc) not in _BUSY_CODES:
+                    raise
+                if waited_s > BUSY_LIMIT_S:
+                    raise StateBusyError(self.path, waited_s) from exc
+                time.sleep(BUSY_PAUSE_S)
+            else:
+                return
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what SQLite says about the file into errors a user can act on."""
+        try:
+            yield
+        except sqlite3.DatabaseError as exc:
+            code = _code(exc)
+            if code in _CORRUPT_CODES:
+                raise StateCorruptError(self.path, str(exc)) from exc
+            if code in _ACCESS_CODES:
+                raise StateAccessError(self.path, str(exc)) from exc
+            if code in _BUSY_CODES:
+                raise StateBusyError(self.path, BUSY_TIMEOUT_S) from exc
+            raise
+
+
+def _code(exc: sqlite3.Error) -> int:
+    """Return the primary result code; 0 for errors the sqlite3 module makes by itself."""
+    return getattr(exc, "sqlite_errorcode", 0) & _PRIMARY_CODE
+
+
+def _check_access(path: Path) -> None:
+    """Raise what is wrong with the path itself: SQLite says only that it cannot open it."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotActivatedError(path) from None
+    except OSError as exc:
+        raise StateAccessError(path, exc.strerror or str(exc)) from exc
+    if not path.is_file():
+        raise StateAccessError(path, "no regular file")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise StateAccessError(path, "permission denied")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise StateAccessError(path, "its directory cannot be written")
+
+
+def _fsync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,82 @@
+"""The record of what happened: appended to, never changed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+TAPE_STATUS_TRANSITION = "TapeStatusTransition"
+"""Type of the event of every change of a tape's status; AWS's word in its health log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event to append. `subject_kind` is gateway, disk, tape or target; `detail` is JSON."""
+
+    at_ms: int
+    actor: str
+    subject_kind: str
+    subject_id: str
+    type: str
+    from_status: str | None = None
+    to_status: str | None = None
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(NewEvent):
+    """An event as recorded; ids only grow."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Which events to return; None means any. `limit` keeps the newest ones."""
+
+    after_id: int = 0
+    subject_id: str | None = None
+    type: str | None = None
+    since_ms: int | None = None
+    limit: int = 1000
+
+
+def append(db: sqlite3.Connection, event: NewEvent) -> int:
+    """Append an event and return its id."""
+    cursor = db.execute(
+        "INSERT INTO event (at_ms, actor, subject_kind, subject_id, type, from_status, to_status,"
+        " detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            event.at_ms,
+            event.actor,
+            event.subject_kind,
+            event.subject_id,
+            event.type,
+            event.from_status,
+            event.to_status,
+            json.dumps(dict(event.detail), sort_keys=True),
+        ),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def select(db: sqlite3.Connection, wanted: EventFilter) -> Sequence[Event]:
+    """Return the newest `limit` events that match, oldest first."""
+    rows = db.execute(
+        "SELECT * FROM event WHERE id > :after_id"
+        " AND (:subject_id IS NULL OR subject_id = :subject_id)"
+        " AND (:type IS NULL OR type = :type)"
+        " AND (:since_ms IS NULL OR at_ms >= :since_ms)"
+        " ORDER BY id DESC LIMIT :limit",
+        {
+            "after_id": wanted.after_id,
+            "subject_id": wanted.subject_id,
+            "type": wanted.type,
+            "since_ms": wanted.since_ms,
+            "limit": wanted.limit,
+        },
+    ).fetchall()
+    return [Event(**{**dict(row), "detail": json.loads(row["detail"])}) for row in reversed(rows)]

@@ -1,0 +1,56 @@
+"""The one gateway row of the state, and the settings kept with it."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import astuple, dataclass, fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayRecord:
+    """The gateway of this state file; columns as the schema says."""
+
+    id: str
+    name: str
+    timezone: str
+    region: str | None
+    store_url: str
+    endpoint_url: str | None
+    profile: str | None
+    changer_type: str
+    drive_type: str
+    drive_count: int
+    slot_count: int
+    import_export_count: int
+    iqn_prefix: str
+    device_serial_base: str
+    created_at_ms: int
+
+
+_COLUMNS = tuple(field.name for field in fields(GatewayRecord))
+
+
+def insert(db: sqlite3.Connection, gateway: GatewayRecord) -> None:
+    """Enter the gateway; raises sqlite3.IntegrityError if there is one."""
+    marks = ", ".join("?" * len(_COLUMNS))
+    db.execute(
+        f"INSERT INTO gateway (singleton, {', '.join(_COLUMNS)}) VALUES (1, {marks})",
+        astuple(gateway),
+    )
+
+
+def find(db: sqlite3.Connection) -> GatewayRecord | None:
+    """Return the gateway, None in a state file that has none yet."""
+    row = db.execute(f"SELECT {', '.join(_COLUMNS)} FROM gateway").fetchone()
+    return None if row is None else GatewayRecord(**row)
+
+
+def get_setting(db: sqlite3.Connection, key: str) -> str | None:
+    """Return a stored setting, None if it was never set."""
+    row = db.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row["value"])
+
+
+def set_setting(db: sqlite3.Connection, key: str, value: str) -> None:
+    """Store a setting."""
+    db.execute("INSERT OR REPLACE INTO setting (key, value) VALUES (?, ?)", (key, value))

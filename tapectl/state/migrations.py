@@ -1,0 +1,217 @@
+"""The schema of the state file, as an append-only list of steps, and their runner.
+
+A shipped step is never edited. The comments in the SQL are kept by SQLite with
+each table (`sqlite3 tapectl.db .schema`) and are the reference of every column.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+APPLICATION_ID = 0x74_61_70_65
+"""PRAGMA application_id of a state file: "tape" in ASCII."""
+
+MIGRATIONS: tuple[str, ...] = (
+    # 1: gateway, disks, tapes and their segments, events, CHAP.
+    """
+CREATE TABLE gateway (
+    -- The gateway this state file belongs to: one row, written by activation.
+    singleton            INTEGER PRIMARY KEY CHECK (singleton = 1),
+    id                   TEXT NOT NULL CHECK (id GLOB 'sgw-????????'), -- 8 hex digits, upper case
+    name                 TEXT NOT NULL CHECK (length(name) BETWEEN 2 AND 255),
+    timezone             TEXT NOT NULL,           -- GMT, GMT-hr:mm or GMT+hr:mm
+    region               TEXT,                    -- of the bucket; NULL: as boto3 finds it
+    store_url            TEXT NOT NULL,           -- s3://bucket/prefix or file:///path
+    endpoint_url         TEXT,                    -- S3-compatible server; NULL: Amazon
+    profile              TEXT,                    -- of the AWS credentials; NULL: the default chain
+    changer_type         TEXT NOT NULL,           -- key of scsi.personality.CHANGER_PERSONALITIES
+    drive_type           TEXT NOT NULL,           -- key of scsi.personality.DRIVE_PERSONALITIES
+    drive_count          INTEGER NOT NULL CHECK (drive_count BETWEEN 1 AND 64),
+    slot_count           INTEGER NOT NULL CHECK (slot_count BETWEEN 1 AND 10000),
+    import_export_count  INTEGER NOT NULL CHECK (import_export_count BETWEEN 1 AND 10000),
+    iqn_prefix           TEXT NOT NULL,           -- target names are <prefix>:<id>-<device>
+    -- + 2 digits a device
+    device_serial_base   TEXT NOT NULL CHECK (length(device_serial_base) = 8),
+    created_at_ms        INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE setting (
+    -- Values that outlive a process and belong to no other table.
+    key    TEXT PRIMARY KEY,
+    value  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE disk (
+    -- A directory allocated as cache or as upload buffer.
+    id             TEXT PRIMARY KEY,     -- disk-<8 hex>; the same in <path>/tapectl-disk.json
+    role           TEXT NOT NULL CHECK (role IN ('UPLOAD_BUFFER', 'CACHE_STORAGE')),
+    path           TEXT NOT NULL UNIQUE, -- absolute, no symbolic links
+    device_node    TEXT,                 -- block device we made a file system on; NULL: a directory
+    size_bytes     INTEGER NOT NULL CHECK (size_bytes > 0), -- room segments may take
+    created_at_ms  INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE pool (
+    -- Where an archived tape goes. Built in: GLACIER and DEEP_ARCHIVE.
+    id             TEXT PRIMARY KEY,
+    name           TEXT NOT NULL UNIQUE,
+    storage_class  TEXT NOT NULL CHECK (storage_class IN ('GLACIER', 'DEEP_ARCHIVE')),
+    created_at_ms  INTEGER NOT NULL
+) STRICT;
+INSERT INTO pool VALUES ('GLACIER', 'Glacier Pool', 'GLACIER', 0);
+INSERT INTO pool VALUES ('DEEP_ARCHIVE', 'Deep Archive Pool', 'DEEP_ARCHIVE', 0);
+
+CREATE TABLE tape (
+    -- A virtual tape, in the library or on the shelf. Rows are never removed: a
+    -- deleted tape stays as DELETED, so that its barcode is never given again.
+    barcode                   TEXT PRIMARY KEY CHECK (length(barcode) BETWEEN 5 AND 16
+                              AND barcode NOT GLOB '*[^A-Z0-9]*'),
+    tape_uuid                 TEXT NOT NULL UNIQUE, -- names the tape in the store; 32 hex digits
+    size_bytes                INTEGER NOT NULL CHECK (size_bytes > 0), -- native capacity
+    -- user data before EOD
+    used_bytes                INTEGER NOT NULL DEFAULT 0 CHECK (used_bytes >= 0),
+    status                    TEXT NOT NULL CHECK (status IN (
+                              'CREATING', 'AVAILABLE', 'IN TRANSIT TO VTS', 'ARCHIVING', 'ARCHIVED',
+                              'RETRIEVING', 'RETRIEVED', 'RECOVERED', 'IRRECOVERABLE', 'DELETING',
+                              'DELETED')),
+    previous_status           TEXT, -- status before the last transition; a cancel goes back to it
+    pool_id                   TEXT NOT NULL REFERENCES pool (id),
+    worm                      INTEGER NOT NULL DEFAULT 0 CHECK (worm IN (0, 1)),
+    -- kept by transition()
+    write_protected           INTEGER NOT NULL DEFAULT 0 CHECK (write_protected IN (0, 1)),
+    element_address           INTEGER UNIQUE, -- SMC element it occupies; NULL: not in the library
+    source_element            INTEGER,            -- storage or import/export element it last left
+    -- SMC ImpExp
+    placed_by_operator        INTEGER NOT NULL DEFAULT 0 CHECK (placed_by_operator IN (0, 1)),
+    -- IN TRANSIT TO VTS: visible and cancellable by a move till then
+    hold_until_ms             INTEGER,
+    created_at_ms             INTEGER NOT NULL,
+    status_at_ms              INTEGER NOT NULL,   -- time of the last transition
+    ejected_at_ms             INTEGER,            -- last time it became IN TRANSIT TO VTS
+    archive_completed_at_ms   INTEGER, -- last time it became ARCHIVED (AWS CompletionTime)
+    -- of the last retrieval
+    retrieval_tier            TEXT CHECK (retrieval_tier IN ('Expedited', 'Standard', 'Bulk')),
+    retrieval_requested_at_ms INTEGER,            -- last time it became RETRIEVING
+    retrieved_at_ms           INTEGER,            -- last time it became RETRIEVED
+    -- readable copies in the store expire then; NULL: they do not
+    restore_until_ms          INTEGER,
+    -- percent of an archiving or retrieval
+    progress                  REAL CHECK (progress BETWEEN 0 AND 100),
+    -- last manifest put in the store; 0: none yet
+    manifest_number           INTEGER NOT NULL DEFAULT 0,
+    archived_through_sequence INTEGER, -- segments up to this one are in the pool's storage class
+    -- of its ownership object; 0: not claimed yet
+    store_epoch               INTEGER NOT NULL DEFAULT 0,
+    store_etag                TEXT, -- of its ownership object, for the next conditional write
+    status_detail             TEXT -- why it is IRRECOVERABLE, or what its step waits for
+) STRICT;
+CREATE INDEX tape_by_status ON tape (status);
+
+CREATE TABLE segment (
+    -- A sealed segment of a tape. The copies are <disk path>/tapes/<barcode>/<sequence:08d>.seg.
+    barcode          TEXT NOT NULL REFERENCES tape (barcode),
+    -- only grows; never reused within a tape
+    sequence         INTEGER NOT NULL CHECK (sequence >= 0),
+    partition        INTEGER NOT NULL DEFAULT 0,
+    -- voids earlier objects at and after it
+    first_object     INTEGER NOT NULL CHECK (first_object >= 0),
+    object_count     INTEGER NOT NULL CHECK (object_count >= 0), -- blocks and filemarks
+    filemark_count   INTEGER NOT NULL CHECK (filemark_count BETWEEN 0 AND object_count),
+    data_bytes       INTEGER NOT NULL CHECK (data_bytes >= 0),   -- user data
+    file_bytes       INTEGER NOT NULL CHECK (file_bytes >= 0),   -- the whole local file
+    erases           INTEGER NOT NULL DEFAULT 0 CHECK (erases IN (0, 1)), -- ends in END_OF_DATA
+    sealed_at_ms     INTEGER NOT NULL,
+    cache_disk_id    TEXT REFERENCES disk (id),   -- NULL: no copy in the cache
+    buffer_disk_id   TEXT REFERENCES disk (id),   -- NULL: no copy in the upload buffer
+    uploaded_at_ms   INTEGER,                     -- NULL: not in the store yet
+    object_bytes     INTEGER, -- size of its object in the store; NULL: not there yet
+    last_read_at_ms  INTEGER NOT NULL,            -- orders eviction from the cache
+    PRIMARY KEY (barcode, sequence),
+    CHECK ((uploaded_at_ms IS NULL) = (object_bytes IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX segment_waiting ON segment (sealed_at_ms) WHERE uploaded_at_ms IS NULL;
+CREATE INDEX segment_in_cache ON segment (cache_disk_id, last_read_at_ms)
+    WHERE cache_disk_id IS NOT NULL;
+CREATE INDEX segment_in_buffer ON segment (buffer_disk_id) WHERE buffer_disk_id IS NOT NULL;
+
+CREATE TABLE event (
+    -- What happened, for `tapectl events` and for whoever follows it. Only appended to.
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms         INTEGER NOT NULL,
+    actor         TEXT NOT NULL,   -- cli:<user>, initiator:<name>, transfer
+    subject_kind  TEXT NOT NULL CHECK (subject_kind IN ('gateway', 'disk', 'tape', 'target')),
+    subject_id    TEXT NOT NULL,   -- barcode, disk id, ...
+    type          TEXT NOT NULL,   -- TapeStatusTransition, TapeMoved, DiskAdded, ...
+    from_status   TEXT,            -- of a transition; NULL: creation
+    to_status     TEXT,
+    detail        TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(detail)) -- one JSON object
+) STRICT;
+CREATE INDEX event_by_subject ON event (subject_kind, subject_id);
+
+CREATE TABLE chap (
+    -- CHAP credentials of one initiator at one target (RFC 7143 12.1.3). CHAP needs
+    -- the secrets themselves; the file mode of the state protects them.
+    target            TEXT NOT NULL,  -- mediachanger or tapedrive-NN: survives a new IQN prefix
+    initiator_name    TEXT NOT NULL,
+    -- authenticates the initiator
+    initiator_secret  BLOB NOT NULL CHECK (length(initiator_secret) BETWEEN 12 AND 16),
+    target_secret     BLOB CHECK (length(target_secret) BETWEEN 12 AND 16), -- NULL: one-way CHAP
+    created_at_ms     INTEGER NOT NULL,
+    PRIMARY KEY (target, initiator_name),
+    CHECK (target_secret IS NULL OR target_secret <> initiator_secret)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE client_token (
+    -- Requests that were given a token, so that a repeat returns the first result.
+    token          TEXT PRIMARY KEY CHECK (length(token) BETWEEN 5 AND 100),
+    operation      TEXT NOT NULL,    -- CreateTapes
+    request        TEXT NOT NULL CHECK (json_valid(request)), -- a repeat must ask for the same
+    result         TEXT NOT NULL CHECK (json_valid(result)),  -- barcodes
+    created_at_ms  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+""",
+)
+
+
+def migrate(db: sqlite3.Connection, steps: Sequence[str] = MIGRATIONS) -> int:
+    """Bring the schema up to date, one transaction a step; return the resulting version.
+
+    Of two processes that come at once one runs each step: the version is read
+    again under the write lock. A step that fails leaves the version before it.
+    Raises sqlite3.Error. A version beyond `steps` is returned untouched.
+    """
+    while (version := _version(db)) < len(steps):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            version = _version(db)
+            if version < len(steps):
+                if version == 0:
+                    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                for statement in _statements(steps[version]):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {version + 1}")
+            db.execute("COMMIT")
+        except BaseException:
+            # SQLite ends the transaction by itself on some errors (disk full).
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+    return version
+
+
+def _version(db: sqlite3.Connection) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Yield the statements of a script: executescript() would commit our transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement.strip()
+            statement = ""
+    if statement.strip():
+        raise ValueError(f"unfinished statement in a migration: {statement.strip()}")

@@ -1,0 +1,217 @@
+"""Sealed segments: where their copies are, and which wait for an upload."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tapectl.medium.summary import SegmentSummary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentRecord:
+    """A sealed segment; columns as the schema says. A disk id is None where there is no copy."""
+
+    barcode: str
+    summary: SegmentSummary
+    sealed_at_ms: int
+    cache_disk_id: str | None
+    buffer_disk_id: str | None
+    uploaded_at_ms: int | None = None
+    object_bytes: int | None = None
+    last_read_at_ms: int = 0
+
+    @property
+    def sequence(self) -> int:
+        return self.summary.sequence
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingUploads:
+    """How much is sealed but not in the store."""
+
+    segments: int
+    bytes: int
+
+
+def insert(db: sqlite3.Connection, record: SegmentRecord) -> None:
+    """Enter a sealed segment; entering the same sequence again changes nothing."""
+    summary = record.summary
+    db.execute(
+        "INSERT INTO segment (barcode, sequence, partition, first_object, object_count,"
+        " filemark_count, data_bytes, file_bytes, erases, sealed_at_ms, cache_disk_id,"
+        " buffer_disk_id, uploaded_at_ms, object_bytes, last_read_at_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (barcode, sequence) DO NOTHING",
+        (
+            record.barcode,
+            summary.sequence,
+            summary.partition,
+            summary.first_object,
+            summary.object_count,
+            summary.filemark_count,
+            summary.data_bytes,
+            summary.file_bytes,
+            int(summary.erases),
+            record.sealed_at_ms,
+            record.cache_disk_id,
+            record.buffer_disk_id,
+            record.uploaded_at_ms,
+            record.object_bytes,
+            record.last_read_at_ms or record.sealed_at_ms,
+        ),
+    )
+
+
+def of_tape(db: sqlite3.Connection, barcode: str) -> Sequence[SegmentRecord]:
+    """Return the segments of a tape by ascending sequence, voided ones included."""
+    rows = db.execute("SELECT * FROM segment WHERE barcode = ? ORDER BY sequence", (barcode,))
+    return [_record(row) for row in rows]
+
+
+def find(db: sqlite3.Connection, barcode: str, sequence: int) -> SegmentRecord | None:
+    """Return one segment, None if it is not sealed or does not exist."""
+    row = db.execute(
+        "SELECT * FROM segment WHERE barcode = ? AND sequence = ?", (barcode, sequence)
+    ).fetchone()
+    return None if row is None else _record(row)
+
+
+def waiting_for_upload(
+    db: sqlite3.Connection, barcode: str | None = None, *, limit: int = 1000
+) -> Sequence[SegmentRecord]:
+    """Return segments that are not in the store, longest waiting first, of one tape or of all.
+
+    Those of tapes that are not claimed in the store yet, or are being deleted, do not count.
+    """
+    rows = db.execute(
+        "SELECT segment.* FROM segment JOIN tape USING (barcode) WHERE uploaded_at_ms IS NULL"
+        " AND tape.status NOT IN ('CREATING', 'DELETING', 'DELETED', 'IRRECOVERABLE')"
+        " AND (?1 IS NULL OR segment.barcode = ?1) ORDER BY sealed_at_ms, sequence LIMIT ?2",
+        (barcode, limit),
+    )
+    return [_record(row) for row in rows]
+
+
+def waiting_uploads(db: sqlite3.Connection, barcode: str | None = None) -> WaitingUploads:
+    """Return how much is not in the store, of one tape or of all."""
+    row = db.execute(
+        "SELECT count(*), coalesce(sum(file_bytes), 0) FROM segment"
+        " WHERE uploaded_at_ms IS NULL AND (?1 IS NULL OR barcode = ?1)",
+        (barcode,),
+    ).fetchone()
+    return WaitingUploads(*row)
+
+
+def waiting_bytes_by_tape(db: sqlite3.Connection) -> Mapping[str, int]:
+    """Return the bytes that wait for an upload, by barcode; tapes with none are left out."""
+    rows = db.execute(
+        "SELECT barcode, sum(file_bytes) FROM segment WHERE uploaded_at_ms IS NULL GROUP BY barcode"
+    )
+    return dict(row for row in map(tuple, rows))
+
+
+def mark_uploaded(
+    db: sqlite3.Connection, barcode: str, sequence: int, *, object_bytes: int, now_ms: int
+) -> None:
+    """Say that the segment is in the store, as an object of `object_bytes`."""
+    db.execute(
+        "UPDATE segment SET uploaded_at_ms = ?, object_bytes = ?"
+        " WHERE barcode = ? AND sequence = ?",
+        (now_ms, object_bytes, barcode, sequence),
+    )
+
+
+def set_cache_disk(
+    db: sqlite3.Connection, barcode: str, sequence: int, disk_id: str | None
+) -> None:
+    """Say which cache disk holds a copy; None: evicted. The file is deleted after the commit."""
+    db.execute(
+        "UPDATE segment SET cache_disk_id = ? WHERE barcode = ? AND sequence = ?",
+        (disk_id, barcode, sequence),
+    )
+
+
+def clear_buffer_disk(db: sqlite3.Connection, barcode: str, sequence: int) -> None:
+    """Say that the upload buffer has no copy any more. The file is deleted after the commit."""
+    db.execute(
+        "UPDATE segment SET buffer_disk_id = NULL WHERE barcode = ? AND sequence = ?",
+        (barcode, sequence),
+    )
+
+
+def touch(db: sqlite3.Connection, barcode: str, sequences: Sequence[int], *, now_ms: int) -> None:
+    """Say that segments were read, so that they are evicted later."""
+    db.executemany(
+        "UPDATE segment SET last_read_at_ms = ? WHERE barcode = ? AND sequence = ?",
+        [(now_ms, barcode, sequence) for sequence in sequences],
+    )
+
+
+def evictable(
+    db: sqlite3.Connection, cache_disk_id: str, *, limit: int = 1000
+) -> Sequence[SegmentRecord]:
+    """Return cached segments that the store has and the upload buffer has let go, longest unread
+    first."""
+    rows = db.execute(
+        "SELECT * FROM segment WHERE cache_disk_id = ? AND uploaded_at_ms IS NOT NULL"
+        " AND buffer_disk_id IS NULL ORDER BY last_read_at_ms LIMIT ?",
+        (cache_disk_id, limit),
+    )
+    return [_record(row) for row in rows]
+
+
+def in_buffer_and_uploaded(db: sqlite3.Connection) -> Sequence[SegmentRecord]:
+    """Return uploaded segments whose upload-buffer copy can go."""
+    rows = db.execute(
+        "SELECT * FROM segment WHERE buffer_disk_id IS NOT NULL AND uploaded_at_ms IS NOT NULL"
+    )
+    return [_record(row) for row in rows]
+
+
+def bytes_by_disk(db: sqlite3.Connection) -> Mapping[str, int]:
+    """Return the bytes that sealed segments take on each disk, by disk id."""
+    rows = db.execute(
+        "SELECT cache_disk_id, sum(file_bytes) FROM segment WHERE cache_disk_id IS NOT NULL"
+        " GROUP BY cache_disk_id UNION ALL "
+        "SELECT buffer_disk_id, sum(file_bytes) FROM segment WHERE buffer_disk_id IS NOT NULL"
+        " GROUP BY buffer_disk_id"
+    )
+    return dict(row for row in map(tuple, rows))
+
+
+def dirty_cache_bytes(db: sqlite3.Connection) -> int:
+    """Return the bytes in the cache that are not in the store."""
+    row = db.execute(
+        "SELECT coalesce(sum(file_bytes), 0) FROM segment"
+        " WHERE cache_disk_id IS NOT NULL AND uploaded_at_ms IS NULL"
+    ).fetchone()
+    return int(row[0])
+
+
+def delete_of_tape(db: sqlite3.Connection, barcode: str) -> None:
+    """Forget the segments of a tape that is being deleted, after their files are gone."""
+    db.execute("DELETE FROM segment WHERE barcode = ?", (barcode,))
+
+
+def _record(row: sqlite3.Row) -> SegmentRecord:
+    return SegmentRecord(
+        barcode=row["barcode"],
+        summary=SegmentSummary(
+            sequence=row["sequence"],
+            first_object=row["first_object"],
+            object_count=row["object_count"],
+            filemark_count=row["filemark_count"],
+            data_bytes=row["data_bytes"],
+            file_bytes=row["file_bytes"],
+            partition=row["partition"],
+            erases=bool(row["erases"]),
+        ),
+        sealed_at_ms=row["sealed_at_ms"],
+        cache_disk_id=row["cache_disk_id"],
+        buffer_disk_id=row["buffer_disk_id"],
+        uploaded_at_ms=row["uploaded_at_ms"],
+        object_bytes=row["object_bytes"],
+        last_read_at_ms=row["last_read_at_ms"],
+    )

@@ -1,0 +1,292 @@
+"""The tapes, and the one function that changes a tape's status."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from tapectl.state import events
+from tapectl.state.errors import TapeNotFoundError, TapeStatusError
+from tapectl.state.tape_status import IN_LIBRARY, TRANSITIONS, WRITE_PROTECTED, TapeStatus
+
+Value = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who does something, and when; goes into the event."""
+
+    actor: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapeRecord:
+    """A tape; columns as the schema says."""
+
+    barcode: str
+    tape_uuid: str
+    size_bytes: int
+    used_bytes: int = 0
+    status: TapeStatus = TapeStatus.CREATING
+    previous_status: TapeStatus | None = None
+    pool_id: str
+    worm: bool = False
+    write_protected: bool = False
+    element_address: int | None = None
+    source_element: int | None = None
+    placed_by_operator: bool = False
+    hold_until_ms: int | None = None
+    created_at_ms: int
+    status_at_ms: int
+    ejected_at_ms: int | None = None
+    archive_completed_at_ms: int | None = None
+    retrieval_tier: str | None = None
+    retrieval_requested_at_ms: int | None = None
+    retrieved_at_ms: int | None = None
+    restore_until_ms: int | None = None
+    progress: float | None = None
+    manifest_number: int = 0
+    archived_through_sequence: int | None = None
+    store_epoch: int = 0
+    store_etag: str | None = None
+    status_detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapeFilter:
+    """Which tapes to return; None means any. `barcode_glob` knows `*`, `?` and `[...]`."""
+
+    statuses: frozenset[TapeStatus] | None = None
+    pool_id: str | None = None
+    barcode_glob: str | None = None
+    in_elements_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TapeTotals:
+    """What counts against the quota of the gateway: tapes that are not on the shelf."""
+
+    tapes: int
+    size_bytes: int
+
+
+_COLUMNS = tuple(field.name for field in fields(TapeRecord))
+_BOOLEANS = ("worm", "write_protected", "placed_by_operator")
+
+UPDATABLE = frozenset(_COLUMNS) - {
+    "barcode",
+    "tape_uuid",
+    "size_bytes",
+    "status",
+    "previous_status",
+    "status_at_ms",
+    "worm",
+    "created_at_ms",
+}
+"""Columns that `update` may set; statuses change through `transition`, the others never."""
+
+_TIMES: Mapping[tuple[TapeStatus, TapeStatus], str] = {
+    (TapeStatus.AVAILABLE, TapeStatus.IN_TRANSIT_TO_VTS): "ejected_at_ms",
+    (TapeStatus.RETRIEVED, TapeStatus.IN_TRANSIT_TO_VTS): "ejected_at_ms",
+    (TapeStatus.RECOVERED, TapeStatus.IN_TRANSIT_TO_VTS): "ejected_at_ms",
+    # A cancelled retrieval also ends in ARCHIVED and must not touch the completion time.
+    (TapeStatus.ARCHIVING, TapeStatus.ARCHIVED): "archive_completed_at_ms",
+    (TapeStatus.ARCHIVED, TapeStatus.RETRIEVING): "retrieval_requested_at_ms",
+    # A cancelled eject of a retrieved tape also ends in RETRIEVED.
+    (TapeStatus.RETRIEVING, TapeStatus.RETRIEVED): "retrieved_at_ms",
+}
+
+_OUT_OF_LIBRARY = frozenset(
+    {
+        TapeStatus.ARCHIVING,
+        TapeStatus.ARCHIVED,
+        TapeStatus.RETRIEVING,
+        TapeStatus.DELETING,
+        TapeStatus.DELETED,
+    }
+)
+"""Statuses in which a tape occupies no element of the library."""
+
+
+def insert(db: sqlite3.Connection, tape: TapeRecord, by: Stamp) -> None:
+    """Enter a new tape with its event; raises sqlite3.IntegrityError if the barcode or the
+    element is taken."""
+    marks = ", ".join("?" * len(_COLUMNS))
+    values = tuple(getattr(tape, column) for column in _COLUMNS)
+    db.execute(f"INSERT INTO tape ({', '.join(_COLUMNS)}) VALUES ({marks})", values)
+    events.append(db, _transition_event(tape.barcode, None, tape.status, by, {}))
+
+
+def transition(
+    db: sqlite3.Connection, barcode: str, to: TapeStatus, by: Stamp, **changes: Value
+) -> TapeRecord:
+    """Change the status of a tape, with its event, and return the tape as it is then.
+
+    The only place where statuses change. `changes` are further columns (UPDATABLE).
+    What follows from the status alone is set here: write protection, the time column of the
+    step, progress, and the element, which a tape outside of the library gives up.
+    Raises TapeNotFoundError, and TapeStatusError if TRANSITIONS has no such step.
+    """
+    tape = get(db, barcode)
+    if to not in TRANSITIONS[tape.status]:
+        raise TapeStatusError(f"tape {barcode} is {tape.status}, not {to} next", status=tape.status)
+    columns: dict[str, Value] = {
+        "previous_status": tape.status,
+        "status_at_ms": by.at_ms,
+        "progress": 0.0 if to in (TapeStatus.ARCHIVING, TapeStatus.RETRIEVING) else None,
+        "hold_until_ms": None,
+        "status_detail": None,
+    }
+    if to in WRITE_PROTECTED or to is TapeStatus.AVAILABLE:
+        columns["write_protected"] = int(to in WRITE_PROTECTED)
+    if to in _OUT_OF_LIBRARY:
+        columns |= {"element_address": None, "source_element": None, "placed_by_operator": 0}
+    if (tape.status, to) in _TIMES:
+        columns[_TIMES[tape.status, to]] = by.at_ms
+    _require_updatable(changes)
+    _set(db, barcode, {"status": to} | columns | changes)
+    events.append(db, _transition_event(barcode, tape.status, to, by, changes))
+    return get(db, barcode)
+
+
+def update(db: sqlite3.Connection, barcode: str, **changes: Value) -> None:
+    """Set columns (UPDATABLE) that are no status."""
+    _require_updatable(changes)
+    _set(db, barcode, changes)
+
+
+def find(db: sqlite3.Connection, barcode: str) -> TapeRecord | None:
+    """Return a tape, deleted or not; None if the barcode was never used."""
+    row = db.execute("SELECT * FROM tape WHERE barcode = ?", (barcode,)).fetchone()
+    return None if row is None else _record(row)
+
+
+def get(db: sqlite3.Connection, barcode: str) -> TapeRecord:
+    """Return a tape that is not deleted; raise TapeNotFoundError."""
+    tape = find(db, barcode)
+    if tape is None or tape.status is TapeStatus.DELETED:
+        raise TapeNotFoundError(barcode)
+    return tape
+
+
+def select(db: sqlite3.Connection, wanted: TapeFilter) -> Sequence[TapeRecord]:
+    """Return the tapes that match, by barcode. DELETED ones only if their status is asked for."""
+    statuses = wanted.statuses
+    if statuses is None:
+        statuses = frozenset(TapeStatus) - {TapeStatus.DELETED}
+    rows = db.execute(
+        "SELECT * FROM tape WHERE (?1 IS NULL OR pool_id = ?1) AND (?2 IS NULL OR barcode GLOB ?2)"
+        " AND (NOT ?3 OR element_address IS NOT NULL)"
+        f" AND status IN ({', '.join('?' * len(statuses))}) ORDER BY barcode",
+        (wanted.pool_id, wanted.barcode_glob, wanted.in_elements_only, *sorted(statuses)),
+    )
+    return [_record(row) for row in rows]
+
+
+def with_status(db: sqlite3.Connection, status: TapeStatus) -> Sequence[TapeRecord]:
+    """Return the tapes of one status, longest in it first: the work lists of the transfer engine
+    (CREATING: to claim, ARCHIVING, RETRIEVING, DELETING)."""
+    rows = db.execute(
+        "SELECT * FROM tape WHERE status = ? ORDER BY status_at_ms, barcode", (status,)
+    )
+    return [_record(row) for row in rows]
+
+
+def ready_to_archive(db: sqlite3.Connection, now_ms: int) -> Sequence[TapeRecord]:
+    """Return the ejected tapes whose hold is over and whose every segment is in the store."""
+    rows = db.execute(
+        "SELECT * FROM tape WHERE status = ? AND coalesce(hold_until_ms, 0) <= ?"
+        " AND NOT EXISTS (SELECT 1 FROM segment WHERE segment.barcode = tape.barcode"
+        " AND uploaded_at_ms IS NULL) ORDER BY ejected_at_ms, barcode",
+        (TapeStatus.IN_TRANSIT_TO_VTS, now_ms),
+    )
+    return [_record(row) for row in rows]
+
+
+def release_expired_holds(db: sqlite3.Connection, now_ms: int) -> int:
+    """Take the ejected tapes whose hold is over out of their elements; return how many."""
+    cursor = db.execute(
+        "UPDATE tape SET element_address = NULL, placed_by_operator = 0, hold_until_ms = NULL"
+        " WHERE status = ? AND hold_until_ms <= ?",
+        (TapeStatus.IN_TRANSIT_TO_VTS, now_ms),
+    )
+    return cursor.rowcount
+
+
+def next_hold_end_ms(db: sqlite3.Connection) -> int | None:
+    """Return when the next hold ends, None if none is running."""
+    row = db.execute("SELECT min(hold_until_ms) FROM tape").fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+def in_element(db: sqlite3.Connection, address: int) -> TapeRecord | None:
+    """Return the tape that occupies an element, None if it is empty."""
+    row = db.execute("SELECT * FROM tape WHERE element_address = ?", (address,)).fetchone()
+    return None if row is None else _record(row)
+
+
+def occupied_elements(db: sqlite3.Connection) -> frozenset[int]:
+    """Return the addresses of all elements that hold a tape."""
+    rows = db.execute("SELECT element_address FROM tape WHERE element_address IS NOT NULL")
+    return frozenset(row[0] for row in rows)
+
+
+def totals(db: sqlite3.Connection) -> TapeTotals:
+    """Return what counts against the quota."""
+    row = db.execute(
+        "SELECT count(*), coalesce(sum(size_bytes), 0) FROM tape"
+        f" WHERE status IN ({', '.join('?' * len(IN_LIBRARY))})",
+        sorted(IN_LIBRARY),
+    ).fetchone()
+    return TapeTotals(*row)
+
+
+def count_by_status(db: sqlite3.Connection) -> Mapping[TapeStatus, int]:
+    """Return how many tapes have each status; statuses of no tape are left out."""
+    rows = db.execute("SELECT status, count(*) FROM tape GROUP BY status")
+    return {TapeStatus(status): count for status, count in rows}
+
+
+def _set(db: sqlite3.Connection, barcode: str, columns: Mapping[str, Value]) -> None:
+    assignments = ", ".join(f"{column} = ?" for column in columns)
+    cursor = db.execute(
+        f"UPDATE tape SET {assignments} WHERE barcode = ?", (*columns.values(), barcode)
+    )
+    if cursor.rowcount == 0:
+        raise TapeNotFoundError(barcode)
+
+
+def _require_updatable(changes: Mapping[str, Value]) -> None:
+    if unknown := changes.keys() - UPDATABLE:
+        raise ValueError(f"not columns that may be set: {', '.join(sorted(unknown))}")
+
+
+def _transition_event(
+    barcode: str,
+    from_status: TapeStatus | None,
+    to: TapeStatus,
+    by: Stamp,
+    detail: Mapping[str, object],
+) -> events.NewEvent:
+    return events.NewEvent(
+        at_ms=by.at_ms,
+        actor=by.actor,
+        subject_kind="tape",
+        subject_id=barcode,
+        type=events.TAPE_STATUS_TRANSITION,
+        from_status=from_status,
+        to_status=to,
+        detail=detail,
+    )
+
+
+def _record(row: sqlite3.Row) -> TapeRecord:
+    values = dict(row)
+    for column in _BOOLEANS:
+        values[column] = bool(values[column])
+    values["status"] = TapeStatus(values["status"])
+    if values["previous_status"] is not None:
+        values["previous_status"] = TapeStatus(values["previous_status"])
+    return TapeRecord(**values)
