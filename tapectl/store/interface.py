@@ -126,8 +126,17 @@ class StoreDataError(StoreError):
     retryable = False
 
 
+class StoreRefusedError(StoreError):
+    """The store does not accept the request, and would not the next time either."""
+
+    exit_code = ExitCode.STORE_DENIED
+    code = "store_refused"
+    retryable = False
+
+
 class ObjectStore(Protocol):
-    """Keys are ASCII, `/` between parts, no leading or trailing `/`, no part `.` or `..`."""
+    """Keys are printable ASCII without blanks, `/` between parts, no leading or trailing `/`; no
+    part is empty or begins with a dot, and no key is the folder of another (`a` beside `a/b`)."""
 
     def check(self) -> None:
         """Raise the StoreError that says why the store cannot be used; write nothing."""
@@ -164,7 +173,10 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield every object whose key starts with `prefix`, in order of keys."""
+        """Yield every object whose key starts with `prefix`; those of one folder in order of keys.
+
+        Only `head` tells how far the restore of an archived object is.
+        """
         ...
 
     def delete(self, key: str) -> None:

@@ -1,0 +1,273 @@
+"""An object store in a directory: every object a file, named by its key.
+
+Beside the objects stands `.tapectl-store/` with temporary files, the lock of
+conditional writes, and a small JSON file for every object of an archive class.
+Glacier is simulated: such an object cannot be read until it has been restored.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from tapectl.store.durable_files import (
+    make_folder,
+    rename_durably,
+    sync_folder,
+    temporary_name,
+    written_file,
+)
+from tapectl.store.interface import (
+    BucketNotFoundError,
+    ObjectArchivedError,
+    ObjectInfo,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    RestoreState,
+    RetrievalTier,
+    StorageClass,
+    StoreDeniedError,
+    StoreError,
+    StoreRefusedError,
+)
+from tapectl.store.keys import check_key
+from tapectl.store.simulated_archive import ArchiveRecord
+
+_PRIVATE = ".tapectl-store"
+# Objects that are written conditionally are small and are told apart by their content; of larger
+# ones the inode and its time are enough, since a put always makes a new file.
+_HASHED_BYTES = 64 * 1024
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
+
+
+class DirectoryStore:
+    """See store.interface.ObjectStore. `root` must exist; `now_ms` is the time since 1970."""
+
+    def __init__(
+        self, root: Path, *, retrieval_delay_s: float = 0.0, now_ms: Callable[[], int]
+    ) -> None:
+        self._root = root
+        self._delay_ms = round(retrieval_delay_s * 1000)
+        self._now_ms = now_ms
+        self._temporary = root / _PRIVATE / "tmp"
+        self._sidecars = root / _PRIVATE / "archived"
+
+    def check(self) -> None:
+        if not self._root.is_dir():
+            raise BucketNotFoundError(
+                f"no such directory: {self._root}", hint="create it, or mount what holds it"
+            )
+        if not os.access(self._root, os.R_OK | os.W_OK | os.X_OK):
+            raise StoreDeniedError(f"directory cannot be written: {self._root}")
+
+    def put(
+        self,
+        key: str,
+        body: bytes | bytearray | memoryview | BinaryIO,
+        *,
+        storage_class: StorageClass = StorageClass.STANDARD,
+    ) -> ObjectInfo:
+        path = self._path(key)
+        with self._errors(key), self._ready(path), written_file(self._temporary, body) as temporary:
+            return self._install(key, temporary, storage_class)
+
+    def put_if_absent(self, key: str, body: bytes) -> ObjectInfo:
+        path = self._path(key)
+        with self._errors(key), self._ready(path), written_file(self._temporary, body) as temporary:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                raise PreconditionFailedError(f"object exists: {key}") from None
+            sync_folder(path.parent)
+            return self._info(key, path)
+
+    def put_if_match(self, key: str, body: bytes, *, etag: str) -> ObjectInfo:
+        path = self._path(key)
+        with (
+            self._errors(key),
+            self._ready(path),
+            written_file(self._temporary, body) as temporary,
+            self._locked(),
+        ):
+            if not path.is_file() or _etag(path) != etag:
+                raise PreconditionFailedError(f"object is not the one expected: {key}")
+            return self._install(key, temporary, StorageClass.STANDARD)
+
+    def get(self, key: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
+        path = self._path(key)
+        with self._errors(key), path.open("rb") as file:
+            if not self._archive(key, path).readable(self._now_ms()):
+                raise ObjectArchivedError(f"object is archived: {key}")
+            file.seek(offset)
+            return file.read(size_bytes)
+
+    def head(self, key: str) -> ObjectInfo:
+        with self._errors(key):
+            return self._info(key, self._path(key))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        self.check()
+        # Only the folder that the whole parts of the prefix name can hold matches.
+        folder = prefix.rpartition("/")[0]
+        for key in _walk(self._root / folder, f"{folder}/" if folder else ""):
+            if key.startswith(prefix):
+                try:
+                    yield self.head(key)
+                except ObjectNotFoundError:
+                    continue  # deleted since the folder was read
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with self._errors(key):
+            if path.is_file():
+                path.unlink()
+                sync_folder(path.parent)
+            self._sidecar(key).unlink(missing_ok=True)
+
+    def copy(
+        self, source: str, destination: str, *, storage_class: StorageClass = StorageClass.STANDARD
+    ) -> ObjectInfo:
+        path, target = self._path(source), self._path(destination)
+        with self._errors(source), self._ready(target):
+            if not self._archive(source, path).readable(self._now_ms()):
+                raise ObjectArchivedError(f"object is archived: {source}")
+            temporary = temporary_name(self._temporary)
+            try:
+                # Objects are never changed in place, so two names of one file are two objects.
+                os.link(path, temporary)
+                return self._install(destination, temporary, storage_class)
+            finally:
+                # A rename between two names of one file does nothing and leaves both.
+                temporary.unlink(missing_ok=True)
+
+    def restore(self, key: str, *, tier: RetrievalTier, days: int) -> RestoreState:
+        del tier  # every tier takes the same simulated time
+        path = self._path(key)
+        with self._errors(key), self._locked():
+            before = self._archive(key, path)
+            after = before.with_restore(self._now_ms(), self._delay_ms, days)
+            if after != before:
+                self._write_sidecar(key, path, after)
+            return after.state(self._now_ms())
+
+    def _path(self, key: str) -> Path:
+        return self._root / check_key(key)
+
+    def _sidecar(self, key: str) -> Path:
+        return self._sidecars / f"{key}.json"
+
+    def _install(self, key: str, temporary: Path, storage_class: StorageClass) -> ObjectInfo:
+        """Give a finished file its name. The sidecar goes first: it names the file it is for,
+        so that it means nothing to an older object of the key if the rename never happens."""
+        path = self._root / key
+        if storage_class is StorageClass.STANDARD:
+            self._sidecar(key).unlink(missing_ok=True)
+        else:
+            self._write_sidecar(key, temporary, ArchiveRecord(storage_class))
+        rename_durably(temporary, path)
+        return self._info(key, path)
+
+    def _write_sidecar(self, key: str, path: Path, archive: ArchiveRecord) -> None:
+        sidecar = self._sidecar(key)
+        make_folder(sidecar.parent)
+        document = {
+            "file": _identity(path.stat()),
+            "storage_class": archive.storage_class.value,
+            "ready_ms": archive.ready_ms,
+            "expires_ms": archive.expires_ms,
+        }
+        with written_file(self._temporary, json.dumps(document).encode()) as temporary:
+            rename_durably(temporary, sidecar)
+
+    def _archive(self, key: str, path: Path) -> ArchiveRecord:
+        identity = _identity(path.stat())
+        try:
+            document = json.loads(self._sidecar(key).read_bytes())
+        except FileNotFoundError:
+            return ArchiveRecord()
+        if document["file"] != identity:
+            return ArchiveRecord()
+        return ArchiveRecord(
+            StorageClass(document["storage_class"]), document["ready_ms"], document["expires_ms"]
+        )
+
+    def _info(self, key: str, path: Path) -> ObjectInfo:
+        if not path.is_file():
+            raise ObjectNotFoundError(f"no such object: {key}")
+        now_ms, archive = self._now_ms(), self._archive(key, path)
+        return ObjectInfo(
+            key=key,
+            size_bytes=path.stat().st_size,
+            etag=_etag(path),
+            storage_class=archive.storage_class,
+            restore_state=archive.state(now_ms),
+            restored_until_ms=archive.restored_until_ms(now_ms),
+        )
+
+    @contextmanager
+    def _ready(self, path: Path) -> Iterator[None]:
+        """Make the folders that a write needs; a root that is not there is not made."""
+        self.check()
+        make_folder(path.parent)
+        make_folder(self._temporary)
+        yield
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        make_folder(self._temporary)
+        with (self._root / _PRIVATE / "lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        """Turn what the operating system says into what ObjectStore promises."""
+        try:
+            yield
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            if error.errno in _ABSENT:
+                self.check()
+                raise ObjectNotFoundError(f"no such object: {key}") from error
+            if error.errno in _DENIED:
+                raise StoreDeniedError(f"{reason}: {self._root / key}") from error
+            if error.errno == errno.ENAMETOOLONG:
+                raise StoreRefusedError(f"{reason}: {key}") from error
+            raise StoreError(f"{reason}: {self._root / key}") from error
+
+
+def _identity(status: os.stat_result) -> list[int]:
+    return [status.st_ino, status.st_mtime_ns, status.st_size]
+
+
+def _etag(path: Path) -> str:
+    status = path.stat()
+    if status.st_size <= _HASHED_BYTES:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    return "-".join(f"{part:x}" for part in _identity(status))
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[str]:
+    """Yield the keys below `folder`, in the order of Amazon: `a-b` stands before `a/c`."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(
+                f"{entry.name}/" if entry.is_dir() else entry.name
+                for entry in entries
+                if not entry.name.startswith(".")
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        if name.endswith("/"):
+            yield from _walk(folder / name, prefix + name)
+        else:
+            yield prefix + name

@@ -1,0 +1,124 @@
+"""An object store in a dictionary, for tests and trials; it is gone with its process."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+from tapectl.store.interface import (
+    ObjectArchivedError,
+    ObjectInfo,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    RestoreState,
+    RetrievalTier,
+    StorageClass,
+)
+from tapectl.store.keys import check_key
+from tapectl.store.simulated_archive import ArchiveRecord
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredObject:
+    content: bytes
+    etag: str
+    archive: ArchiveRecord = field(default_factory=ArchiveRecord)
+
+
+class MemoryStore:
+    """See store.interface.ObjectStore; archived objects take `retrieval_delay_s` to restore."""
+
+    def __init__(
+        self, *, retrieval_delay_s: float = 0.0, now_ms: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._delay_ms = round(retrieval_delay_s * 1000)
+        self._now_ms = now_ms
+        self._objects: dict[str, _StoredObject] = {}
+        self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """A dictionary can always be used."""
+
+    def put(
+        self,
+        key: str,
+        body: bytes | bytearray | memoryview | BinaryIO,
+        *,
+        storage_class: StorageClass = StorageClass.STANDARD,
+    ) -> ObjectInfo:
+        content = bytes(body) if isinstance(body, bytes | bytearray | memoryview) else body.read()
+        with self._lock:
+            return self._enter(check_key(key), content, ArchiveRecord(storage_class))
+
+    def put_if_absent(self, key: str, body: bytes) -> ObjectInfo:
+        with self._lock:
+            if check_key(key) in self._objects:
+                raise PreconditionFailedError(f"object exists: {key}")
+            return self._enter(key, body, ArchiveRecord())
+
+    def put_if_match(self, key: str, body: bytes, *, etag: str) -> ObjectInfo:
+        with self._lock:
+            stored = self._objects.get(check_key(key))
+            if stored is None or stored.etag != etag:
+                raise PreconditionFailedError(f"object is not the one expected: {key}")
+            return self._enter(key, body, ArchiveRecord())
+
+    def get(self, key: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
+        stored = self._find(key)
+        if not stored.archive.readable(self._now_ms()):
+            raise ObjectArchivedError(f"object is archived: {key}")
+        end = None if size_bytes is None else offset + size_bytes
+        return stored.content[offset:end]
+
+    def head(self, key: str) -> ObjectInfo:
+        return self._info(key, self._find(key))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        with self._lock:
+            found = sorted(item for item in self._objects.items() if item[0].startswith(prefix))
+        for key, stored in found:
+            yield self._info(key, stored)
+
+    def delete(self, key: str) -> None:
+        with self._lock:
+            self._objects.pop(check_key(key), None)
+
+    def copy(
+        self, source: str, destination: str, *, storage_class: StorageClass = StorageClass.STANDARD
+    ) -> ObjectInfo:
+        content = self.get(source)
+        with self._lock:
+            return self._enter(check_key(destination), content, ArchiveRecord(storage_class))
+
+    def restore(self, key: str, *, tier: RetrievalTier, days: int) -> RestoreState:
+        del tier  # every tier takes the same simulated time
+        stored = self._find(key)
+        archive = stored.archive.with_restore(self._now_ms(), self._delay_ms, days)
+        with self._lock:
+            self._objects[key] = replace(stored, archive=archive)
+        return archive.state(self._now_ms())
+
+    def _enter(self, key: str, content: bytes, archive: ArchiveRecord) -> ObjectInfo:
+        etag = hashlib.blake2b(content, digest_size=16).hexdigest()
+        self._objects[key] = _StoredObject(content, etag, archive)
+        return self._info(key, self._objects[key])
+
+    def _find(self, key: str) -> _StoredObject:
+        try:
+            return self._objects[check_key(key)]
+        except KeyError:
+            raise ObjectNotFoundError(f"no such object: {key}") from None
+
+    def _info(self, key: str, stored: _StoredObject) -> ObjectInfo:
+        now_ms = self._now_ms()
+        return ObjectInfo(
+            key=key,
+            size_bytes=len(stored.content),
+            etag=stored.etag,
+            storage_class=stored.archive.storage_class,
+            restore_state=stored.archive.state(now_ms),
+            restored_until_ms=stored.archive.restored_until_ms(now_ms),
+        )

@@ -1,0 +1,147 @@
+"""A store that tries again: what may pass by itself is repeated, with growing, jittered waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, TypeVar
+
+from tapectl.store.interface import (
+    ObjectInfo,
+    ObjectNotFoundError,
+    ObjectStore,
+    PreconditionFailedError,
+    RestoreState,
+    RetrievalTier,
+    StorageClass,
+    StoreError,
+)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how long: the n-th wait is up to `first_delay_s` * 2**(n - 1), at most
+    `max_delay_s`, and at least half of that."""
+
+    attempts: int = 4
+    first_delay_s: float = 0.25
+    max_delay_s: float = 8.0
+
+
+class RetryingStore:
+    """See store.interface.ObjectStore; errors that are not `retryable` pass at once.
+
+    `sleep` takes seconds, `rng` returns a number in [0, 1).
+    """
+
+    def __init__(
+        self,
+        inner: ObjectStore,
+        *,
+        policy: RetryPolicy,
+        sleep: Callable[[float], None],
+        rng: Callable[[], float],
+    ) -> None:
+        self._inner = inner
+        self._policy = policy
+        self._sleep = sleep
+        self._rng = rng
+
+    def check(self) -> None:
+        # A person waits for the answer; the first one is the answer.
+        self._inner.check()
+
+    def put(
+        self,
+        key: str,
+        body: bytes | bytearray | memoryview | BinaryIO,
+        *,
+        storage_class: StorageClass = StorageClass.STANDARD,
+    ) -> ObjectInfo:
+        if isinstance(body, bytes | bytearray | memoryview):
+            return self._retry(lambda: self._inner.put(key, body, storage_class=storage_class))
+        start = body.tell()
+
+        def put_from_start() -> ObjectInfo:
+            body.seek(start)
+            return self._inner.put(key, body, storage_class=storage_class)
+
+        return self._retry(put_from_start)
+
+    def put_if_absent(self, key: str, body: bytes) -> ObjectInfo:
+        return self._retry_conditional(key, body, lambda: self._inner.put_if_absent(key, body))
+
+    def put_if_match(self, key: str, body: bytes, *, etag: str) -> ObjectInfo:
+        return self._retry_conditional(
+            key, body, lambda: self._inner.put_if_match(key, body, etag=etag)
+        )
+
+    def get(self, key: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
+        return self._retry(lambda: self._inner.get(key, offset=offset, size_bytes=size_bytes))
+
+    def head(self, key: str) -> ObjectInfo:
+        return self._retry(lambda: self._inner.head(key))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        # Stores differ in the order of folders, so that a last key alone does not say how far.
+        seen: set[str] = set()
+        failures = 0
+        while True:
+            try:
+                for info in self._inner.list(prefix):
+                    if info.key not in seen:
+                        seen.add(info.key)
+                        failures = 0
+                        yield info
+                return
+            except StoreError as error:
+                failures += 1
+                self._wait(error, failures)
+
+    def delete(self, key: str) -> None:
+        self._retry(lambda: self._inner.delete(key))
+
+    def copy(
+        self, source: str, destination: str, *, storage_class: StorageClass = StorageClass.STANDARD
+    ) -> ObjectInfo:
+        return self._retry(
+            lambda: self._inner.copy(source, destination, storage_class=storage_class)
+        )
+
+    def restore(self, key: str, *, tier: RetrievalTier, days: int) -> RestoreState:
+        return self._retry(lambda: self._inner.restore(key, tier=tier, days=days))
+
+    def _retry(self, call: Callable[[], Result]) -> Result:
+        failures = 0
+        while True:
+            try:
+                return call()
+            except StoreError as error:
+                failures += 1
+                self._wait(error, failures)
+
+    def _retry_conditional(
+        self, key: str, body: bytes, call: Callable[[], ObjectInfo]
+    ) -> ObjectInfo:
+        """As _retry; but a conflict may be with our own write whose answer never came, also within
+        one call of the inner store. The object then holds exactly our bytes, which is why what is
+        written conditionally names its writer."""
+        try:
+            return self._retry(call)
+        except PreconditionFailedError as error:
+            try:
+                info = self.head(key)
+                if info.size_bytes == len(body) and self.get(key) == body:
+                    return info
+            except ObjectNotFoundError:
+                raise error from None
+            raise
+
+    def _wait(self, error: StoreError, failures: int) -> None:
+        """Sleep before the next try, or raise `error` if there is none."""
+        if not error.retryable or failures >= self._policy.attempts:
+            raise error
+        delay_s = min(self._policy.first_delay_s * 2 ** (failures - 1), self._policy.max_delay_s)
+        self._sleep(delay_s * (0.5 + self._rng() / 2))

@@ -1,0 +1,344 @@
+"""An object store in a bucket of Amazon S3 or of a server that speaks its protocol.
+
+With `s3_errors` the only module that imports boto3. Payloads are not signed
+(it costs as much CPU as all the rest together); a CRC32C in the request is what the
+server checks the body by.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from typing import Any, BinaryIO
+
+import boto3
+from awscrt import checksums
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from tapectl.store.interface import (
+    ObjectInfo,
+    PreconditionFailedError,
+    RestoreState,
+    RetrievalTier,
+    StorageClass,
+    StoreDataError,
+    StoreError,
+    StoreRegionError,
+)
+from tapectl.store.keys import check_key
+from tapectl.store.s3_errors import error_code, status_code, store_errors
+from tapectl.units import MIB
+
+# Larger bodies go in parts, so that a broken connection repeats one part and not all of it.
+MULTIPART_BYTES = 128 * MIB
+_PART_BYTES = 32 * MIB
+_PART_THREADS = 4
+_CONNECT_TIMEOUT_S = 10
+# Of one read of the socket, not of a whole request.
+_READ_TIMEOUT_S = 60
+# Within one call; whoever waits longer does it in RetryingStore, where it can be stopped.
+_ATTEMPTS = 3
+_CONNECTIONS = 32
+_READ_BYTES = 4 * MIB
+_EXPIRY = re.compile(r'expiry-date="([^"]*)"')
+_NO_RESTORE = frozenset({405, 501})
+
+
+class S3Store:
+    """See store.interface.ObjectStore; keys stand below `prefix` in `bucket`.
+
+    `client_factory` makes the boto3 client at first use; threads share it.
+    """
+
+    def __init__(self, bucket: str, prefix: str, client_factory: Callable[[], Any]) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._client_factory = client_factory
+        self._made_client: Any = None
+        self._lock = threading.Lock()
+        # Learnt from its first answer: some servers keep the archive classes readable.
+        self._knows_restore = True
+
+    @classmethod
+    def connect(
+        cls,
+        bucket: str,
+        prefix: str = "",
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+    ) -> S3Store:
+        """Return a store with credentials from boto3's usual places; reaches nothing yet."""
+
+        def make_client() -> Any:
+            session = boto3.Session(profile_name=profile)
+            config = Config(
+                connect_timeout=_CONNECT_TIMEOUT_S,
+                read_timeout=_READ_TIMEOUT_S,
+                max_pool_connections=_CONNECTIONS,
+                retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                # Bucket names in the path need no DNS of the server's own.
+                s3={
+                    "payload_signing_enabled": False,
+                    "addressing_style": "path" if endpoint_url else "auto",
+                },
+            )
+            return session.client(
+                "s3",
+                # An endpoint of one's own has no regions, but signatures name one.
+                region_name=region
+                or session.region_name
+                or ("us-east-1" if endpoint_url else None),
+                endpoint_url=endpoint_url,
+                config=config,
+            )
+
+        return cls(bucket, prefix, make_client)
+
+    def check(self) -> None:
+        where = f"s3://{self._bucket}/{self._prefix}"
+        with store_errors(where):
+            # A listing, because an answer to HEAD has no body that tells one 403 from another.
+            answer = self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1
+            )
+            region = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+            ours = self._client.meta.region_name
+        if region and ours and region != ours:
+            raise StoreRegionError(
+                f"bucket is in {region}, not in {ours}: {where}",
+                hint=f"give the region with --region {region}",
+            )
+
+    def put(
+        self,
+        key: str,
+        body: bytes | bytearray | memoryview | BinaryIO,
+        *,
+        storage_class: StorageClass = StorageClass.STANDARD,
+    ) -> ObjectInfo:
+        options = {} if storage_class is StorageClass.STANDARD else {"StorageClass": storage_class}
+        if isinstance(body, bytes | bytearray | memoryview):
+            return self._put_bytes(key, bytes(body), options)
+        start = body.tell()
+        size_bytes = body.seek(0, 2) - start
+        body.seek(start)
+        if size_bytes <= MULTIPART_BYTES:
+            return self._put_bytes(key, body.read(), options)
+        return self._put_parts(key, body, size_bytes, options)
+
+    def put_if_absent(self, key: str, body: bytes) -> ObjectInfo:
+        return self._put_bytes(key, body, {"IfNoneMatch": "*"})
+
+    def put_if_match(self, key: str, body: bytes, *, etag: str) -> ObjectInfo:
+        try:
+            return self._put_bytes(key, body, {"IfMatch": f'"{etag}"'})
+        except StoreError as error:
+            # Amazon answers 404 where there is no object to match.
+            if error.code == "object_not_found":
+                raise PreconditionFailedError(error.message) from error
+            raise
+
+    def get(self, key: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
+        if size_bytes == 0:
+            self.head(key)
+            return b""
+        options = {}
+        if offset or size_bytes is not None:
+            end = "" if size_bytes is None else str(offset + size_bytes - 1)
+            options["Range"] = f"bytes={offset}-{end}"
+        with store_errors(self._where(key)):
+            try:
+                answer = self._client.get_object(
+                    Bucket=self._bucket, Key=self._name(key), **options
+                )
+            except ClientError as error:
+                if status_code(error) == 416:  # nothing at or after the offset
+                    return b""
+                raise
+            expected = int(answer["ContentLength"])
+            content = bytearray()
+            with answer["Body"] as stream:
+                while piece := stream.read(_READ_BYTES):
+                    content += piece
+        if len(content) != expected:
+            raise StoreError(f"connection closed in the middle: {self._where(key)}")
+        # A server that does not know ranges sends it all.
+        if options and answer["ResponseMetadata"]["HTTPStatusCode"] == 200:
+            end_bytes = None if size_bytes is None else offset + size_bytes
+            return bytes(content[offset:end_bytes])
+        return bytes(content)
+
+    def head(self, key: str) -> ObjectInfo:
+        with store_errors(self._where(key)):
+            answer = self._client.head_object(Bucket=self._bucket, Key=self._name(key))
+        storage_class = _storage_class(answer.get("StorageClass"))
+        state, until_ms = self._restore_state(storage_class, answer.get("Restore"))
+        return ObjectInfo(
+            key=key,
+            size_bytes=int(answer["ContentLength"]),
+            etag=answer["ETag"].strip('"'),
+            storage_class=storage_class,
+            restore_state=state,
+            restored_until_ms=until_ms,
+        )
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        with store_errors(self._where(prefix)):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=self._prefix + prefix
+            )
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    storage_class = _storage_class(entry.get("StorageClass"))
+                    yield ObjectInfo(
+                        key=entry["Key"][len(self._prefix) :],
+                        size_bytes=int(entry["Size"]),
+                        etag=entry["ETag"].strip('"'),
+                        storage_class=storage_class,
+                        restore_state=self._restore_state(storage_class, None)[0],
+                    )
+
+    def delete(self, key: str) -> None:
+        with store_errors(self._where(key)):
+            self._client.delete_object(Bucket=self._bucket, Key=self._name(key))
+
+    def copy(
+        self, source: str, destination: str, *, storage_class: StorageClass = StorageClass.STANDARD
+    ) -> ObjectInfo:
+        with store_errors(self._where(source)):
+            self._client.copy_object(
+                Bucket=self._bucket,
+                Key=self._name(destination),
+                CopySource={"Bucket": self._bucket, "Key": self._name(source)},
+                StorageClass=storage_class.value,
+            )
+        return self.head(destination)
+
+    def restore(self, key: str, *, tier: RetrievalTier, days: int) -> RestoreState:
+        before = self.head(key)
+        if before.restore_state in (RestoreState.READABLE, RestoreState.IN_PROGRESS):
+            return before.restore_state
+        request: dict[str, Any] = {"Days": days}
+        # Only Days may be given to prolong a restore.
+        if before.restore_state is RestoreState.ARCHIVED:
+            request["GlacierJobParameters"] = {"Tier": tier.value}
+        with store_errors(self._where(key)):
+            try:
+                self._client.restore_object(
+                    Bucket=self._bucket, Key=self._name(key), RestoreRequest=request
+                )
+            except ClientError as error:
+                if status_code(error) in _NO_RESTORE or error_code(error) == "MethodNotAllowed":
+                    self._knows_restore = False
+                    return RestoreState.READABLE
+                if error_code(error) == "RestoreAlreadyInProgress":
+                    return RestoreState.IN_PROGRESS
+                raise
+        return self.head(key).restore_state
+
+    @property
+    def _client(self) -> Any:
+        with self._lock:
+            if self._made_client is None:
+                self._made_client = self._client_factory()
+            return self._made_client
+
+    def _name(self, key: str) -> str:
+        return self._prefix + check_key(key)
+
+    def _where(self, key: str) -> str:
+        return f"s3://{self._bucket}/{self._prefix}{key}"
+
+    def _put_bytes(self, key: str, body: bytes, options: dict[str, Any]) -> ObjectInfo:
+        checksum = base64.b64encode(checksums.crc32c(body).to_bytes(4, "big")).decode()
+        with store_errors(self._where(key)):
+            # The value itself, not only the algorithm: boto3 would else send it as a trailer over
+            # TLS, which several servers refuse or store as part of the object.
+            answer = self._client.put_object(
+                Bucket=self._bucket,
+                Key=self._name(key),
+                Body=body,
+                ChecksumCRC32C=checksum,
+                **options,
+            )
+        if answer.get("ChecksumCRC32C", checksum) != checksum:
+            raise StoreDataError(f"store has other bytes than were sent: {self._where(key)}")
+        return ObjectInfo(
+            key=key,
+            size_bytes=len(body),
+            etag=answer["ETag"].strip('"'),
+            storage_class=_storage_class(options.get("StorageClass")),
+            restore_state=self._restore_state(_storage_class(options.get("StorageClass")), None)[0],
+        )
+
+    def _put_parts(
+        self, key: str, body: BinaryIO, size_bytes: int, options: dict[str, Any]
+    ) -> ObjectInfo:
+        transfer = TransferConfig(
+            multipart_threshold=_PART_BYTES,
+            multipart_chunksize=_PART_BYTES,
+            max_concurrency=_PART_THREADS,
+        )
+        with store_errors(self._where(key)):
+            self._client.upload_fileobj(
+                _Unclosed(body),
+                self._bucket,
+                self._name(key),
+                ExtraArgs={"ChecksumAlgorithm": "CRC32C", **options},
+                Config=transfer,
+            )
+        info = self.head(key)
+        if info.size_bytes != size_bytes:
+            raise StoreDataError(f"store has other bytes than were sent: {self._where(key)}")
+        return info
+
+    def _restore_state(
+        self, storage_class: StorageClass, header: str | None
+    ) -> tuple[RestoreState, int | None]:
+        """Read the x-amz-restore header: ongoing-request="false", expiry-date="<HTTP date>"."""
+        if storage_class is StorageClass.STANDARD or not self._knows_restore:
+            return RestoreState.READABLE, None
+        if header is None:
+            return RestoreState.ARCHIVED, None
+        if 'ongoing-request="true"' in header:
+            return RestoreState.IN_PROGRESS, None
+        expiry = _EXPIRY.search(header)
+        if expiry is None:
+            return RestoreState.RESTORED, None
+        return (
+            RestoreState.RESTORED,
+            round(parsedate_to_datetime(expiry.group(1)).timestamp() * 1000),
+        )
+
+
+class _Unclosed:
+    """A file that s3transfer may not close: a retry has to read it again."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size_bytes: int = -1) -> bytes:
+        return self._file.read(size_bytes)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _storage_class(name: object) -> StorageClass:
+    """Return the class; those that read as STANDARD does (INTELLIGENT_TIERING ...) count as it."""
+    for archived in (StorageClass.GLACIER, StorageClass.DEEP_ARCHIVE):
+        if name == archived.value:
+            return archived
+    return StorageClass.STANDARD
