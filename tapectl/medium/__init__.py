@@ -1,0 +1,1 @@
+"""The format of a tape as pure functions on bytes: frames, segments, their index and their chain."""
