@@ -139,6 +139,11 @@ class Session:
         """Drop the connection without a logout, as a client that dies does."""
         self._socket.close()
 
+    @property
+    def local_port(self) -> int:
+        port: int = self._socket.getsockname()[1]
+        return port
+
     # -- PDUs ------------------------------------------------------------------------------
     def _send(self, bhs: bytearray, data: bytes | memoryview = b"") -> None:
         bhs[5:8] = len(data).to_bytes(3, "big")
@@ -450,8 +455,8 @@ def _encode_text(keys: dict[str, str]) -> bytes:
 
 
 def _decode_text(data: bytes) -> dict[str, str]:
-    pairs = (item.split("=", 1) for item in data.decode().split("\0") if item)
-    return {key: value for key, value in pairs}
+    pairs = (item.partition("=") for item in data.decode().split("\0") if item)
+    return {key: value for key, _, value in pairs}
 
 
 def _targets(text: bytes) -> dict[str, list[str]]:

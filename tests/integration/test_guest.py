@@ -1,0 +1,45 @@
+"""open-iscsi, sg3_utils, mtx, mt and tar of a stock Debian against a served library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.gateway import Gateway
+from tests.support.guest import run_guest
+
+SUITES = ("discovery", "sg3", "mtx", "mt", "tar")
+KNOWN_FAIL = Path(__file__).with_name("guest-known-fail.txt")
+DRIVES, SLOTS, TAPES = 10, 32, 6
+
+
+def known_failures() -> dict[str, str]:
+    """Return check name to reason; a name without a reason is an error."""
+    lines = [line for line in KNOWN_FAIL.read_text().splitlines() if line and line[0] != "#"]
+    pairs = [line.partition(": ") for line in lines]
+    assert all(reason for _, _, reason in pairs), "a known failure needs a reason"
+    return {name: reason for name, _, reason in pairs}
+
+
+@pytest.fixture
+def library(make_gateway: Callable[..., Gateway]) -> Iterator[Gateway]:
+    gateway = make_gateway()
+    gateway.activate("--drives", str(DRIVES), "--slots", str(SLOTS))
+    gateway.create_tapes("--count", str(TAPES))
+    gateway.serve()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.mark.timeout(1200)
+def test_every_check_of_the_guest_suites_passes(library: Gateway) -> None:
+    result = run_guest(library.portal, *SUITES, EXPECT_DRIVES=str(DRIVES), EXPECT_CHANGERS="1")
+    assert result.exit_status in (0, 1), result.output
+    allowed = known_failures()
+    failed = [f"{name}: {why}" for name, why in result.failed.items() if name not in allowed]
+    assert not failed, "\n".join(["failed checks:", *failed])
+    stale = [name for name in allowed if name in result.passed]
+    assert not stale, f"these pass now, take them off the list: {stale}"
+    assert {name.split("/")[0] for name in result.passed} >= set(SUITES), result.output
