@@ -1,0 +1,1 @@
+"""The command line: parse, one service call, render. Everything else lives below."""

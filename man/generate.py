@@ -1,0 +1,148 @@
+"""Write the manual pages beside this file from the commands themselves: `python man/generate.py`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from tapectl.cli.app import app
+from tapectl.cli.exit_codes import EXIT_CODE_MEANINGS
+from tapectl.cli.failure import BROKEN_PIPE_STATUS
+
+ENVIRONMENT = {
+    "TAPECTL_STATE": "State file, as --state.",
+    "TAPECTL_CONFIG": "Configuration file, as --config.",
+    "TAPECTL_OUTPUT": "Output format, as --output: table, plain, json or tsv.",
+    "TAPECTL_...": "Any other setting, in capitals, as TAPECTL_HOLD_S for hold_s.",
+    "NO_COLOR": "When set, no colours.",
+}
+
+# The parser's own classes have no public names to annotate with.
+Command = Any
+Context = Any
+
+
+def generate() -> dict[str, str]:
+    """Return file name → content: tapectl.1, and tapectl-NOUN.1 for each noun."""
+    root: Command = typer.main.get_command(app)
+    context = root.make_context("tapectl", [], resilient_parsing=True)
+    nouns = {name: command for name, command in root.commands.items() if is_noun(command)}
+    pages = {"tapectl.1": "\n".join(main_page(root, context)) + "\n"}
+    for name, noun in nouns.items():
+        lines = noun_page(noun, child(context, noun, name))
+        pages[f"tapectl-{name}.1"] = "\n".join(lines) + "\n"
+    return pages
+
+
+def is_noun(command: Command) -> bool:
+    return hasattr(command, "commands")
+
+
+def child(parent: Context, command: Command, name: str) -> Context:
+    return type(parent)(command, parent=parent, info_name=name)
+
+
+def main_page(root: Command, context: Context) -> Iterator[str]:
+    yield from header("TAPECTL", "tapectl", "a tape gateway anyone can run")
+    yield ".SH SYNOPSIS"
+    yield bold("tapectl") + " [" + bold("--state") + " PATH] [" + bold("--config") + " PATH] COMMAND ..."
+    yield ".SH DESCRIPTION"
+    yield from paragraphs(root.help)
+    yield ".SH OPTIONS"
+    yield from options(root, context)
+    yield ".SH COMMANDS"
+    for name, command in root.commands.items():
+        if is_noun(command):
+            verbs = ", ".join(command.commands)
+            yield from item(f"tapectl-{name}(1)", f"{first_line(command.help)} Verbs: {verbs}.")
+    for name, command in root.commands.items():
+        if not is_noun(command):
+            yield from command_section(command, child(context, command, name))
+    yield ".SH EXAMPLES"
+    yield from epilog(root)
+    yield ".SH EXIT STATUS"
+    for code, meaning in EXIT_CODE_MEANINGS.items():
+        yield from item(str(int(code)), meaning)
+    yield from item(str(BROKEN_PIPE_STATUS), "Whoever read standard output has left.")
+    yield ".SH ENVIRONMENT"
+    for variable, meaning in ENVIRONMENT.items():
+        yield from item(variable, meaning)
+
+
+def noun_page(noun: Command, context: Context) -> Iterator[str]:
+    yield from header(f"TAPECTL-{noun.name.upper()}", f"tapectl-{noun.name}", first_line(noun.help))
+    yield ".SH SYNOPSIS"
+    for name in noun.commands:
+        yield bold(f"tapectl {noun.name} {name}") + " ..."
+        yield ".br"
+    yield ".SH COMMANDS"
+    for name, command in noun.commands.items():
+        yield from command_section(command, child(context, command, name))
+    yield ".SH SEE ALSO"
+    yield bold("tapectl") + "(1), where the exit statuses are."
+
+
+def command_section(command: Command, context: Context) -> Iterator[str]:
+    yield f'.SS "{context.command_path}"'
+    yield bold(context.command_path) + " " + roff(" ".join(command.collect_usage_pieces(context)))
+    yield ".PP"
+    yield from paragraphs(command.help)
+    yield from options(command, context)
+    yield from epilog(command)
+
+
+def options(command: Command, context: Context) -> Iterator[str]:
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None:
+            yield from item(record[0], " ".join(record[1].split()))
+
+
+def epilog(command: Command) -> Iterator[str]:
+    text = inspect.cleandoc(command.epilog or "").removeprefix("\b").strip()
+    if text:
+        yield ".PP"
+        yield ".nf"
+        yield from (roff(line) for line in text.splitlines())
+        yield ".fi"
+
+
+def header(title: str, name: str, purpose: str) -> Iterator[str]:
+    yield f'.TH {title} 1 "" "tapectl" "User Commands"'
+    yield ".SH NAME"
+    yield roff(f"{name} - {purpose.rstrip('.')}")
+
+
+def paragraphs(text: str | None) -> Iterator[str]:
+    for paragraph in inspect.cleandoc(text or "").split("\n\n"):
+        yield roff(paragraph.replace("\b\n", ""))
+        yield ".PP"
+
+
+def first_line(text: str | None) -> str:
+    return inspect.cleandoc(text or "").split("\n\n")[0].replace("\n", " ")
+
+
+def item(term: str, text: str) -> Iterator[str]:
+    yield ".TP"
+    yield bold(term)
+    yield roff(text)
+
+
+def bold(text: str) -> str:
+    return f"\\fB{roff(text)}\\fR"
+
+
+def roff(text: str) -> str:
+    """Return text with nothing in it that roff takes for a request or an escape."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    return "\n".join(f"\\&{line}" if line[:1] in (".", "'") else line for line in escaped.split("\n"))
+
+
+if __name__ == "__main__":
+    for file_name, text in generate().items():
+        (Path(__file__).parent / file_name).write_text(text)

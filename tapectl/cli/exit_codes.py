@@ -1,0 +1,46 @@
+"""What each exit status means, for tapectl(1) and docs/json-output.md."""
+
+from __future__ import annotations
+
+from tapectl.errors import ExitCode
+
+EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
+    ExitCode.OK: "Done.",
+    ExitCode.FAILURE: "Failed for another reason, or a bug (with a traceback).",
+    ExitCode.USAGE: "The command line is wrong; nothing was done.",
+    ExitCode.TAPE_NOT_FOUND: "No tape has this barcode.",
+    ExitCode.TAPE_EXISTS: "The barcode has been used before; barcodes are never used twice.",
+    ExitCode.TAPE_STATUS: "The status of the tape does not allow it.",
+    ExitCode.TAPE_LIMIT: "The library is full: number of tapes or their total size.",
+    ExitCode.TAPE_INVALID: "No valid barcode, size or count.",
+    ExitCode.TAPE_IN_DRIVE: "The tape is in a drive.",
+    ExitCode.ELEMENT: "No such element (slot, drive) in the library, or it is full or empty.",
+    ExitCode.POOL: "No such pool.",
+    ExitCode.DISK_PATH: "The path of a disk does not exist or cannot be used.",
+    ExitCode.DISK_IN_USE: "The disk is allocated already, here or to another gateway.",
+    ExitCode.DISK_NOT_EMPTY: "The disk holds files or a file system.",
+    ExitCode.DISK_TOO_SMALL: "The disk has not enough room.",
+    ExitCode.DISK_MISSING: "An allocated disk is missing or is another disk than it was.",
+    ExitCode.DISKS_NEEDED: "A cache disk and an upload-buffer disk have to be allocated first.",
+    ExitCode.STORE_UNREACHABLE: "The object store does not answer.",
+    ExitCode.STORE_NOT_FOUND: "The bucket or directory of the store does not exist.",
+    ExitCode.STORE_DENIED: "The credentials do not allow it.",
+    ExitCode.STORE_CREDENTIALS: "No credentials, or the store does not know them.",
+    ExitCode.STORE_REGION: "The bucket is in another region.",
+    ExitCode.STORE_CONFLICT: "Another gateway owns what was to be written.",
+    ExitCode.STORE_DATA: "The store returned other bytes than were put.",
+    ExitCode.NOT_ACTIVATED: "There is no gateway in this state file yet.",
+    ExitCode.ALREADY_ACTIVATED: "There is a gateway in this state file already.",
+    ExitCode.STATE_NEWER: "The state file is of a newer tapectl.",
+    ExitCode.STATE_CORRUPT: "The state file is damaged or no state file.",
+    ExitCode.STATE_ACCESS: "The state file cannot be read or written.",
+    ExitCode.SETTING_INVALID: "A setting in the environment or the configuration file is wrong.",
+    ExitCode.STATE_BUSY: "Another process has kept the state file for too long.",
+    ExitCode.ALREADY_SERVING: "Another `tapectl serve` or `tapectl sync` has this gateway.",
+    ExitCode.ADDRESS_IN_USE: "The address to listen on is taken or not of this machine.",
+    ExitCode.DEVICE_NOT_FOUND: "No such device, or no such initiator in CHAP.",
+    ExitCode.DEVICE_BUSY: "The device is busy, or its medium may not be removed now.",
+    ExitCode.WAIT_TIMEOUT: "`--timeout` is over; what was begun goes on.",
+    ExitCode.UNSAFE_LISTEN: "Refused to listen beyond this machine without CHAP.",
+    ExitCode.INTERRUPTED: "Interrupted with Ctrl-C.",
+}

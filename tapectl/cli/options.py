@@ -1,0 +1,113 @@
+"""Options and arguments of several commands, declared once so that their help cannot drift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tapectl.cli import completing
+from tapectl.cli.render import OutputFormat
+
+Output = Annotated[
+    OutputFormat | None,
+    typer.Option(
+        "--output",
+        "-o",
+        envvar="TAPECTL_OUTPUT",
+        show_default="table on a terminal, else plain",
+        help="How to write the result; json and tsv are for scripts.",
+    ),
+]
+Barcode = Annotated[
+    str,
+    typer.Argument(
+        metavar="BARCODE",
+        show_default=False,
+        autocompletion=completing.barcodes,
+        help="Barcode of the tape, e.g. VTL001L5.",
+    ),
+]
+Barcodes = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="BARCODE...",
+        show_default=False,
+        autocompletion=completing.barcodes,
+        help="Barcodes of one or more tapes.",
+    ),
+]
+ArchivedBarcode = Annotated[
+    str,
+    typer.Argument(
+        metavar="BARCODE",
+        show_default=False,
+        autocompletion=completing.archived_barcodes,
+        help="Barcode of a tape on the shelf.",
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Argument(
+        metavar="DEVICE",
+        show_default=False,
+        autocompletion=completing.devices,
+        help="Device, as `tapectl device list` shows it: mediachanger, tapedrive-01, ...",
+    ),
+]
+Pool = Annotated[
+    str,
+    typer.Option(
+        "--pool",
+        metavar="POOL",
+        autocompletion=completing.pools,
+        help="Pool that decides the storage class of the archived tape: GLACIER or DEEP_ARCHIVE.",
+    ),
+]
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait",
+        help="Return when it is done, not when it has begun; shows progress on a terminal.",
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0,
+        show_default="none",
+        help="Give up waiting after this long (exit status 54); what was begun goes on.",
+    ),
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")
+]
+StatePath = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        metavar="PATH",
+        show_default=False,
+        help="State of the gateway: a file, made by activate or quickstart [env: TAPECTL_STATE].",
+    ),
+]
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="PATH",
+        show_default=False,
+        help="File with settings, TOML [env: TAPECTL_CONFIG].",
+    ),
+]
+
+
+def examples(*pairs: tuple[str, str]) -> str:
+    """Return the epilog of a command: each example line with what it does, kept as written."""
+    lines = ["\b", "Examples:"]
+    for command, purpose in pairs:
+        lines += [f"  # {purpose}", f"  {command}"]
+    return "\n".join(lines)

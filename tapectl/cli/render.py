@@ -1,0 +1,216 @@
+"""What a command found, as a table, plain text, tab-separated values or JSON.
+
+Commands hand over rows whose keys are the JSON keys (AWS's field names where
+AWS has the field) and the columns a person wants to see. `rich` and
+`tabulate` are imported when they are used: they cost more than most commands.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+from tapectl.units import format_size
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Row = Mapping[str, object]
+
+
+class OutputFormat(enum.StrEnum):
+    """The formats of `--output`."""
+
+    TABLE = "table"
+    PLAIN = "plain"
+    JSON = "json"
+    TSV = "tsv"
+
+
+STATUS_STYLES = {
+    "AVAILABLE": "green",
+    "RETRIEVED": "green",
+    "ARCHIVED": "blue",
+    "CREATING": "yellow",
+    "IN TRANSIT TO VTS": "yellow",
+    "ARCHIVING": "yellow",
+    "RETRIEVING": "yellow",
+    "RECOVERED": "magenta",
+    "IRRECOVERABLE": "bold red",
+    "DELETING": "dim",
+    "DELETED": "dim",
+    "present": "green",
+    "missing": "bold red",
+    "mismatch": "bold red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One field of a row: its JSON key, its title for people and how people read it."""
+
+    key: str
+    title: str
+    show: Callable[[object], str] = str
+    right: bool = False
+
+
+def show_size(value: object) -> str:
+    """Return bytes for people."""
+    return format_size(value) if isinstance(value, int) else ""
+
+
+def show_percent(value: object) -> str:
+    """Return a percentage for people."""
+    return f"{value:.1f}%" if isinstance(value, int | float) else ""
+
+
+def show_time(value: object) -> str:
+    """Return an ISO 8601 time in the time zone of whoever reads it, to the second."""
+    if not isinstance(value, str):
+        return ""
+    return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def show_list(value: object) -> str:
+    """Return a list of words for people."""
+    return ", ".join(str(item) for item in value) if isinstance(value, list | tuple) else str(value)
+
+
+def iso_time(milliseconds: int | None) -> str | None:
+    """Return the JSON form of a time: ISO 8601, UTC, or None."""
+    if milliseconds is None:
+        return None
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def chosen(output: OutputFormat | None) -> OutputFormat:
+    """Return the format to write: what was asked for, else a table for people only."""
+    if output is not None:
+        return output
+    return OutputFormat.TABLE if sys.stdout.isatty() else OutputFormat.PLAIN
+
+
+def render_rows(
+    name: str,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    *,
+    output: OutputFormat | None,
+    empty: str = "",
+) -> None:
+    """Write a list; `name` is its JSON key, `empty` what a person is told where it has no rows."""
+    match chosen(output):
+        case OutputFormat.JSON:
+            _write_json({name: [dict(row) for row in rows]})
+        case OutputFormat.TSV:
+            keys = list(rows[0]) if rows else [column.key for column in columns]
+            _write_tsv(keys, rows)
+        case _ if not rows:
+            typer.echo(empty or f"no {name.lower()}", err=True)
+        case OutputFormat.PLAIN:
+            _write_plain(rows, columns)
+        case OutputFormat.TABLE:
+            _write_table(rows, columns)
+
+
+def render_record(row: Row, columns: Sequence[Column], *, output: OutputFormat | None) -> None:
+    """Write one thing; for people one field a line, leaving out those without a value."""
+    match chosen(output):
+        case OutputFormat.JSON:
+            _write_json(dict(row))
+        case OutputFormat.TSV:
+            _write_tsv(list(row), [row])
+        case OutputFormat.PLAIN:
+            _write_fields(row, columns)
+        case OutputFormat.TABLE:
+            _write_fields_styled(row, columns)
+
+
+def stdout_console() -> Console:
+    """Return a console on standard output; colours only on a terminal and without NO_COLOR."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
+
+
+def _write_json(document: Mapping[str, object]) -> None:
+    typer.echo(json.dumps(document, indent=2))
+
+
+def _write_tsv(keys: Sequence[str], rows: Sequence[Row]) -> None:
+    typer.echo("\t".join(keys))
+    for row in rows:
+        typer.echo("\t".join(_tsv_value(row.get(key)) for key in keys))
+
+
+def _tsv_value(value: object) -> str:
+    """Return a value as one field: raw, and never with a tab or a line end in it."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+
+
+def _cells(row: Row, columns: Sequence[Column]) -> list[str]:
+    return [_cell(row, column) for column in columns]
+
+
+def _cell(row: Row, column: Column) -> str:
+    value = row.get(column.key)
+    return "" if value is None else column.show(value)
+
+
+def _write_plain(rows: Sequence[Row], columns: Sequence[Column]) -> None:
+    from tabulate import tabulate
+
+    text = tabulate(
+        [_cells(row, columns) for row in rows],
+        headers=[column.title for column in columns],
+        tablefmt="plain",
+        disable_numparse=True,
+        colalign=["right" if column.right else "left" for column in columns],
+    )
+    typer.echo("\n".join(line.rstrip() for line in text.splitlines()))
+
+
+def _write_table(rows: Sequence[Row], columns: Sequence[Column]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column.title, justify="right" if column.right else "left")
+    for row in rows:
+        table.add_row(*(Text(cell, STATUS_STYLES.get(cell, "")) for cell in _cells(row, columns)))
+    stdout_console().print(table)
+
+
+def _write_fields(row: Row, columns: Sequence[Column]) -> None:
+    filled = [(column.title, _cell(row, column)) for column in columns]
+    width = max(len(title) for title, _ in filled)
+    for title, text in filled:
+        if text:
+            typer.echo(f"{title:<{width}}  {text}")
+
+
+def _write_fields_styled(row: Row, columns: Sequence[Column]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    for column in columns:
+        text = _cell(row, column)
+        if text:
+            grid.add_row(Text(column.title, "bold"), Text(text, STATUS_STYLES.get(text, "")))
+    stdout_console().print(grid)
