@@ -120,6 +120,8 @@ def weed_server() -> Iterator[S3Server]:
         "-volume.max=100",
         "-filer",
         "-s3",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
         "-s3.ip.bind=127.0.0.1",
         f"-s3.config={config}",
         *(f"-{name}={port}" for name, port in zip(names, ports, strict=True)),

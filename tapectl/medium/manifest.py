@@ -1,0 +1,154 @@
+"""The manifest of a tape: a recovery point, as JSON. Pure bytes.
+
+It names every segment the tape had when it was written, oldest first. The log only grows, so its
+full pages of 512 rows never change: they are objects of their own, and a manifest
+holds the rest and says how many pages stand before it. Specified in docs/bucket-format.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tapectl.medium.checksum import crc32c
+from tapectl.medium.errors import MediumFormatError
+from tapectl.medium.summary import SegmentSummary
+
+FORMAT_VERSION = 1
+PAGE_ROWS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """One segment of the log and the size of its object in the store."""
+
+    summary: SegmentSummary
+    object_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestHead:
+    """What a recovery point says of the tape as a whole; times in ms since 1970.
+
+    `archived_through` is the last sequence number whose object is below `archive/`, None if
+    there is none.
+    """
+
+    number: int
+    created_ms: int
+    gateway_id: str
+    epoch: int
+    barcode: str
+    tape_uuid: str
+    size_bytes: int
+    used_bytes: int
+    status: str
+    pool: str
+    worm: bool
+    archived_through: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A decoded manifest object: `rows` are those after the first `page_count` pages."""
+
+    head: ManifestHead
+    page_count: int
+    rows: Sequence[ManifestRow]
+
+
+def encode_manifest(head: ManifestHead, pages: int, rows: Sequence[ManifestRow]) -> bytes:
+    """Return a manifest whose log is the first `pages` pages and then `rows`, less than a page."""
+    if len(rows) >= PAGE_ROWS:
+        raise ValueError(f"{len(rows)} rows are a page of their own")
+    document = {
+        "format": FORMAT_VERSION,
+        **{name: getattr(head, name) for name in ManifestHead.__slots__},
+        "pages": pages,
+        "page_rows": PAGE_ROWS,
+        "segments": _encode_rows(rows),
+    }
+    return _with_crc(document)
+
+
+def encode_page(number: int, rows: Sequence[ManifestRow]) -> bytes:
+    """Return page `number` (from 0) of a log: rows number * 512 to number * 512 + 511."""
+    if len(rows) != PAGE_ROWS:
+        raise ValueError(f"page {number} has {len(rows)} rows")
+    return _with_crc({"format": FORMAT_VERSION, "page": number, "segments": _encode_rows(rows)})
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Decode a manifest object; raise MediumFormatError if it is none or is damaged."""
+    document = _checked(data)
+    try:
+        if document["page_rows"] != PAGE_ROWS:
+            raise MediumFormatError(f"pages of {document['page_rows']} rows")
+        head = ManifestHead(**{name: document[name] for name in ManifestHead.__slots__})
+        return Manifest(head, int(document["pages"]), _decode_rows(document["segments"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise MediumFormatError(f"manifest lacks or misspells {error}") from error
+
+
+def decode_page(data: bytes, number: int) -> Sequence[ManifestRow]:
+    """Decode page `number` of a log; raise MediumFormatError if it is another or is damaged."""
+    document = _checked(data)
+    try:
+        rows = _decode_rows(document["segments"])
+        if document["page"] != number or len(rows) != PAGE_ROWS:
+            raise MediumFormatError(f"page {document['page']} of {len(rows)} rows, not {number}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise MediumFormatError(f"page lacks or misspells {error}") from error
+    return rows
+
+
+def _encode_rows(rows: Iterable[ManifestRow]) -> list[list[int]]:
+    return [
+        [
+            row.summary.sequence,
+            row.summary.partition,
+            row.summary.first_object,
+            row.summary.object_count,
+            row.summary.filemark_count,
+            row.summary.data_bytes,
+            row.summary.file_bytes,
+            int(row.summary.erases),
+            row.object_bytes,
+        ]
+        for row in rows
+    ]
+
+
+def _decode_rows(rows: Sequence[Sequence[int]]) -> Sequence[ManifestRow]:
+    decoded = []
+    for sequence, partition, first, objects, filemarks, data, file, erases, stored in rows:
+        summary = SegmentSummary(
+            sequence=sequence,
+            first_object=first,
+            object_count=objects,
+            filemark_count=filemarks,
+            data_bytes=data,
+            file_bytes=file,
+            partition=partition,
+            erases=bool(erases),
+        )
+        decoded.append(ManifestRow(summary, stored))
+    return decoded
+
+
+def _with_crc(document: dict[str, Any]) -> bytes:
+    """Append "crc32c": of the text up to its comma, so that a reader needs no canonical JSON."""
+    text = json.dumps(document, separators=(",", ":")).encode()[:-1]
+    return b'%s,"crc32c":"%08x"}\n' % (text, crc32c(text))
+
+
+def _checked(data: bytes) -> dict[str, Any]:
+    text, found, crc = data.rstrip().rpartition(b',"crc32c":"')
+    if not found or crc != b'%08x"}' % crc32c(text):
+        raise MediumFormatError("checksum of a manifest")
+    document: dict[str, Any] = json.loads(data)
+    if document.get("format") != FORMAT_VERSION:
+        raise MediumFormatError(f"manifest has format {document.get('format')}, this knows 1")
+    return document
