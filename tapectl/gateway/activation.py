@@ -1,0 +1,233 @@
+"""Activation: a new gateway, its mark in the store and its state file."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapectl.errors import ExitCode, TapectlError, UsageError
+from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.scsi.personality import CHANGER_PERSONALITIES, DRIVE_PERSONALITIES
+from tapectl.state import events, gateways
+from tapectl.state.database import State
+from tapectl.state.errors import NotActivatedError
+from tapectl.state.gateways import GatewayRecord
+from tapectl.store.interface import ObjectStore
+
+DEFAULT_IQN_PREFIX = "iqn.2026-11.io.tapectl"
+
+MARKER_FORMAT = 1
+"""Version of `gateways/<id>.json` in the store."""
+
+MAX_DRIVES = 64
+MAX_SLOTS = 10_000
+
+# AWS's GatewayName: printable ASCII without `/` and `\\`, and not blank altogether.
+_NAME = re.compile(r"[ -.0-\[\]-~]*[!-.0-\[\]-~][ -.0-\[\]-~]*")
+_TIMEZONE = re.compile(r"GMT(?:[+-](\d{1,2}):([0-5]\d))?")
+_MAX_TIMEZONE_HOURS = 14
+_IQN_PREFIX = re.compile(r"iqn\.\d{4}-(?:0[1-9]|1[0-2])\.[a-z0-9][a-z0-9.:-]*")
+# A whole iSCSI name has at most 223 bytes (RFC 7143 4.2.7.1); ids and devices take 30.
+_MAX_IQN_PREFIX_CHARACTERS = 190
+_S3_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/.*)?")
+
+
+class AlreadyActivatedError(TapectlError):
+    """There is a gateway here already."""
+
+    exit_code = ExitCode.ALREADY_ACTIVATED
+    code = "already_activated"
+
+
+GatewayInfo = GatewayRecord
+"""What describes a gateway to its user is its row in the state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationRequest:
+    """A gateway to make. `store_url` is `s3://bucket/prefix`, `file:///path` or a path."""
+
+    name: str
+    store_url: str
+    timezone: str = "GMT"
+    region: str | None = None
+    endpoint_url: str | None = None
+    profile: str | None = None
+    changer_type: str = "AWS-Gateway-VTL"
+    drive_type: str = "IBM-ULT3580-TD5"
+    drive_count: int = 10
+    slot_count: int = 1600
+    import_export_count: int = 1600
+    iqn_prefix: str = DEFAULT_IQN_PREFIX
+    if_not_exists: bool = False
+
+
+def activate(
+    state_path: Path,
+    request: ActivationRequest,
+    *,
+    open_store: Callable[[GatewayRecord], ObjectStore],
+    now_ms: Callable[[], int] = clock_now_ms,
+    actor: str = "cli",
+) -> GatewayInfo:
+    """Make a gateway: check the store, leave `gateways/<id>.json` in it, write the state file.
+
+    Nothing is left behind when a step fails. With `if_not_exists` the gateway that is here
+    already is returned if it has the same name and store. Waits for the store.
+    Raises UsageError, AlreadyActivatedError, StateError, and the store's own errors.
+    """
+    record = _record(request, now_ms())
+    try:
+        with State.open(state_path) as state:
+            return _existing(state, request, record)
+    except NotActivatedError:
+        pass  # as it should be
+    store = open_store(record)
+    store.check()
+    key = f"gateways/{record.id}.json"
+
+    def populate(db: sqlite3.Connection) -> None:
+        gateways.insert(db, record)
+        events.append(
+            db,
+            events.NewEvent(
+                at_ms=record.created_at_ms,
+                actor=actor,
+                subject_kind="gateway",
+                subject_id=record.id,
+                type="GatewayActivated",
+                detail={"name": record.name, "store_url": record.store_url},
+            ),
+        )
+
+    store.put_if_absent(key, _marker(record))
+    try:
+        State.create(state_path, populate).close()
+    except BaseException as exc:
+        store.delete(key)
+        if isinstance(exc, FileExistsError):
+            raise AlreadyActivatedError(
+                f"another activation was faster, there is a state file now: {state_path}"
+            ) from exc
+        raise
+    return record
+
+
+def describe_gateway(state: State) -> GatewayInfo:
+    """Return the gateway of a state file; raise NotActivatedError if it has none."""
+    with state.read() as db:
+        gateway = gateways.find(db)
+    if gateway is None:
+        raise NotActivatedError(state.path)
+    return gateway
+
+
+def normalise_store_url(url: str) -> str:
+    """Return the one form of a store's address; raise UsageError if it is none.
+
+    `s3://bucket/prefix` loses a slash at its end; a path becomes absolute and a `file://` URL.
+    """
+    if url.startswith("s3:"):
+        if _S3_URL.fullmatch(url) is None:
+            raise UsageError(f"not a bucket: {url}", hint="write it as s3://bucket/prefix")
+        return url.rstrip("/")
+    path = url.removeprefix("file://")
+    if not path or "://" in path or (url != path and not path.startswith("/")):
+        raise UsageError(
+            f"not an object store: {url}", hint="s3://bucket/prefix, file:///path or a path"
+        )
+    return f"file://{Path(path).expanduser().absolute()}"
+
+
+def _existing(state: State, request: ActivationRequest, record: GatewayRecord) -> GatewayInfo:
+    gateway = describe_gateway(state)
+    same = (gateway.name, gateway.store_url) == (record.name, record.store_url)
+    if request.if_not_exists and same:
+        return gateway
+    raise AlreadyActivatedError(
+        f"a gateway is activated here already: {gateway.id} ({gateway.name})",
+        hint=f"its state file is {state.path}; name another one for a second gateway",
+    )
+
+
+def _record(request: ActivationRequest, created_at_ms: int) -> GatewayRecord:
+    _check(request)
+    digits = secrets.token_hex(4).upper()
+    return GatewayRecord(
+        id=f"sgw-{digits}",
+        name=request.name,
+        timezone=request.timezone,
+        region=request.region,
+        store_url=normalise_store_url(request.store_url),
+        endpoint_url=request.endpoint_url,
+        profile=request.profile,
+        changer_type=request.changer_type,
+        drive_type=request.drive_type,
+        drive_count=request.drive_count,
+        slot_count=request.slot_count,
+        import_export_count=request.import_export_count,
+        iqn_prefix=request.iqn_prefix,
+        device_serial_base=digits,
+        created_at_ms=created_at_ms,
+    )
+
+
+def _check(request: ActivationRequest) -> None:
+    if not 2 <= len(request.name) <= 255 or _NAME.fullmatch(request.name) is None:
+        raise UsageError(
+            f"not a gateway name: {request.name}",
+            hint="2 to 255 printable ASCII characters without / and \\",
+        )
+    zone = _TIMEZONE.fullmatch(request.timezone)
+    if zone is None or int(zone[1] or 0) > _MAX_TIMEZONE_HOURS:
+        raise UsageError(
+            f"not a time zone: {request.timezone}", hint="write GMT, GMT-5:00 or GMT+10:30"
+        )
+    for value, known, what in (
+        (request.changer_type, CHANGER_PERSONALITIES, "medium changer"),
+        (request.drive_type, DRIVE_PERSONALITIES, "tape drive"),
+    ):
+        if value not in known:
+            raise UsageError(f"no such {what}: {value}", hint=f"known are {', '.join(known)}")
+    for count, maximum, what in (
+        (request.drive_count, MAX_DRIVES, "drives"),
+        (request.slot_count, MAX_SLOTS, "slots"),
+        (request.import_export_count, MAX_SLOTS, "import/export slots"),
+    ):
+        if not 1 <= count <= maximum:
+            raise UsageError(f"not a number of {what}: {count}", hint=f"1 to {maximum}")
+    try:
+        CHANGER_PERSONALITIES[request.changer_type].ranges(
+            request.drive_count, request.slot_count, request.import_export_count
+        )
+    except ValueError as exc:
+        raise UsageError(str(exc), hint="ask for fewer, or for another medium changer") from exc
+    prefix = request.iqn_prefix
+    if len(prefix) > _MAX_IQN_PREFIX_CHARACTERS or _IQN_PREFIX.fullmatch(prefix) is None:
+        raise UsageError(
+            f"not a prefix of iSCSI names: {prefix}", hint=f"as in {DEFAULT_IQN_PREFIX}"
+        )
+
+
+def _marker(record: GatewayRecord) -> bytes:
+    """Return what makes the gateway known to whoever has only the store."""
+    content = {
+        "format": MARKER_FORMAT,
+        "gateway_id": record.id,
+        "gateway_name": record.name,
+        "gateway_timezone": record.timezone,
+        "changer_type": record.changer_type,
+        "drive_type": record.drive_type,
+        "drive_count": record.drive_count,
+        "slot_count": record.slot_count,
+        "import_export_count": record.import_export_count,
+        "iqn_prefix": record.iqn_prefix,
+        "device_serial_base": record.device_serial_base,
+        "created_at_ms": record.created_at_ms,
+    }
+    return json.dumps(content, indent=2).encode() + b"\n"

@@ -1,0 +1,98 @@
+"""Barcodes: which ones are allowed, and how new ones are made."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from tapectl.errors import ExitCode, TapectlError
+
+MIN_CHARACTERS = 5
+MAX_CHARACTERS = 16
+MAX_PREFIX_CHARACTERS = 4
+GENERATED_HEX_DIGITS = 6
+DEFAULT_PREFIX = "TAPE"
+
+# IBM's changer reports volume tags of 8 characters; AWS refuses longer ones for it too.
+MAX_CHARACTERS_BY_CHANGER: Mapping[str, int] = MappingProxyType({"IBM-03584L32-0402": 8})
+
+# Of 16 million names a prefix has, a library holds 1,500: two draws in a row that are taken are
+# already unlikely. So many of them mean that the prefix is used up.
+MAX_DRAWS = 1000
+
+_BARCODE = re.compile(rf"[A-Z0-9]{{{MIN_CHARACTERS},{MAX_CHARACTERS}}}")
+_PREFIX = re.compile(rf"[A-Z]{{1,{MAX_PREFIX_CHARACTERS}}}")
+
+
+class BarcodeError(TapectlError):
+    """A barcode or a prefix is not one."""
+
+    exit_code = ExitCode.TAPE_INVALID
+    code = "barcode_invalid"
+    aws_code = "InvalidParameters"
+
+
+def check_barcode(barcode: str, changer_type: str | None = None) -> str:
+    """Return the barcode; raise BarcodeError if it is none, or too long for the changer."""
+    if _BARCODE.fullmatch(barcode) is None:
+        raise BarcodeError(
+            f"not a barcode: {barcode}",
+            hint=f"{MIN_CHARACTERS} to {MAX_CHARACTERS} characters of A-Z and 0-9",
+        )
+    limit = max_characters(changer_type)
+    if len(barcode) > limit:
+        raise BarcodeError(
+            f"tape barcode is too long for the media changer: {barcode}",
+            hint=f"{changer_type} takes {limit} characters",
+        )
+    return barcode
+
+
+def check_prefix(prefix: str, changer_type: str | None = None) -> str:
+    """Return the prefix; raise BarcodeError if it is none, or leaves no room for the digits."""
+    if _PREFIX.fullmatch(prefix) is None:
+        raise BarcodeError(
+            f"not a barcode prefix: {prefix}", hint=f"1 to {MAX_PREFIX_CHARACTERS} letters of A-Z"
+        )
+    limit = max_characters(changer_type) - GENERATED_HEX_DIGITS
+    if len(prefix) > limit:
+        raise BarcodeError(
+            f"the barcode prefix is too long for the media changer: {prefix}",
+            hint=f"{changer_type} takes prefixes of {limit} letters, or name whole barcodes",
+        )
+    return prefix
+
+
+def default_prefix(changer_type: str | None = None) -> str:
+    """Return the prefix of generated barcodes where none is asked for."""
+    return DEFAULT_PREFIX[: max_characters(changer_type) - GENERATED_HEX_DIGITS]
+
+
+def max_characters(changer_type: str | None) -> int:
+    """Return how long barcodes may be in a library with this changer."""
+    return MAX_CHARACTERS_BY_CHANGER.get(changer_type or "", MAX_CHARACTERS)
+
+
+def generate(
+    prefix: str,
+    count: int,
+    is_used: Callable[[str], bool],
+    draw: Callable[[int], int] = secrets.randbelow,
+) -> Sequence[str]:
+    """Return `count` new barcodes, the prefix and six hexadecimal digits each.
+
+    `is_used` says whether a barcode was ever given; `draw(n)` returns a random number below n.
+    Raises BarcodeError when the prefix is used up.
+    """
+    barcodes: dict[str, None] = {}
+    draws_left = MAX_DRAWS + count
+    while len(barcodes) < count:
+        if draws_left == 0:
+            raise BarcodeError(f"too many barcodes with this prefix are used up: {prefix}")
+        draws_left -= 1
+        barcode = f"{prefix}{draw(16**GENERATED_HEX_DIGITS):0{GENERATED_HEX_DIGITS}X}"
+        if not is_used(barcode):
+            barcodes[barcode] = None
+    return list(barcodes)

@@ -1,0 +1,299 @@
+"""Settings of the gateway: flag over environment over configuration file over default."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+
+from tapectl.errors import ExitCode, TapectlError, UsageError
+from tapectl.units import MIB, format_size, parse_size
+
+ENVIRONMENT_PREFIX = "TAPECTL_"
+ISCSI_PORT = 3260
+
+
+class SettingError(TapectlError):
+    """A setting has a value that cannot be used, or is not known."""
+
+    exit_code = ExitCode.SETTING_INVALID
+    code = "setting_invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """An address the portal listens on; `host` without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingValue:
+    """A setting, its value as it is written, and where the value comes from."""
+
+    name: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting, checked."""
+
+    # The SQLite file; its directory also holds the lock and the sockets.
+    state_path: Path
+    # Where the portal listens.
+    listen: tuple[ListenAddress, ...]
+    # How long an ejected tape stays in its import/export element, cancellable; 0 as AWS does.
+    hold_s: float
+    # Size at which a segment is sealed.
+    segment_bytes: int
+    # Uploads at the same time.
+    upload_workers: int
+    # An open segment that nobody has written to for so long is sealed and uploaded.
+    seal_idle_s: float
+    # Percent of a cache disk above which uploaded segments are evicted.
+    cache_high_watermark_percent: int
+    # zstd between the upload buffer and the store.
+    compression: bool
+    # How long a directory store pretends that retrieving takes.
+    directory_retrieval_delay_s: float
+    # Time between looks at a retrieval that is under way.
+    retrieval_poll_s: float
+    # How long a restored copy is asked to stay readable; extended while the tape is here.
+    retrieval_days: int
+    # How long a command waits for room or for data from the store before BUSY.
+    busy_timeout_s: float
+    # Listen beyond loopback without CHAP or an initiator list.
+    allow_anonymous: bool
+    # Name of each setting -> where its value comes from.
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def load(
+        cls, environ: Mapping[str, str], config_path: Path | None = None, **flags: object
+    ) -> Self:
+        """Collect the settings; a flag that is None was not given.
+
+        `config_path` must exist; without it the default file is read where there is one.
+        Raises SettingError.
+        """
+        if unknown := flags.keys() - _SPECS.keys():
+            raise TypeError(f"no such settings: {', '.join(sorted(unknown))}")
+        path, config = _read_config(environ, config_path)
+        values: dict[str, object] = {}
+        sources: dict[str, str] = {}
+        for name, spec in _SPECS.items():
+            variable = ENVIRONMENT_PREFIX + spec.variable
+            if (flag := flags.get(name)) is not None:
+                raw, source = flag, "flag"
+            elif variable in environ:
+                raw, source = environ[variable], f"environment {variable}"
+            elif name in config:
+                raw, source = config[name], f"file {path}"
+            else:
+                raw, source = spec.default(environ), "default"
+            values[name] = spec.parse(name, raw, source)
+            sources[name] = source
+        return cls(**values, sources=MappingProxyType(sources))  # type: ignore[arg-type]  # by table
+
+    def describe(self) -> Sequence[SettingValue]:
+        """Return every setting with its value and the place it comes from."""
+        return [
+            SettingValue(name, _text(getattr(self, name)), self.sources.get(name, "given"))
+            for name in _SPECS
+        ]
+
+    def to_json(self) -> str:
+        """Return the settings for a child process."""
+        return json.dumps({name: _plain(getattr(self, name)) for name in _SPECS})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the settings a parent process wrote with `to_json`."""
+        return cls.load({}, Path(os.devnull), **json.loads(text))
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """Return the address that `127.0.0.1:3260`, `[::1]:3260` or `0.0.0.0` stands for.
+
+    The port may be left out: 3260. Port 0 lets the system choose. Raises UsageError.
+    """
+    text = text.strip()
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        bad = not bracket or (rest != "" and not rest.startswith(":"))
+        port = rest[1:]
+    else:
+        host, _, port = text.partition(":")
+        bad = ":" in port
+    port = port or str(ISCSI_PORT)
+    if bad or not host or not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
+        raise UsageError(
+            f"not an address to listen on: {text}", hint="as in 127.0.0.1:3260 or [::1]:3260"
+        )
+    return ListenAddress(host, int(port))
+
+
+def _parse_path(name: str, raw: object, source: str) -> Path:
+    if not isinstance(raw, str | Path) or not str(raw):
+        raise _bad(name, raw, source, "want a path")
+    return Path(raw).expanduser().absolute()
+
+
+def _parse_listeners(name: str, raw: object, source: str) -> tuple[ListenAddress, ...]:
+    texts = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(texts, list | tuple) or not texts:
+        raise _bad(name, raw, source, "want one address or more")
+    try:
+        return tuple(parse_listen(str(text)) for text in texts)
+    except UsageError as exc:
+        raise _bad(name, raw, source, exc.hint or exc.message) from exc
+
+
+def _number_between(minimum: float, maximum: float) -> Callable[[str, object, str], float]:
+    def parse(name: str, raw: object, source: str) -> float:
+        try:
+            value = float(raw)  # type: ignore[arg-type]  # a TypeError is what is asked for
+        except (TypeError, ValueError):
+            raise _bad(name, raw, source, "want a number") from None
+        if isinstance(raw, bool) or not minimum <= value <= maximum:
+            raise _bad(name, raw, source, f"want {minimum:g} to {maximum:g}")
+        return value
+
+    return parse
+
+
+def _integer_between(minimum: int, maximum: int) -> Callable[[str, object, str], int]:
+    def parse(name: str, raw: object, source: str) -> int:
+        value = _number_between(minimum, maximum)(name, raw, source)
+        if value != int(value):
+            raise _bad(name, raw, source, "want a whole number")
+        return int(value)
+
+    return parse
+
+
+def _size_between(minimum: int, maximum: int) -> Callable[[str, object, str], int]:
+    def parse(name: str, raw: object, source: str) -> int:
+        try:
+            value = parse_size(str(raw))
+        except UsageError as exc:
+            raise _bad(name, raw, source, exc.hint or exc.message) from exc
+        if not minimum <= value <= maximum:
+            limits = f"{format_size(minimum)} to {format_size(maximum)}"
+            raise _bad(name, raw, source, f"want {limits}")
+        return value
+
+    return parse
+
+
+_BOOLEANS = {"1": True, "true": True, "yes": True, "on": True} | {
+    "0": False, "false": False, "no": False, "off": False,
+}  # fmt: skip
+
+
+def _parse_boolean(name: str, raw: object, source: str) -> bool:
+    value = _BOOLEANS.get(str(raw).lower())
+    if value is None:
+        raise _bad(name, raw, source, "want true or false")
+    return value
+
+
+def _bad(name: str, raw: object, source: str, want: str) -> SettingError:
+    return SettingError(f"setting {name} ({source}) cannot be used: {raw}", hint=want)
+
+
+def _default_state_path(environ: Mapping[str, str]) -> str:
+    if os.geteuid() == 0:
+        return "/var/lib/tapectl/tapectl.db"
+    base = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME', '~')}/.local/state"
+    return f"{base}/tapectl/tapectl.db"
+
+
+def _default_config_path(environ: Mapping[str, str]) -> Path:
+    if os.geteuid() == 0:
+        return Path("/etc/tapectl/tapectl.toml")
+    base = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '~')}/.config"
+    return Path(base).expanduser() / "tapectl" / "tapectl.toml"
+
+
+def _read_config(
+    environ: Mapping[str, str], config_path: Path | None
+) -> tuple[Path, Mapping[str, object]]:
+    named = config_path or environ.get(ENVIRONMENT_PREFIX + "CONFIG")
+    path = Path(named) if named else _default_config_path(environ)
+    try:
+        config = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        if named:
+            raise SettingError(f"no such configuration file: {path}") from exc
+        return path, {}
+    except OSError as exc:
+        raise SettingError(f"cannot read the configuration file ({exc.strerror}): {path}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise SettingError(f"the configuration file is no TOML ({exc}): {path}") from exc
+    if unknown := sorted(config.keys() - _SPECS.keys()):
+        raise SettingError(
+            f"unknown settings in {path}: {', '.join(unknown)}",
+            hint=f"known are {', '.join(_SPECS)}",
+        )
+    return path, config
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(str(item) for item in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    parse: Callable[[str, object, str], object]
+    default: Callable[[Mapping[str, str]], object]
+    variable: str
+
+
+def _spec(
+    name: str, parse: Callable[[str, object, str], object], default: object
+) -> tuple[str, _Spec]:
+    return name, _Spec(parse, lambda _environ: default, name.upper())
+
+
+_DAY_S = 86400
+
+# fmt: off
+_SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
+    ("state_path", _Spec(_parse_path, _default_state_path, "STATE")),
+    #     setting                         values                            default
+    _spec("listen",                       _parse_listeners,                 "127.0.0.1:3260"),
+    _spec("hold_s",                       _number_between(0, _DAY_S),       60),
+    _spec("segment_bytes",                _size_between(MIB, 256 * MIB),    64 * MIB),
+    _spec("upload_workers",               _integer_between(1, 64),          2),
+    _spec("seal_idle_s",                  _number_between(0.1, _DAY_S),     30),
+    _spec("cache_high_watermark_percent", _integer_between(1, 100),         80),
+    _spec("compression",                  _parse_boolean,                   True),
+    _spec("directory_retrieval_delay_s",  _number_between(0, 7 * _DAY_S),   10),
+    _spec("retrieval_poll_s",             _number_between(0.05, _DAY_S),    60),
+    _spec("retrieval_days",               _integer_between(1, 365),         7),
+    _spec("busy_timeout_s",               _number_between(0, 3600),         20),
+    _spec("allow_anonymous",              _parse_boolean,                   False),
+)))
+# fmt: on
