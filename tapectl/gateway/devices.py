@@ -1,0 +1,131 @@
+"""The devices of the library: one media changer and its drives, as iSCSI targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tapectl.errors import ExitCode, TapectlError
+from tapectl.gateway.activation import describe_gateway
+from tapectl.gateway.elements import ElementMap
+from tapectl.scsi.library import ElementType
+from tapectl.scsi.personality import CHANGER_PERSONALITIES, DRIVE_PERSONALITIES
+from tapectl.state import chap, tapes
+from tapectl.state.database import State
+from tapectl.state.gateways import GatewayRecord
+
+CHANGER_NUMBER = 0
+"""Number of the changer among the devices; drives are 1, 2, ..."""
+
+CHANGER_TYPE = "Medium Changer"
+DRIVE_TYPE = "Tape Drive"
+
+
+class DeviceNotFoundError(TapectlError):
+    """The library has no such device."""
+
+    exit_code = ExitCode.DEVICE_NOT_FOUND
+    code = "device_not_found"
+    aws_code = "TargetNotFound"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"no such device: {text}", hint="run `tapectl device list`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    """A device. `number` is 0 for the changer, else the drive's number.
+
+    `name` is `mediachanger` or `tapedrive-01`; `target_name` the whole iSCSI name.
+    `serial` has 10 characters and is that of INQUIRY pages 80h and 83h.
+    """
+
+    number: int
+    id: str
+    name: str
+    device_type: str
+    vendor: str
+    product: str
+    revision: str
+    serial: str
+    target_name: str
+    element_address: int
+    loaded_barcode: str | None
+    chap_enabled: bool
+
+
+def device_id(gateway: GatewayRecord, number: int) -> str:
+    """Return the id AWS's device ARNs end in: `SGW-1FAD4876_TAPEDRIVE_00001`."""
+    if number == CHANGER_NUMBER:
+        return f"{gateway.id.upper()}_MEDIACHANGER_00001"
+    return f"{gateway.id.upper()}_TAPEDRIVE_{number:05d}"
+
+
+def device_name(number: int) -> str:
+    """Return `mediachanger` or `tapedrive-01`."""
+    return "mediachanger" if number == CHANGER_NUMBER else f"tapedrive-{number:02d}"
+
+
+def device_serial(gateway: GatewayRecord, number: int) -> str:
+    """Return the serial number of a device: 10 characters, unique by gateway and device."""
+    return f"{gateway.device_serial_base}{number:02d}"
+
+
+def target_name(gateway: GatewayRecord, number: int) -> str:
+    """Return the iSCSI name of a device's target."""
+    return f"{gateway.iqn_prefix}:{gateway.id.lower()}-{device_name(number)}"
+
+
+def list_devices(state: State) -> Sequence[DeviceInfo]:
+    """Return the changer and the drives, in this order."""
+    gateway = describe_gateway(state)
+    elements = ElementMap.of(gateway)
+    with state.read() as db:
+        loaded = {
+            tape.element_address: tape.barcode
+            for tape in tapes.select(db, tapes.TapeFilter(in_elements_only=True))
+        }
+        with_chap = {entry.target for entry in chap.entries(db)}
+    devices: list[DeviceInfo] = []
+    for number in range(gateway.drive_count + 1):
+        is_changer = number == CHANGER_NUMBER
+        identity = (
+            CHANGER_PERSONALITIES[gateway.changer_type]
+            if is_changer
+            else DRIVE_PERSONALITIES[gateway.drive_type]
+        )
+        address = (
+            elements.address(ElementType.MEDIUM_TRANSPORT, 1)
+            if is_changer
+            else elements.address(ElementType.DATA_TRANSFER, number)
+        )
+        devices.append(
+            DeviceInfo(
+                number=number,
+                id=device_id(gateway, number),
+                name=device_name(number),
+                device_type=CHANGER_TYPE if is_changer else DRIVE_TYPE,
+                vendor=identity.vendor,
+                product=identity.product,
+                revision=identity.revision,
+                serial=device_serial(gateway, number),
+                target_name=target_name(gateway, number),
+                element_address=address,
+                loaded_barcode=loaded.get(address),
+                chap_enabled=device_name(number) in with_chap,
+            )
+        )
+    return devices
+
+
+def find_device(state: State, text: str) -> DeviceInfo:
+    """Return the device with this id, name, target name or serial; a bare number is a drive's.
+
+    Raises DeviceNotFoundError.
+    """
+    for device in list_devices(state):
+        if text in (device.id, device.name, device.target_name, device.serial):
+            return device
+        if device.number != CHANGER_NUMBER and text == str(device.number):
+            return device
+    raise DeviceNotFoundError(text)

@@ -1,0 +1,450 @@
+"""Virtual tapes: create, list, describe, delete."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from tapectl.errors import ExitCode, TapectlError, UsageError
+from tapectl.gateway import barcodes
+from tapectl.gateway.activation import describe_gateway
+from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.devices import device_id
+from tapectl.gateway.elements import ElementError, ElementMap
+from tapectl.scsi.library import ElementType
+from tapectl.state import client_tokens, disks, pools, segments, tapes
+from tapectl.state.database import State
+from tapectl.state.disks import DiskRole
+from tapectl.state.errors import TapeStatusError
+from tapectl.state.gateways import GatewayRecord
+from tapectl.state.tape_status import TapeStatus
+from tapectl.state.tapes import Stamp, TapeFilter, TapeRecord
+from tapectl.units import GIB, MIB, PIB, TIB, format_size
+
+MIN_SIZE_BYTES = 100 * GIB
+MAX_SIZE_BYTES = 15 * TIB
+MIN_SMALL_SIZE_BYTES = MIB
+MAX_TAPES = 1500
+MAX_TOTAL_BYTES = PIB
+MIN_TOKEN_CHARACTERS, MAX_TOKEN_CHARACTERS = 5, 100
+
+_CREATE_TAPES = "CreateTapes"
+_RETRIEVED_STATUSES = frozenset({TapeStatus.RETRIEVING, TapeStatus.RETRIEVED})
+
+
+class TapeExistsError(TapectlError):
+    """The barcode is used, or was once."""
+
+    exit_code = ExitCode.TAPE_EXISTS
+    code = "tape_exists"
+
+
+class TapeLimitError(TapectlError):
+    """More tapes, or more bytes, than a library takes."""
+
+    exit_code = ExitCode.TAPE_LIMIT
+    code = "tape_limit"
+    aws_code = "MaximumTapeCartridgeCountExceeded"
+
+
+class TapeSizeError(TapectlError):
+    """A size that no tape can have."""
+
+    exit_code = ExitCode.TAPE_INVALID
+    code = "tape_size"
+    aws_code = "InvalidParameters"
+
+
+class TapeInDriveError(TapectlError):
+    """The tape is loaded in a drive."""
+
+    exit_code = ExitCode.TAPE_IN_DRIVE
+    code = "tape_in_drive"
+
+    def __init__(self, barcode: str, drive: str) -> None:
+        super().__init__(
+            f"tape {barcode} is loaded in {drive}",
+            hint=f"run `tapectl tape unload {barcode}` first",
+        )
+
+
+class PoolNotFoundError(TapectlError):
+    """No pool has this id."""
+
+    exit_code = ExitCode.POOL
+    code = "pool_not_found"
+    aws_code = "InvalidParameters"
+
+
+class DisksNeededError(TapectlError):
+    """Tapes cannot be created before both kinds of local disk are there."""
+
+    exit_code = ExitCode.DISKS_NEEDED
+    code = "disks_needed"
+    aws_code = "NoDisksAvailable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapeCreation:
+    """Tapes to create: one with `barcode`, or `count` with generated barcodes.
+
+    With `allow_small` a size of 1 MiB and more is taken, for labs. With `to_slots` the tapes come
+    into storage slots, else into import/export slots as AWS does. `if_not_exists` goes with
+    `barcode`, `client_token` with both: a repeat returns the tapes there are.
+    """
+
+    size_bytes: int
+    barcode: str | None = None
+    prefix: str | None = None
+    count: int = 1
+    pool_id: str = "GLACIER"
+    worm: bool = False
+    client_token: str | None = None
+    allow_small: bool = False
+    to_slots: bool = False
+    if_not_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapeInfo:
+    """A tape as users see it.
+
+    `location` is `drive 1`, `slot 20`, `import/export 3` or `shelf`, None when it is on its way.
+    `vtl_device` is the id of the drive it is loaded in. `waiting_bytes` is what is not in the
+    store yet. `retrieved_to` is the id of the gateway it is retrieved to.
+    """
+
+    barcode: str
+    status: TapeStatus
+    size_bytes: int
+    used_bytes: int
+    pool_id: str
+    worm: bool
+    write_protected: bool
+    location: str | None
+    element_address: int | None
+    vtl_device: str | None
+    progress: float | None
+    waiting_bytes: int
+    hold_until_ms: int | None
+    created_at_ms: int
+    archive_completed_at_ms: int | None
+    retrieval_tier: str | None
+    retrieved_at_ms: int | None
+    restore_until_ms: int | None
+    retrieved_to: str | None
+    status_detail: str | None
+    tape_uuid: str
+
+
+def create_tapes(
+    state: State,
+    request: TapeCreation,
+    *,
+    actor: str = "cli",
+    now_ms: Callable[[], int] = clock_now_ms,
+    draw: Callable[[int], int] = secrets.randbelow,
+) -> Sequence[TapeInfo]:
+    """Create tapes, all of them or none; they are CREATING until the store knows them.
+
+    Raises BarcodeError, TapeSizeError, TapeExistsError, TapeLimitError, PoolNotFoundError,
+    DisksNeededError, ElementError, UsageError.
+    """
+    gateway = describe_gateway(state)
+    _check(request, gateway)
+    by = Stamp(actor, now_ms())
+    with state.write() as db:
+        created = _repeated(db, request)
+        if created is None:
+            created = _create(db, gateway, request, _Making(by, draw))
+    return [describe_tape(state, barcode) for barcode in created]
+
+
+def list_tapes(
+    state: State,
+    *,
+    statuses: Iterable[TapeStatus] | None = None,
+    pool_id: str | None = None,
+    barcode: str | None = None,
+) -> Sequence[TapeInfo]:
+    """Return tapes of the library and the shelf by barcode; `barcode` is a glob (`VTL*`).
+
+    DELETED tapes come only when their status is asked for.
+    """
+    wanted = TapeFilter(
+        statuses=None if statuses is None else frozenset(statuses),
+        pool_id=pool_id,
+        barcode_glob=barcode,
+    )
+    gateway = describe_gateway(state)
+    with state.read() as db:
+        records = tapes.select(db, wanted)
+        waiting = segments.waiting_bytes_by_tape(db)
+    elements = ElementMap.of(gateway)
+    return [
+        tape_info(gateway, elements, record, waiting.get(record.barcode, 0)) for record in records
+    ]
+
+
+def describe_tape(state: State, barcode: str) -> TapeInfo:
+    """Return one tape; raise BarcodeError, TapeNotFoundError."""
+    barcodes.check_barcode(barcode)
+    gateway = describe_gateway(state)
+    with state.read() as db:
+        record = tapes.get(db, barcode)
+        waiting = segments.waiting_uploads(db, barcode)
+    return tape_info(gateway, ElementMap.of(gateway), record, waiting.bytes)
+
+
+def delete_tape(
+    state: State,
+    barcode: str,
+    *,
+    actor: str = "cli",
+    now_ms: Callable[[], int] = clock_now_ms,
+) -> TapeInfo:
+    """Begin to delete a tape of the library; the transfer engine deletes its data.
+
+    Raises TapeNotFoundError, TapeInDriveError, and TapeStatusError for tapes on the shelf or on
+    their way.
+    """
+    barcodes.check_barcode(barcode)
+    elements = ElementMap.of(describe_gateway(state))
+    by = Stamp(actor, now_ms())
+    with state.write() as db:
+        tape = tapes.get(db, barcode)
+        refuse_loaded(tape, elements)
+        if tape.status in _DELETE_HINTS:
+            raise TapeStatusError(
+                f"tape {barcode} is {tape.status} and cannot be deleted",
+                status=tape.status,
+                hint=_DELETE_HINTS[tape.status].format(barcode=barcode),
+            )
+        tapes.transition(db, barcode, TapeStatus.DELETING, by)
+    return describe_tape(state, barcode)
+
+
+def refuse_loaded(tape: TapeRecord, elements: ElementMap) -> None:
+    """Raise TapeInDriveError if the tape is in a drive."""
+    address = tape.element_address
+    if address is not None and elements.type_of(address) is ElementType.DATA_TRANSFER:
+        raise TapeInDriveError(tape.barcode, elements.name(address))
+
+
+def tape_info(
+    gateway: GatewayRecord, elements: ElementMap, tape: TapeRecord, waiting_bytes: int
+) -> TapeInfo:
+    """Return what users see of a tape."""
+    address = tape.element_address
+    location = elements.name(address) if address is not None else None
+    if tape.status is TapeStatus.ARCHIVED:
+        location = "shelf"
+    in_drive = address is not None and elements.type_of(address) is ElementType.DATA_TRANSFER
+    return TapeInfo(
+        barcode=tape.barcode,
+        status=tape.status,
+        size_bytes=tape.size_bytes,
+        used_bytes=tape.used_bytes,
+        pool_id=tape.pool_id,
+        worm=tape.worm,
+        write_protected=tape.write_protected,
+        location=location,
+        element_address=address,
+        vtl_device=device_id(gateway, elements.number(address)) if in_drive and address else None,
+        progress=tape.progress,
+        waiting_bytes=waiting_bytes,
+        hold_until_ms=tape.hold_until_ms,
+        created_at_ms=tape.created_at_ms,
+        archive_completed_at_ms=tape.archive_completed_at_ms,
+        retrieval_tier=tape.retrieval_tier,
+        retrieved_at_ms=tape.retrieved_at_ms,
+        restore_until_ms=tape.restore_until_ms,
+        retrieved_to=gateway.id if tape.status in _RETRIEVED_STATUSES else None,
+        status_detail=tape.status_detail,
+        tape_uuid=tape.tape_uuid,
+    )
+
+
+_DELETE_HINTS = {
+    TapeStatus.IN_TRANSIT_TO_VTS: "run `tapectl tape cancel-eject {barcode}` first, or wait until"
+    " it is ARCHIVED and run `tapectl archive delete {barcode}`",
+    TapeStatus.ARCHIVING: "wait until it is ARCHIVED and run `tapectl archive delete {barcode}`",
+    TapeStatus.ARCHIVED: "run `tapectl archive delete {barcode}`",
+    TapeStatus.RETRIEVING: "run `tapectl tape cancel-retrieve {barcode}`, then"
+    " `tapectl archive delete {barcode}`",
+    TapeStatus.RETRIEVED: "run `tapectl tape eject {barcode}`, then, when it is ARCHIVED,"
+    " `tapectl archive delete {barcode}`",
+    TapeStatus.DELETING: "it is being deleted already",
+}
+"""What to do instead, for the statuses in which AWS's DeleteTape is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    by: Stamp
+    draw: Callable[[int], int]
+
+
+def _check(request: TapeCreation, gateway: GatewayRecord) -> None:
+    """Refuse what no state of the library could make right."""
+    if request.barcode is not None:
+        barcodes.check_barcode(request.barcode, gateway.changer_type)
+        if request.count != 1 or request.prefix is not None:
+            raise UsageError("a barcode names one tape: give no count and no prefix with it")
+    elif request.if_not_exists:
+        raise UsageError("only a tape with a given barcode can be created if it does not exist")
+    if request.prefix is not None:
+        barcodes.check_prefix(request.prefix, gateway.changer_type)
+    if not 1 <= request.count <= MAX_TAPES:
+        raise UsageError(f"not a number of tapes: {request.count}", hint=f"1 to {MAX_TAPES}")
+    token = request.client_token
+    if token is not None and not MIN_TOKEN_CHARACTERS <= len(token) <= MAX_TOKEN_CHARACTERS:
+        raise UsageError(
+            f"not a client token: {token}",
+            hint=f"{MIN_TOKEN_CHARACTERS} to {MAX_TOKEN_CHARACTERS} characters",
+        )
+    _check_size(request.size_bytes, allow_small=request.allow_small)
+
+
+def _check_size(size_bytes: int, *, allow_small: bool) -> None:
+    minimum = MIN_SMALL_SIZE_BYTES if allow_small else MIN_SIZE_BYTES
+    if not minimum <= size_bytes <= MAX_SIZE_BYTES:
+        lab = "" if allow_small else "; --allow-small takes less, for labs"
+        raise TapeSizeError(
+            f"a tape cannot have this size: {format_size(size_bytes)}",
+            hint=f"{format_size(minimum)} to {format_size(MAX_SIZE_BYTES)}{lab}",
+        )
+    step = MIB if size_bytes < MIN_SIZE_BYTES else GIB
+    if size_bytes % step:
+        raise TapeSizeError(
+            f"the size of a tape must be whole {'MiB' if step == MIB else 'GiB'}:"
+            f" {size_bytes} bytes",
+            hint=f"the next one is {format_size(-(-size_bytes // step) * step)}",
+        )
+
+
+def _request_facts(request: TapeCreation) -> dict[str, object]:
+    """Return what a repeat with the same client token must ask for again."""
+    return {
+        "size_bytes": request.size_bytes,
+        "barcode": request.barcode,
+        "prefix": request.prefix,
+        "count": request.count,
+        "pool_id": request.pool_id,
+        "worm": request.worm,
+    }
+
+
+def _repeated(db: sqlite3.Connection, request: TapeCreation) -> Sequence[str] | None:
+    """Return the barcodes that an earlier run of the same request made, None if there was none."""
+    if request.client_token is not None:
+        earlier = client_tokens.find(db, request.client_token)
+        if earlier is not None:
+            if earlier.request != _request_facts(request):
+                raise UsageError(
+                    f"the client token was used for another request: {request.client_token}",
+                    hint="use a new token for every new request",
+                )
+            return [code for code in earlier.result if _is_there(db, code)]
+    if request.barcode is None:
+        return None
+    tape = tapes.find(db, request.barcode)
+    if tape is None:
+        return None
+    if tape.status is TapeStatus.DELETED:
+        raise TapeExistsError(
+            f"barcode {request.barcode} belonged to a deleted tape and is never given again",
+            hint="choose another barcode",
+        )
+    wanted = (request.size_bytes, request.pool_id, request.worm)
+    if request.if_not_exists and (tape.size_bytes, tape.pool_id, tape.worm) == wanted:
+        return [tape.barcode]
+    raise TapeExistsError(
+        f"there is a tape with barcode {request.barcode} already",
+        hint=f"it is {tape.status}, {format_size(tape.size_bytes)}, pool {tape.pool_id}",
+    )
+
+
+def _is_there(db: sqlite3.Connection, barcode: str) -> bool:
+    tape = tapes.find(db, barcode)
+    return tape is not None and tape.status is not TapeStatus.DELETED
+
+
+def _create(
+    db: sqlite3.Connection, gateway: GatewayRecord, request: TapeCreation, making: _Making
+) -> Sequence[str]:
+    _check_against_library(db, request)
+    elements = ElementMap.of(gateway)
+    element_type = ElementType.STORAGE if request.to_slots else ElementType.IMPORT_EXPORT
+    free = elements.first_free(element_type, tapes.occupied_elements(db), request.count)
+    if len(free) < request.count:
+        kind = "storage" if request.to_slots else "import/export"
+        other = "without --to-slots" if request.to_slots else "with --to-slots"
+        raise ElementError(
+            f"no room for {request.count} tapes, {len(free)} {kind} slots are free",
+            hint=f"create them {other}, or move tapes out of the {kind} slots",
+        )
+    if request.barcode is not None:
+        codes: Sequence[str] = [request.barcode]
+    else:
+        prefix = request.prefix or barcodes.default_prefix(gateway.changer_type)
+        codes = barcodes.generate(
+            prefix, request.count, lambda code: tapes.find(db, code) is not None, making.draw
+        )
+    for code, address in zip(codes, free, strict=True):
+        tape = TapeRecord(
+            barcode=code,
+            tape_uuid=uuid.uuid4().hex,
+            size_bytes=request.size_bytes,
+            pool_id=request.pool_id,
+            worm=request.worm,
+            element_address=address,
+            placed_by_operator=not request.to_slots,
+            created_at_ms=making.by.at_ms,
+            status_at_ms=making.by.at_ms,
+        )
+        tapes.insert(db, tape, making.by)
+    if request.client_token is not None:
+        client_tokens.insert(
+            db,
+            client_tokens.ClientToken(
+                token=request.client_token,
+                operation=_CREATE_TAPES,
+                request=_request_facts(request),
+                result=codes,
+                created_at_ms=making.by.at_ms,
+            ),
+        )
+    return codes
+
+
+def _check_against_library(db: sqlite3.Connection, request: TapeCreation) -> None:
+    roles = {disk.role for disk in disks.all_disks(db)}
+    if missing := set(DiskRole) - roles:
+        names = {
+            DiskRole.CACHE_STORAGE: ("a cache disk", "tapectl disk add-cache"),
+            DiskRole.UPLOAD_BUFFER: ("an upload buffer disk", "tapectl disk add-buffer"),
+        }
+        wanted = [names[role] for role in sorted(missing)]
+        raise DisksNeededError(
+            f"allocate {' and '.join(what for what, _ in wanted)} before creating tapes",
+            hint="run " + " and ".join(f"`{command} DIRECTORY`" for _, command in wanted),
+        )
+    if pools.find(db, request.pool_id) is None:
+        known = ", ".join(pool.id for pool in pools.all_pools(db))
+        raise PoolNotFoundError(f"no such pool: {request.pool_id}", hint=f"there are {known}")
+    totals = tapes.totals(db)
+    if totals.tapes + request.count > MAX_TAPES:
+        raise TapeLimitError(
+            f"a library has at most {MAX_TAPES} tapes, {totals.tapes} are there",
+            hint="archive or delete tapes first",
+        )
+    if totals.size_bytes + request.count * request.size_bytes > MAX_TOTAL_BYTES:
+        raise TapeLimitError(
+            f"the tapes of a library have at most {format_size(MAX_TOTAL_BYTES)} together,"
+            f" {format_size(totals.size_bytes)} are there",
+            hint="archive or delete tapes first",
+        )
