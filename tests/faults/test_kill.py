@@ -1,8 +1,8 @@
 """kill -9 in the middle of a write: what was answered GOOD is on the tape afterwards.
 
-One write job of 2 GiB is broken off twenty times: the drive's worker, the supervisor or the transfer
-process dies at a random moment while a command is under way. The client reconnects, reads back
-everything, and goes on at the end of data.
+One write job of 2 GiB is broken off twenty times: the drive's worker, the supervisor or the
+transfer process dies at a random moment while a command is under way. The client reconnects, reads
+back everything, and goes on at the end of data.
 """
 
 from __future__ import annotations

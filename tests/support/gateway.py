@@ -45,7 +45,7 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float) -> No
 class Gateway:
     """Paths, commands and processes of one gateway. Call `close` at the end.
 
-    `settings` become TAPECTL_* variables of every command.
+    `settings` become TAPECTL_* variables of every command, `credentials` variables as they are.
     """
 
     def __init__(self, root: Path, **settings: str) -> None:
@@ -57,6 +57,7 @@ class Gateway:
         self.log_path = root / "serve.log"
         self.port = free_port()
         self.settings = settings
+        self.credentials: dict[str, str] = {}
         self._server: subprocess.Popen[bytes] | None = None
         for folder in (self.state.parent, self.cache, self.buffer, self.store):
             folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,12 @@ class Gateway:
     def environment(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("TAPECTL_")}
         mine = {f"TAPECTL_{name.upper()}": value for name, value in self.settings.items()}
-        return inherited | {"TAPECTL_STATE": str(self.state), "NO_COLOR": "1"} | mine
+        return (
+            inherited
+            | {"TAPECTL_STATE": str(self.state), "NO_COLOR": "1"}
+            | mine
+            | self.credentials
+        )
 
     def run(self, *words: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, whatever its exit status."""
@@ -93,7 +99,7 @@ class Gateway:
 
     def activate(self, *options: str, store: str | None = None) -> None:
         """Activate on a directory store (or the one given) and add both disks."""
-        self.cli("activate", "--store", store or str(self.store), *options)
+        self.cli("activate", "--name", "test", "--store", store or str(self.store), *options)
         self.cli("disk", "add-cache", str(self.cache))
         self.cli("disk", "add-buffer", str(self.buffer))
 
@@ -140,23 +146,34 @@ class Gateway:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                 )
-            if self._wait_listening(deadline):
+            if self._wait_answering(deadline):
                 return
             status = self._server.returncode
             assert status == ALREADY_SERVING, f"serve ended with {status}\n{self.log()[-4000:]}"
             assert time.monotonic() < deadline, self.log()[-4000:]
-            time.sleep(POLL_S)
 
-    def _wait_listening(self, deadline: float) -> bool:
-        """Return True when the portal accepts, False when serve has ended."""
+    def _wait_answering(self, deadline: float) -> bool:
+        """Return True when the control socket answers, False when serve has ended."""
         assert self._server is not None
         while self._server.poll() is None:
-            assert time.monotonic() < deadline, f"serve does not listen\n{self.log()[-4000:]}"
-            with socket.socket() as probe:
-                if probe.connect_ex(self.portal) == 0:
-                    return True
+            assert time.monotonic() < deadline, f"serve is not ready\n{self.log()[-4000:]}"
+            if self.control("status"):
+                return True
             time.sleep(POLL_S)
         return False
+
+    def control(self, operation: str) -> dict[str, Any]:
+        """Ask the supervisor over its control socket; empty when there is none."""
+        with socket.socket(socket.AF_UNIX) as stream:
+            stream.settimeout(START_TIMEOUT_S)
+            try:
+                stream.connect(str(self.state.with_name("tapectl.sock")))
+                stream.sendall(json.dumps({"op": operation}).encode() + b"\n")
+                line = stream.makefile().readline()
+            except OSError:
+                return {}
+        answer: dict[str, Any] = json.loads(line) if line else {}
+        return answer
 
     def serving(self) -> bool:
         return self._server is not None and self._server.poll() is None
