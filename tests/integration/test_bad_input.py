@@ -1,4 +1,4 @@
-"""Bad input through the real command line: one line, a hint, an exit code, and nothing half done."""
+"""Bad input through the real command line: one line, a hint, an exit code, nothing half done."""
 
 from __future__ import annotations
 
