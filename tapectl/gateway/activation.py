@@ -121,10 +121,7 @@ def activate(
 def describe_gateway(state: State) -> GatewayInfo:
     """Return the gateway of a state file; raise NotActivatedError if it has none."""
     with state.read() as db:
-        gateway = gateways.find(db)
-    if gateway is None:
-        raise NotActivatedError(state.path)
-    return gateway
+        return gateways.read_gateway(db)
 
 
 def normalise_store_url(url: str) -> str:

@@ -17,8 +17,8 @@ from tapectl.state.gateways import GatewayRecord
 CHANGER_NUMBER = 0
 """Number of the changer among the devices; drives are 1, 2, ..."""
 
-CHANGER_TYPE = "Medium Changer"
-DRIVE_TYPE = "Tape Drive"
+CHANGER_KIND = "Medium Changer"
+DRIVE_KIND = "Tape Drive"
 
 
 class DeviceNotFoundError(TapectlError):
@@ -34,15 +34,17 @@ class DeviceNotFoundError(TapectlError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
-    """A device. `number` is 0 for the changer, else the drive's number.
+    """A device. `drive_number` is 0 for the changer, else counts from 1.
 
+    `kind` is AWS's VTLDeviceType, `device_type` the key of the personality (`STK-L700`).
     `name` is `mediachanger` or `tapedrive-01`; `target_name` the whole iSCSI name.
     `serial` has 10 characters and is that of INQUIRY pages 80h and 83h.
     """
 
-    number: int
+    drive_number: int
     id: str
     name: str
+    kind: str
     device_type: str
     vendor: str
     product: str
@@ -101,10 +103,11 @@ def list_devices(state: State) -> Sequence[DeviceInfo]:
         )
         devices.append(
             DeviceInfo(
-                number=number,
+                drive_number=number,
                 id=device_id(gateway, number),
                 name=device_name(number),
-                device_type=CHANGER_TYPE if is_changer else DRIVE_TYPE,
+                kind=CHANGER_KIND if is_changer else DRIVE_KIND,
+                device_type=identity.name,
                 vendor=identity.vendor,
                 product=identity.product,
                 revision=identity.revision,
@@ -126,6 +129,6 @@ def find_device(state: State, text: str) -> DeviceInfo:
     for device in list_devices(state):
         if text in (device.id, device.name, device.target_name, device.serial):
             return device
-        if device.number != CHANGER_NUMBER and text == str(device.number):
+        if device.drive_number != CHANGER_NUMBER and text == str(device.drive_number):
             return device
     raise DeviceNotFoundError(text)

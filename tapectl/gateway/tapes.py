@@ -227,6 +227,19 @@ def delete_tape(
     return describe_tape(state, barcode)
 
 
+def barcode_in_element(state: State, address: int) -> str | None:
+    """Return the barcode of the tape in an element, None if it is empty."""
+    with state.read() as db:
+        tape = tapes.in_element(db, address)
+    return None if tape is None else tape.barcode
+
+
+def record_used_bytes(state: State, barcode: str, used_bytes: int) -> None:
+    """Note the bytes of user data before end of data, as its drive counts them."""
+    with state.write() as db:
+        tapes.update(db, barcode, used_bytes=used_bytes)
+
+
 def refuse_loaded(tape: TapeRecord, elements: ElementMap) -> None:
     """Raise TapeInDriveError if the tape is in a drive."""
     address = tape.element_address

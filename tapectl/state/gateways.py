@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from tapectl.state.errors import NotActivatedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +42,12 @@ def insert(db: sqlite3.Connection, gateway: GatewayRecord) -> None:
     )
 
 
-def find(db: sqlite3.Connection) -> GatewayRecord | None:
-    """Return the gateway, None in a state file that has none yet."""
+def read_gateway(db: sqlite3.Connection) -> GatewayRecord:
+    """Return the gateway; raise NotActivatedError from a state file that has none yet."""
     row = db.execute(f"SELECT {', '.join(_COLUMNS)} FROM gateway").fetchone()
-    return None if row is None else GatewayRecord(**row)
+    if row is None:
+        raise NotActivatedError(Path(db.execute("PRAGMA database_list").fetchone()["file"]))
+    return GatewayRecord(**row)
 
 
 def get_setting(db: sqlite3.Connection, key: str) -> str | None:

@@ -1,0 +1,189 @@
+"""CHAP credentials: who may log in to which device, and with which secret."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tapectl.errors import ExitCode, TapectlError, UsageError
+from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.devices import find_device, list_devices
+from tapectl.state import chap, events
+from tapectl.state.chap import ChapRecord
+from tapectl.state.database import State
+
+MIN_SECRET_BYTES = 12
+MAX_SECRET_BYTES = 16
+
+# RFC 7143 4.2.7: iqn., eui. and naa. names; AWS's IqnName allows these characters.
+_INITIATOR_NAME = re.compile(r"(?:iqn|eui|naa)\.[0-9a-z:.-]{1,219}")
+
+
+class ChapNotFoundError(TapectlError):
+    """The initiator has no credentials at this target."""
+
+    exit_code = ExitCode.CHAP_NOT_FOUND
+    code = "chap_not_found"
+    aws_code = "ChapCredentialNotFound"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChapInfo:
+    """Credentials without their secrets."""
+
+    device: str
+    target_name: str
+    initiator_name: str
+    mutual: bool
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginCredential:
+    """What login checks: the initiator's name and secret, and ours for mutual CHAP."""
+
+    user: str
+    secret: bytes = field(repr=False)
+    mutual_user: str | None = None
+    mutual_secret: bytes | None = field(default=None, repr=False)
+
+
+def set_credentials(
+    state: State,
+    target: str,
+    initiator_name: str,
+    *,
+    initiator_secret: str,
+    target_secret: str | None = None,
+    actor: str = "cli",
+    now_ms: Callable[[], int] = clock_now_ms,
+) -> ChapInfo:
+    """Set the credentials of an initiator at a target (a device's id, name, or iSCSI name).
+
+    `target_secret` makes CHAP mutual. Sessions there are go on until they log in again.
+    Raises DeviceNotFoundError, UsageError.
+    """
+    device = find_device(state, target)
+    if _INITIATOR_NAME.fullmatch(initiator_name) is None:
+        raise UsageError(
+            f"not an initiator name: {initiator_name}", hint="as in iqn.1993-08.org.debian:01:abc"
+        )
+    record = ChapRecord(
+        target=device.name,
+        initiator_name=initiator_name,
+        initiator_secret=_check_secret("initiator", initiator_secret),
+        target_secret=None if target_secret is None else _check_secret("target", target_secret),
+        created_at_ms=now_ms(),
+    )
+    if record.target_secret == record.initiator_secret:
+        # RFC 7143 9.2.1: "the same CHAP secret must not be configured" for both directions.
+        raise UsageError("the secrets of initiator and target must differ")
+    with state.write() as db:
+        chap.replace(db, record)
+        events.append(
+            db,
+            _event("ChapCredentialsSet", device.name, initiator_name, actor, record.created_at_ms),
+        )
+    return ChapInfo(
+        device=device.name,
+        target_name=device.target_name,
+        initiator_name=initiator_name,
+        mutual=record.target_secret is not None,
+        created_at_ms=record.created_at_ms,
+    )
+
+
+def list_credentials(state: State) -> Sequence[ChapInfo]:
+    """Return all credentials, without their secrets."""
+    target_names = {device.name: device.target_name for device in list_devices(state)}
+    with state.read() as db:
+        entries = chap.entries(db)
+    return [
+        ChapInfo(
+            device=entry.target,
+            target_name=target_names.get(entry.target, entry.target),
+            initiator_name=entry.initiator_name,
+            mutual=entry.mutual,
+            created_at_ms=entry.created_at_ms,
+        )
+        for entry in entries
+    ]
+
+
+def delete_credentials(
+    state: State,
+    target: str,
+    initiator_name: str,
+    *,
+    actor: str = "cli",
+    now_ms: Callable[[], int] = clock_now_ms,
+) -> None:
+    """Delete credentials; raise DeviceNotFoundError, ChapNotFoundError."""
+    device = find_device(state, target)
+    with state.write() as db:
+        if not chap.delete(db, device.name, initiator_name):
+            raise ChapNotFoundError(
+                f"{initiator_name} has no credentials at {device.name}",
+                hint="run `tapectl chap list`",
+            )
+        events.append(
+            db, _event("ChapCredentialsDeleted", device.name, initiator_name, actor, now_ms())
+        )
+
+
+def credentials_exist(state: State) -> bool:
+    """Say whether every device asks for CHAP, so that nobody gets in without a secret."""
+    return all(device.chap_enabled for device in list_devices(state))
+
+
+def login_credentials(
+    state: State, target: str | None, initiator_name: str
+) -> Sequence[LoginCredential]:
+    """Return what an initiator may authenticate with at a target; nothing where no CHAP is asked.
+
+    `target` is an iSCSI name, None for a discovery session, which tells names only and asks for no
+    CHAP (as AWS, which keeps credentials by target). An initiator without credentials at a target
+    where others have some gets a secret that nobody knows: CHAP is asked for and fails.
+    """
+    if target is None:
+        return ()
+    device = find_device(state, target)
+    if not device.chap_enabled:
+        return ()
+    with state.read() as db:
+        record = chap.find(db, device.name, initiator_name)
+    if record is None:
+        return (LoginCredential(user=initiator_name, secret=secrets.token_bytes(MAX_SECRET_BYTES)),)
+    return (
+        LoginCredential(
+            user=initiator_name,
+            secret=record.initiator_secret,
+            mutual_user=None if record.target_secret is None else device.target_name,
+            mutual_secret=record.target_secret,
+        ),
+    )
+
+
+def _check_secret(whose: str, secret: str) -> bytes:
+    encoded = secret.encode()
+    if not MIN_SECRET_BYTES <= len(encoded) <= MAX_SECRET_BYTES:
+        raise UsageError(
+            f"the {whose}'s CHAP secret has {len(encoded)} bytes",
+            hint=f"{MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes of UTF-8",
+        )
+    return encoded
+
+
+def _event(
+    event_type: str, target: str, initiator_name: str, actor: str, at_ms: int
+) -> events.NewEvent:
+    return events.NewEvent(
+        at_ms=at_ms,
+        actor=actor,
+        subject_kind="target",
+        subject_id=target,
+        type=event_type,
+        detail={"initiator_name": initiator_name},
+    )

@@ -1,0 +1,140 @@
+"""The record of sealed segments and of room on the local disks: disks.SegmentJournal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapectl.disks.interface import Placement, StoredSegment
+from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.settings import Settings
+from tapectl.medium.summary import SegmentSummary
+from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError
+from tapectl.state import disks, segments
+from tapectl.state.database import State
+from tapectl.state.disks import DiskRecord, DiskRole
+from tapectl.state.segments import SegmentRecord
+
+FULL_RETRY_S = 0.25
+"""How soon a writer asks for room again: an upload of one segment makes some."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """A present disk with what it can still take."""
+
+    disk: DiskRecord
+    device: int  # st_dev: disks on one file system share it
+    free_bytes: int
+
+
+class StateJournal:
+    """disks.SegmentJournal over the state. One for each process; threads may share it."""
+
+    def __init__(
+        self, state: State, settings: Settings, *, now_ms: Callable[[], int] = clock_now_ms
+    ) -> None:
+        self._state = state
+        self._segment_bytes = settings.segment_bytes
+        self._now_ms = now_ms
+
+    def segments(self, barcode: str) -> Sequence[StoredSegment]:
+        """Return the sealed segments of a tape by ascending sequence, voided ones included."""
+        with self._state.read() as db:
+            records = segments.of_tape(db, barcode)
+            paths = {disk.id: disk.path for disk in disks.all_disks(db)}
+        return [
+            StoredSegment(
+                summary=record.summary,
+                cache_path=_segment_path(paths, record.cache_disk_id, record),
+                buffer_path=_segment_path(paths, record.buffer_disk_id, record),
+                uploaded=record.uploaded_at_ms is not None,
+            )
+            for record in records
+        ]
+
+    def record_sealed(self, barcode: str, summary: SegmentSummary, placement: Placement) -> None:
+        """Enter a sealed segment, whose files are fsynced; idempotent by sequence."""
+        record = SegmentRecord(
+            barcode=barcode,
+            summary=summary,
+            sealed_at_ms=self._now_ms(),
+            cache_disk_id=placement.cache_disk_id,
+            buffer_disk_id=placement.buffer_disk_id,
+        )
+        with self._state.write() as db:
+            segments.insert(db, record)
+
+    def place(self, barcode: str, size_bytes: int) -> Placement:
+        """Choose the cache disk and the upload-buffer disk with the most room.
+
+        Two file systems are better than one, where a second copy protects nothing: a shared pair
+        is chosen only when no other has room. Raises CartridgeBusyError when a role has no room,
+        CartridgeWriteError when it has no disk at all.
+        """
+        with self._state.read() as db:
+            all_disks = disks.all_disks(db)
+            used = segments.bytes_by_disk(db)
+        rooms: dict[DiskRole, list[_Room]] = {role: [] for role in DiskRole}
+        for disk in all_disks:
+            room = self._room(disk, used.get(disk.id, 0))
+            if room is not None:
+                rooms[disk.role].append(room)
+        for role, present in rooms.items():
+            if not present:
+                raise CartridgeWriteError(f"tape {barcode}: no {role} disk is there")
+            if max(room.free_bytes for room in present) < size_bytes:
+                raise CartridgeBusyError(f"every {role} disk is full", FULL_RETRY_S)
+        pairs = [
+            (cache, buffer)
+            for cache in rooms[DiskRole.CACHE_STORAGE]
+            for buffer in rooms[DiskRole.UPLOAD_BUFFER]
+            if min(cache.free_bytes, buffer.free_bytes) >= size_bytes
+        ]
+        cache, buffer = max(
+            pairs,
+            key=lambda pair: (
+                pair[0].device != pair[1].device,
+                min(pair[0].free_bytes, pair[1].free_bytes),
+            ),
+        )
+        return Placement(
+            cache_disk_id=cache.disk.id,
+            cache_path=cache.disk.path,
+            buffer_disk_id=buffer.disk.id,
+            buffer_path=buffer.disk.path,
+            shared=cache.device == buffer.device,
+        )
+
+    def disk_paths(self) -> Sequence[Path]:
+        """Return the directories of all present cache and upload-buffer disks."""
+        with self._state.read() as db:
+            return [disk.path for disk in disks.all_disks(db) if (disk.path / "tapes").is_dir()]
+
+    def _room(self, disk: DiskRecord, sealed_bytes: int) -> _Room | None:
+        """Return what the disk can take, None if it is not there.
+
+        Segments that are open, in any process, are in no table yet: each keeps a whole segment
+        reserved. So two writers that ask at once may go over by one segment, and no more.
+        """
+        tapes_path = disk.path / "tapes"
+        try:
+            open_segments = sum(1 for _ in tapes_path.glob("*/*.open"))
+            status = os.statvfs(tapes_path)
+            device = tapes_path.stat().st_dev
+        except OSError:
+            return None
+        reserved_bytes = open_segments * self._segment_bytes
+        file_system_bytes = status.f_bavail * status.f_frsize
+        free_bytes = min(disk.size_bytes - sealed_bytes - reserved_bytes, file_system_bytes)
+        return _Room(disk, device, free_bytes)
+
+
+def _segment_path(
+    paths: Mapping[str, Path], disk_id: str | None, record: SegmentRecord
+) -> Path | None:
+    if disk_id is None:
+        return None
+    return paths[disk_id] / "tapes" / record.barcode / f"{record.sequence:08d}.seg"

@@ -1,0 +1,250 @@
+"""The inventory and the robot, straight on the state: implements scsi.library.Library."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+from tapectl.errors import TapectlError
+from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.devices import device_serial
+from tapectl.gateway.elements import ElementError, ElementMap
+from tapectl.gateway.moves import (
+    DeviceBusyError,
+    Eject,
+    Step,
+    apply_step,
+    check_step,
+    plan_load,
+    plan_move,
+    plan_unload,
+)
+from tapectl.scsi.library import (
+    Element,
+    ElementRange,
+    ElementType,
+    MoveError,
+    MoveRefusal,
+)
+from tapectl.state import tapes
+from tapectl.state.database import State
+from tapectl.state.gateways import read_gateway
+from tapectl.state.tape_status import TapeStatus
+from tapectl.state.tapes import Stamp, TapeFilter, TapeRecord
+
+
+class DriveControl(Protocol):
+    """What the robot asks of the drives; numbers count from 1. Calls may block."""
+
+    def load(self, drive_number: int, barcode: str) -> None:
+        """Take a cartridge in; raise MoveError(DRIVE_FAILED) having changed nothing."""
+        ...
+
+    def unload(self, drive_number: int) -> None:
+        """Give the cartridge out, flushed; raise MoveError(DRIVE_FAILED or REMOVAL_PREVENTED)
+        having changed nothing."""
+        ...
+
+
+class OfflineDrives:
+    """Drives while nothing is served: a tape in one is not open, there is nothing to do."""
+
+    def load(self, drive_number: int, barcode: str) -> None:
+        """A later `serve` loads what the state says is in the drive."""
+
+    def unload(self, drive_number: int) -> None:
+        """Nothing has the tape open."""
+
+
+class StateLibrary:
+    """scsi.library.Library on the state file. Threads may share one; moves run one at a time."""
+
+    def __init__(
+        self,
+        state: State,
+        drives: DriveControl,
+        *,
+        hold_s: float,
+        actor: str = "initiator",
+        now_ms: Callable[[], int] = clock_now_ms,
+    ) -> None:
+        self.state = state
+        self._drives = drives
+        self._hold_s = hold_s
+        self._actor = actor
+        self._now_ms = now_ms
+        # The gateway's shape never changes while its state file is open.
+        with state.read() as db:
+            gateway = read_gateway(db)
+        self._elements = ElementMap.of(gateway)
+        self._serials: Mapping[int, str] = MappingProxyType(
+            {
+                address: device_serial(gateway, number)
+                for number, address in enumerate(
+                    self._elements.addresses(ElementType.DATA_TRANSFER), start=1
+                )
+            }
+        )
+        self._robot = threading.Lock()
+
+    def ranges(self) -> Sequence[ElementRange]:
+        """Return the address ranges, by ascending element type code."""
+        return self._elements.ranges
+
+    def elements(
+        self, element_type: ElementType | None, first: int, count: int
+    ) -> Sequence[Element]:
+        """Return up to `count` elements with address >= `first`, of one type or of all."""
+        with self.state.read() as db:
+            records = tapes.select(db, TapeFilter(in_elements_only=True))
+        now_ms = self._now_ms()
+        there = {
+            tape.element_address: tape
+            for tape in records
+            if tape.hold_until_ms is None or tape.hold_until_ms > now_ms
+        }
+        found: list[Element] = []
+        for span in self._elements.ranges:
+            if element_type is not None and span.element_type is not element_type:
+                continue
+            begin = max(first, span.first)
+            end = min(span.first + span.count, begin + count - len(found))
+            found.extend(
+                self._element(span.element_type, address, there.get(address))
+                for address in range(begin, end)
+            )
+        return found
+
+    def move(self, source: int, destination: int) -> None:
+        """Move a cartridge; into an import/export element it ejects. Raises MoveError."""
+        with self._robot:
+            self._perform(((source, destination),))
+
+    def exchange(self, source: int, first_destination: int, second_destination: int) -> None:
+        """Move source to first destination and what was there to the second. Raises MoveError."""
+        with self._robot:
+            # What makes room goes first.
+            self._perform(((first_destination, second_destination), (source, first_destination)))
+
+    def load_tape(self, barcode: str, drive: int | None = None) -> tuple[int, int]:
+        """Load a tape by barcode; return source and destination. Raises TapectlError."""
+        return self._move_planned(plan_load(self.state, barcode, drive))
+
+    def unload_tape(self, barcode: str, slot: int | None = None) -> tuple[int, int]:
+        """Unload a tape by barcode; return source and destination. Raises TapectlError."""
+        return self._move_planned(plan_unload(self.state, barcode, slot))
+
+    def move_tape(self, barcode: str, to_element: str) -> tuple[int, int]:
+        """Move a tape by barcode; return source and destination. Raises TapectlError."""
+        return self._move_planned(plan_move(self.state, barcode, to_element))
+
+    def _move_planned(self, plan: tuple[int, int]) -> tuple[int, int]:
+        move_tape(self, *plan)
+        return plan
+
+    def _element(self, element_type: ElementType, address: int, tape: TapeRecord | None) -> Element:
+        if tape is None:
+            return Element(address, element_type, drive_serial=self._serials.get(address))
+        return Element(
+            address,
+            element_type,
+            volume_tag=tape.barcode,
+            source_address=tape.source_element,
+            placed_by_operator=tape.placed_by_operator,
+            accessible=tape.status is not TapeStatus.CREATING,
+            drive_serial=self._serials.get(address),
+        )
+
+    def _perform(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Make several moves at once, or none: ask, let the drives act, then write it down."""
+        steps = self._check(pairs)
+        undo: list[Callable[[], None]] = []
+        try:
+            for step in steps:
+                self._unload_source(step, undo)
+            for step in steps:
+                self._load_destination(step, undo)
+            self._write_down(pairs, steps)
+        except BaseException:
+            for action in reversed(undo):
+                action()
+            raise
+
+    def _check(self, pairs: Sequence[tuple[int, int]]) -> Sequence[Step]:
+        with self.state.write() as db:
+            tapes.release_expired_holds(db, self._now_ms())
+            steps = [check_step(db, self._elements, *pair) for pair in pairs]
+            taken = tapes.occupied_elements(db) - {step.source for step in steps}
+        wanted = [step.destination for step in steps]
+        for address in wanted:
+            if address in taken or wanted.count(address) > 1:
+                raise MoveError(
+                    MoveRefusal.DESTINATION_FULL, f"{self._elements.name(address)} is not empty"
+                )
+        # A move onto itself would find its own place occupied.
+        for step in steps:
+            if step.source == step.destination:
+                raise MoveError(
+                    MoveRefusal.DESTINATION_FULL,
+                    f"{self._elements.name(step.source)} holds it already",
+                )
+        return steps
+
+    def _write_down(self, pairs: Sequence[tuple[int, int]], steps: Sequence[Step]) -> None:
+        eject = Eject(Stamp(self._actor, self._now_ms()), self._hold_s)
+        with self.state.write() as db:
+            # Another process may have moved, ejected or deleted a tape while the drives acted.
+            again = [check_step(db, self._elements, *pair) for pair in pairs]
+            taken = tapes.occupied_elements(db) - {step.source for step in steps}
+            if again != steps or taken & {step.destination for step in steps}:
+                raise MoveError(MoveRefusal.SOURCE_EMPTY, "the tape was moved meanwhile")
+            # Addresses are unique: all leave before any arrives.
+            for step in steps:
+                tapes.update(db, step.barcode, element_address=None)
+            for step in steps:
+                apply_step(db, self._elements, step, eject)
+
+    def _unload_source(self, step: Step, undo: list[Callable[[], None]]) -> None:
+        number = self._drive_number(step.source)
+        if number is not None:
+            self._drives.unload(number)
+            undo.append(lambda: self._drives.load(number, step.barcode))
+
+    def _load_destination(self, step: Step, undo: list[Callable[[], None]]) -> None:
+        number = self._drive_number(step.destination)
+        if number is not None:
+            self._drives.load(number, step.barcode)
+            undo.append(lambda: self._drives.unload(number))
+
+    def _drive_number(self, address: int) -> int | None:
+        if self._elements.type_of(address) is not ElementType.DATA_TRANSFER:
+            return None
+        return self._elements.number(address)
+
+
+_DRIVE_REFUSALS = frozenset({MoveRefusal.REMOVAL_PREVENTED, MoveRefusal.DRIVE_FAILED})
+
+_HINTS: Mapping[MoveRefusal, str] = MappingProxyType(
+    {
+        MoveRefusal.REMOVAL_PREVENTED: "the backup software holds the tape: release it there first",
+        MoveRefusal.DRIVE_FAILED: "see what `tapectl serve` logs of this drive",
+        MoveRefusal.SOURCE_EMPTY: "run `tapectl tape list`",
+        MoveRefusal.DESTINATION_FULL: "run `tapectl tape list`",
+        MoveRefusal.NO_SUCH_ELEMENT: "run `tapectl device list` and `tapectl gateway show`",
+    }
+)
+
+
+def move_tape(library: StateLibrary, source: int, destination: int) -> None:
+    """Move for an admin: as StateLibrary.move, but a refusal is a TapectlError with a hint."""
+    try:
+        library.move(source, destination)
+    except MoveError as exc:
+        raise _admin_error(exc) from exc
+
+
+def _admin_error(exc: MoveError) -> TapectlError:
+    kind = DeviceBusyError if exc.refusal in _DRIVE_REFUSALS else ElementError
+    return kind(f"the tape was not moved: {exc}", hint=_HINTS.get(exc.refusal))

@@ -1,0 +1,264 @@
+"""The tape shelf: eject to it, list it, retrieve from it, delete on it.
+
+These services write down what is to happen; the transfer engine makes it happen.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+
+from tapectl.errors import UsageError
+from tapectl.gateway.barcodes import check_barcode
+from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.elements import ElementError, ElementMap
+from tapectl.gateway.moves import Eject, begin_eject, home_slot
+from tapectl.gateway.tapes import (
+    MAX_TAPES,
+    MAX_TOTAL_BYTES,
+    TapeInfo,
+    TapeLimitError,
+    describe_tape,
+    list_tapes,
+    refuse_loaded,
+)
+from tapectl.scsi.library import ElementType
+from tapectl.state import pools, tapes
+from tapectl.state.database import State
+from tapectl.state.errors import TapeStatusError
+from tapectl.state.gateways import read_gateway
+from tapectl.state.tape_status import LOADABLE, ON_SHELF, TapeStatus
+from tapectl.state.tapes import Stamp
+from tapectl.store.interface import RetrievalTier, StorageClass
+from tapectl.units import format_size
+
+
+def eject_tape(
+    state: State,
+    barcode: str,
+    *,
+    hold_s: float,
+    actor: str = "cli",
+    now_ms: Callable[[], int] = clock_now_ms,
+) -> TapeInfo:
+    """Eject a tape from a slot: it goes into a free import/export slot and is archived.
+
+    Tapes in drives are refused, so no drive has to act. A tape that lies in an import/export slot
+    is ejected where it is. Raises TapeNotFoundError, TapeInDriveError, TapeStatusError,
+    ElementError.
+    """
+    check_barcode(barcode)
+    eject = Eject(Stamp(actor, now_ms()), hold_s)
+    with state.write() as db:
+        tapes.release_expired_holds(db, eject.by.at_ms)
+        elements = ElementMap.of(read_gateway(db))
+        tape = tapes.get(db, barcode)
+        refuse_loaded(tape, elements)
+        if tape.status not in LOADABLE:
+            ejected = tape.status is TapeStatus.IN_TRANSIT_TO_VTS
+            raise TapeStatusError(
+                f"tape {barcode} is {tape.status} and cannot be ejected",
+                status=tape.status,
+                hint="it is ejected already" if ejected else None,
+            )
+        source = tape.element_address
+        if source is None or elements.type_of(source) is ElementType.IMPORT_EXPORT:
+            begin_eject(db, tape, eject, source)
+        else:
+            occupied = tapes.occupied_elements(db)
+            free = elements.first_free(ElementType.IMPORT_EXPORT, occupied)
+            if not free:
+                raise ElementError(
+                    "no import/export slot is free",
+                    hint="move tapes out of the import/export slots, or wait for ejected ones",
+                )
+            tapes.update(db, barcode, source_element=source)
+            begin_eject(db, tape, eject, free[0])
+            tapes.update(db, barcode, placed_by_operator=0)
+    return describe_tape(state, barcode)
+
+
+def cancel_eject(
+    state: State,
+    barcode: str,
+    *,
+    actor: str = "cli",
+    now_ms: Callable[[], int] = clock_now_ms,
+) -> TapeInfo:
+    """Take an ejected tape back into a storage slot; only while it is IN TRANSIT TO VTS.
+
+    Raises TapeNotFoundError, TapeStatusError, ElementError (no slot is free).
+    """
+    check_barcode(barcode)
+    by = Stamp(actor, now_ms())
+    with state.write() as db:
+        elements = ElementMap.of(read_gateway(db))
+        tape = tapes.get(db, barcode)
+        if tape.status is not TapeStatus.IN_TRANSIT_TO_VTS or tape.previous_status is None:
+            raise TapeStatusError(
+                f"tape {barcode} is {tape.status}, there is no eject to cancel",
+                status=tape.status,
+                hint="only a tape that is IN TRANSIT TO VTS can come back",
+            )
+        slot = home_slot(elements, tape, tapes.occupied_elements(db))
+        tapes.transition(
+            db,
+            barcode,
+            tape.previous_status,
+            by,
+            element_address=slot,
+            placed_by_operator=0,
+        )
+    return describe_tape(state, barcode)
+
+
+def retrieve_tape(
+    state: State,
+    barcode: str,
+    tier: RetrievalTier | str = RetrievalTier.STANDARD,
+    *,
+    actor: str = "cli",
+    now_ms: Callable[[], int] = clock_now_ms,
+) -> TapeInfo:
+    """Ask for an archived tape back; it comes, write-protected, when its data can be read.
+
+    Raises TapeNotFoundError, TapeStatusError, TapeLimitError, UsageError (no such tier).
+    """
+    check_barcode(barcode)
+    by = Stamp(actor, now_ms())
+    with state.write() as db:
+        tape = tapes.get(db, barcode)
+        if tape.status is not TapeStatus.ARCHIVED:
+            raise TapeStatusError(
+                f"tape {barcode} is {tape.status} and cannot be retrieved",
+                status=tape.status,
+                hint="only an ARCHIVED tape can be retrieved",
+            )
+        checked = _check_tier(db, tier, tape.pool_id)
+        totals = tapes.totals(db)
+        if totals.tapes >= MAX_TAPES or totals.size_bytes + tape.size_bytes > MAX_TOTAL_BYTES:
+            raise TapeLimitError(
+                f"the library is full: {totals.tapes} tapes, {format_size(totals.size_bytes)}",
+                hint=f"it takes {MAX_TAPES} tapes and {format_size(MAX_TOTAL_BYTES)}:"
+                " archive or delete tapes first",
+            )
+        tapes.transition(db, barcode, TapeStatus.RETRIEVING, by, retrieval_tier=checked)
+    return describe_tape(state, barcode)
+
+
+def cancel_retrieve(
+    state: State,
+    barcode: str,
+    *,
+    actor: str = "cli",
+    now_ms: Callable[[], int] = clock_now_ms,
+) -> TapeInfo:
+    """Give a retrieval up: the tape is ARCHIVED again.
+
+    Raises TapeNotFoundError, TapeStatusError.
+    """
+    check_barcode(barcode)
+    by = Stamp(actor, now_ms())
+    with state.write() as db:
+        tape = tapes.get(db, barcode)
+        if tape.status is not TapeStatus.RETRIEVING:
+            raise TapeStatusError(
+                f"tape {barcode} is {tape.status}, there is no retrieval to cancel",
+                status=tape.status,
+                hint="a tape that is RETRIEVED goes back with `tapectl tape eject`"
+                if tape.status is TapeStatus.RETRIEVED
+                else None,
+            )
+        tapes.transition(db, barcode, TapeStatus.ARCHIVED, by, restore_until_ms=None)
+    return describe_tape(state, barcode)
+
+
+def complete_retrieval(
+    state: State, barcode: str, by: Stamp, *, restore_until_ms: int | None
+) -> bool:
+    """Put a tape whose data can be read into the library, for the transfer engine.
+
+    It comes into a free import/export slot, as AWS does, or into a storage slot when there is
+    none. Returns False, and notes why, while no slot at all is free or when the retrieval was
+    cancelled meanwhile.
+    """
+    with state.write() as db:
+        elements = ElementMap.of(read_gateway(db))
+        tapes.release_expired_holds(db, by.at_ms)
+        tape = tapes.get(db, barcode)
+        if tape.status is not TapeStatus.RETRIEVING:
+            return False
+        occupied = tapes.occupied_elements(db)
+        free = elements.first_free(ElementType.IMPORT_EXPORT, occupied)
+        if not (free := free or elements.first_free(ElementType.STORAGE, occupied)):
+            tapes.update(db, barcode, status_detail="waits for a free slot in the library")
+            return False
+        tapes.transition(
+            db,
+            barcode,
+            TapeStatus.RETRIEVED,
+            by,
+            element_address=free[0],
+            placed_by_operator=1,
+            restore_until_ms=restore_until_ms,
+        )
+    return True
+
+
+def list_archive(
+    state: State, *, pool_id: str | None = None, barcode: str | None = None
+) -> Sequence[TapeInfo]:
+    """Return the tapes of the shelf, retrieved ones included; `barcode` is a glob."""
+    return list_tapes(state, statuses=ON_SHELF, pool_id=pool_id, barcode=barcode)
+
+
+def describe_archive(state: State, barcode: str) -> TapeInfo:
+    """Return one tape of the shelf; raise TapeNotFoundError, TapeStatusError if it is not there."""
+    tape = describe_tape(state, barcode)
+    if tape.status not in ON_SHELF:
+        raise TapeStatusError(
+            f"tape {barcode} is {tape.status} and not in the archive",
+            status=tape.status,
+            hint=f"run `tapectl tape show {barcode}`",
+        )
+    return tape
+
+
+def delete_archive(
+    state: State,
+    barcode: str,
+    *,
+    actor: str = "cli",
+    now_ms: Callable[[], int] = clock_now_ms,
+) -> TapeInfo:
+    """Begin to delete an archived tape; the transfer engine deletes its data.
+
+    Raises TapeNotFoundError, TapeStatusError for every status but ARCHIVED.
+    """
+    check_barcode(barcode)
+    with state.write() as db:
+        tape = tapes.get(db, barcode)
+        if tape.status is not TapeStatus.ARCHIVED:
+            raise TapeStatusError(
+                f"tape {barcode} is {tape.status} and not in the archive alone",
+                status=tape.status,
+                hint=f"run `tapectl tape cancel-retrieve {barcode}`, or"
+                f" `tapectl tape eject {barcode}` and wait until it is ARCHIVED"
+                if tape.status in ON_SHELF
+                else f"a tape of the library goes with `tapectl tape delete {barcode}`",
+            )
+        tapes.transition(db, barcode, TapeStatus.DELETING, Stamp(actor, now_ms()))
+    return describe_tape(state, barcode)
+
+
+def _check_tier(db: sqlite3.Connection, tier: RetrievalTier | str, pool_id: str) -> RetrievalTier:
+    checked = next((known for known in RetrievalTier if known.lower() == str(tier).lower()), None)
+    if checked is None:
+        names = ", ".join(RetrievalTier)
+        raise UsageError(f"no such retrieval tier: {tier}", hint=f"there are {names}")
+    pool = pools.find(db, pool_id)
+    in_deep_archive = pool is not None and pool.storage_class == StorageClass.DEEP_ARCHIVE
+    # S3 RestoreObject: expedited retrievals are not there for S3 Glacier Deep Archive.
+    if checked is RetrievalTier.EXPEDITED and in_deep_archive:
+        raise UsageError("Deep Archive knows no expedited retrieval", hint="use Standard or Bulk")
+    return checked
