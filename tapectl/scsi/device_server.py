@@ -1,0 +1,148 @@
+"""What every device server does around a command: find it, guard it, turn refusals into sense."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Never, Protocol, TypeVar
+
+from tapectl.scsi.command_table import Command, CommandTable, Task
+from tapectl.scsi.inquiry import Identity, VpdPage
+from tapectl.scsi.log_pages import LogPage
+from tapectl.scsi.logical_unit import Reply, Status
+from tapectl.scsi.mode_pages import ModePages
+from tapectl.scsi.reservations import ReservationConflict, Reservations
+from tapectl.scsi.sense import (
+    ASC,
+    CheckCondition,
+    Sense,
+    SenseKey,
+    invalid_field_in_cdb,
+)
+from tapectl.scsi.unit_attention import UnitAttentions
+
+_NACA = 0x04
+_CONTROL_MODE_PAGE = (0x0A, 0x00)
+_CONFLICT = Reply(Status.RESERVATION_CONFLICT)
+_NO_DATA = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ModeHeader:
+    """The parts of a mode parameter list before the pages (SPC-5 7.5.5)."""
+
+    medium_type: int
+    device_specific: int
+    block_descriptor: bytes
+
+
+class Device(Protocol):
+    """A device server as the SPC commands see it."""
+
+    @property
+    def server(self) -> DeviceServer: ...
+
+    @property
+    def rows(self) -> Sequence[Command[Never]]:
+        """The command table, for REPORT SUPPORTED OPERATION CODES."""
+        ...
+
+    @property
+    def vpd_pages(self) -> Mapping[int, VpdPage]: ...
+
+    def check_ready(self) -> None:
+        """Raise CheckCondition (NOT READY) where TEST UNIT READY would end with it."""
+        ...
+
+    def mode_header(self) -> ModeHeader: ...
+
+    def log_pages(self) -> Mapping[tuple[int, int], LogPage]:
+        """Return the log pages as they are now, by page and subpage code."""
+        ...
+
+    def log_page_read(self, page: int) -> None:
+        """A page was reported: what is cleared by reading is cleared."""
+        ...
+
+    def reset_counters(self) -> None:
+        """LOG SELECT with PCR set."""
+        ...
+
+    def answer_for_other_lun(self, task: Task) -> Reply:
+        """Run a command that was sent to a LUN other than 0; raise CheckCondition to refuse it."""
+        ...
+
+
+D = TypeVar("D", bound=Device)
+
+
+class DeviceServer:
+    """State that SPC gives every logical unit, and the way of a command through it.
+
+    `removal_preventers` are the nexuses whose PREVENT ALLOW MEDIUM REMOVAL holds.
+    """
+
+    def __init__(self, identity: Identity, mode_pages: ModePages) -> None:
+        self.identity = identity
+        self.mode_pages = mode_pages
+        self.attentions = UnitAttentions()
+        self.reservations = Reservations()
+        self.removal_preventers: set[str] = set()
+
+    def run(self, device: D, table: CommandTable[D], task: Task, lun: int) -> Reply:
+        """Run one command of `table` on `device`; only CartridgeBusyError comes out of it."""
+        self.attentions.know(task.nexus)
+        try:
+            if lun:
+                return device.answer_for_other_lun(task)
+            command = table.find(task.cdb)
+            if task.cdb[command.cdb_bytes - 1] & _NACA:
+                raise invalid_field_in_cdb(command.cdb_bytes - 1, 2)
+            self._guard(command, task.nexus)
+            if command.needs_medium:
+                device.check_ready()
+            return command.handler(device, task)
+        except CheckCondition as refusal:
+            return self.check_condition(refusal.sense)
+        except ReservationConflict:
+            return _CONFLICT
+
+    def _guard(self, command: Command[D], nexus: str) -> None:
+        """Report what waits and refuse what is reserved, in SAM-6 5.3.3's order of precedence."""
+        attentions = self.attentions
+        reportable = not command.past_attention and attentions.waiting(nexus) is not None
+        if reportable and attentions.has_reset(nexus):
+            self._report_attention(nexus)
+        reservations = self.reservations
+        if reservations.any and reservations.conflicts(nexus, command.access):
+            raise ReservationConflict
+        if reportable:
+            self._report_attention(nexus)
+
+    def _report_attention(self, nexus: str) -> None:
+        code = self.attentions.report(nexus)
+        if code is not None:
+            raise CheckCondition(Sense(SenseKey.UNIT_ATTENTION, code))
+
+    def encode_sense(self, sense: Sense) -> bytes:
+        """Return sense in the format that the D_SENSE bit of the Control mode page asks for."""
+        if self.mode_pages.bit(_CONTROL_MODE_PAGE, 2, 2):
+            return sense.encode_descriptor()
+        return sense.encode_fixed()
+
+    def check_condition(self, sense: Sense, data_in: bytes | memoryview = _NO_DATA) -> Reply:
+        """Return CHECK CONDITION with the data that came before the condition."""
+        return Reply(Status.CHECK_CONDITION, data_in, self.encode_sense(sense))
+
+    def nexus_lost(self, nexus: str) -> None:
+        """SAM-6 6.3.4: what the nexus held by itself goes; a persistent reservation stays."""
+        self.reservations.release(nexus)
+        self.removal_preventers.discard(nexus)
+        self.attentions.forget(nexus)
+
+    def reset(self) -> None:
+        """SAM-6 6.3.3 logical unit reset; persistent reservations stay."""
+        self.reservations.legacy_holder = None
+        self.removal_preventers.clear()
+        self.mode_pages.reset()
+        self.attentions.establish_all(ASC.BUS_DEVICE_RESET_OCCURRED)

@@ -1,0 +1,139 @@
+"""INQUIRY data: standard and vital product data pages (SPC-5 6.7, 7.7)."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+_STANDARD = struct.Struct(">BBBBBBBB8s16s4s20s2x16s22x")
+_SPC_4 = 0x06
+# No device server of this type is there, and never will be: qualifier 3, type 1Fh.
+NO_LOGICAL_UNIT = 0x7F
+
+
+class PeripheralType(enum.IntEnum):
+    SEQUENTIAL_ACCESS = 0x01
+    MEDIUM_CHANGER = 0x08
+
+
+# SPC-5 table 150, no revision claimed: SAM-5, SPC-4, iSCSI, and the device's own command set.
+_VERSION_DESCRIPTORS = {
+    PeripheralType.SEQUENTIAL_ACCESS: (0x00A0, 0x0460, 0x0960, 0x0500),
+    PeripheralType.MEDIUM_CHANGER: (0x00A0, 0x0460, 0x0960, 0x0480),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a logical unit says it is.
+
+    `serial` has 10 characters, so that VPD pages and the identifiers in READ
+    ELEMENT STATUS agree. `target_name` is the iSCSI name, empty where there is none.
+    """
+
+    peripheral_type: PeripheralType
+    vendor: str
+    product: str
+    revision: str
+    serial: str
+    target_name: str = ""
+    vendor_bytes: bytes = bytes(20)
+
+    @property
+    def t10_vendor_id(self) -> bytes:
+        """The 34 bytes of the T10 vendor ID designator: vendor 8, product 16, serial 10."""
+        return _text(self.vendor, 8) + _text(self.product, 16) + _text(self.serial, 10)
+
+    @property
+    def naa(self) -> bytes:
+        """A locally assigned NAA designator (type 3), the same for the same vendor, product, serial.
+
+        A registered one (type 6) would claim some company's IEEE number.
+        """
+        digest = hashlib.sha256(self.t10_vendor_id).digest()
+        return bytes((0x30 | digest[0] & 0x0F,)) + digest[1:8]
+
+
+def _text(text: str, size_bytes: int) -> bytes:
+    return text.encode("ascii", "replace")[:size_bytes].ljust(size_bytes)
+
+
+def encode_standard(identity: Identity, *, present: bool = True) -> bytes:
+    """Return 96 bytes of standard INQUIRY data; for a LUN that is not there with qualifier 3."""
+    descriptors = struct.pack(">4H", *_VERSION_DESCRIPTORS[identity.peripheral_type]).ljust(
+        16, b"\0"
+    )
+    return _STANDARD.pack(
+        identity.peripheral_type if present else NO_LOGICAL_UNIT,
+        0x80,  # RMB
+        _SPC_4,
+        0x12,  # HISUP, response data format 2
+        _STANDARD.size - 5,
+        0,
+        0,
+        0x02,  # CMDQUE
+        _text(identity.vendor, 8),
+        _text(identity.product, 16),
+        _text(identity.revision, 4),
+        identity.vendor_bytes,
+        descriptors,
+    )
+
+
+VpdPage = Callable[[Identity], bytes]
+
+
+def encode_vpd(identity: Identity, code: int, pages: Mapping[int, VpdPage]) -> bytes | None:
+    """Return a whole VPD page, None if the device has no page of that code."""
+    page = pages.get(code)
+    if page is None:
+        return None
+    body = page(identity)
+    return struct.pack(">BBH", identity.peripheral_type, code, len(body)) + body
+
+
+def vpd_pages(extra: Mapping[int, VpdPage]) -> Mapping[int, VpdPage]:
+    """Return the pages that every device has together with its own; 00h lists them all."""
+    pages: dict[int, VpdPage] = {0x80: unit_serial_number, 0x83: device_identification, **extra}
+    codes = bytes(sorted((0x00, *pages)))
+    return {0x00: lambda _: codes, **pages}
+
+
+def unit_serial_number(identity: Identity) -> bytes:
+    """VPD page 80h."""
+    return _text(identity.serial, 10)
+
+
+_BINARY, _ASCII, _UTF8 = 1, 2, 3
+_LOGICAL_UNIT, _TARGET_PORT, _TARGET_DEVICE = 0, 1, 2
+_T10_VENDOR_ID, _NAA, _RELATIVE_TARGET_PORT, _SCSI_NAME = 1, 3, 4, 8
+_ISCSI = 0x5
+
+
+def _designator(code_set: int, association: int, kind: int, value: bytes) -> bytes:
+    protocol, valid = (0, 0) if association == _LOGICAL_UNIT else (_ISCSI, 0x80)
+    flags = valid | association << 4 | kind
+    return bytes((protocol << 4 | code_set, flags, 0, len(value))) + value
+
+
+def _name(text: str) -> bytes:
+    """A SCSI name string: UTF-8, ends in a null, padded to a multiple of four."""
+    name = text.encode() + b"\0"
+    return name.ljust((len(name) + 3) & ~3, b"\0")
+
+
+def device_identification(identity: Identity) -> bytes:
+    """VPD page 83h (SPC-5 7.7.6)."""
+    page = _designator(_ASCII, _LOGICAL_UNIT, _T10_VENDOR_ID, identity.t10_vendor_id)
+    page += _designator(_BINARY, _LOGICAL_UNIT, _NAA, identity.naa)
+    if identity.target_name:
+        name = identity.target_name
+        lun_name = _name(f"{name},L,0x{identity.naa.hex()}")
+        page += _designator(_UTF8, _LOGICAL_UNIT, _SCSI_NAME, lun_name)
+        page += _designator(_BINARY, _TARGET_PORT, _RELATIVE_TARGET_PORT, b"\0\0\0\x01")
+        page += _designator(_UTF8, _TARGET_PORT, _SCSI_NAME, _name(f"{name},t,0x0001"))
+        page += _designator(_UTF8, _TARGET_DEVICE, _SCSI_NAME, _name(name))
+    return page

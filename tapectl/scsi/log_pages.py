@@ -1,0 +1,88 @@
+"""Log pages and their parameters (SPC-5 7.3)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tapectl.scsi.sense import invalid_field_in_cdb
+
+ALL_SUBPAGES = 0xFF
+# DS: nothing is saved; FORMAT AND LINKING: 00b a counter, 01b ASCII, 11b binary (SPC-5 table 287).
+_COUNTER, _ASCII_LIST, _BINARY_LIST = 0x40, 0x41, 0x43
+TAPE_ALERT_FLAGS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LogParameter:
+    """One log parameter with its encoded value."""
+
+    code: int
+    value: bytes
+    control: int = _COUNTER
+
+    def encode(self) -> bytes:
+        return struct.pack(">HBB", self.code, self.control, len(self.value)) + self.value
+
+
+def counter(code: int, value: int, size_bytes: int) -> LogParameter:
+    """Return a counter; a value too large for its bytes stays at the largest ("shall saturate")."""
+    return LogParameter(code, min(value, (1 << 8 * size_bytes) - 1).to_bytes(size_bytes, "big"))
+
+
+def binary(code: int, value: bytes) -> LogParameter:
+    return LogParameter(code, value, _BINARY_LIST)
+
+
+def ascii_text(code: int, text: str, size_bytes: int) -> LogParameter:
+    value = text.encode("ascii", "replace")[:size_bytes].ljust(size_bytes)
+    return LogParameter(code, value, _ASCII_LIST)
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """A page of parameters in ascending order of code, or, for the lists of pages, plain bytes."""
+
+    code: int
+    parameters: Sequence[LogParameter] = ()
+    subpage: int = 0
+    plain: bytes = b""
+
+    def encode(self, pointer: int = 0) -> bytes:
+        """Return the page with the parameters from `pointer` on.
+
+        Raises CheckCondition where the pointer is beyond the last: "a PARAMETER POINTER
+        field ... larger than the largest available parameter code".
+        """
+        body = self.plain
+        if not body:
+            if pointer and (not self.parameters or pointer > self.parameters[-1].code):
+                raise invalid_field_in_cdb(5)
+            body = b"".join(row.encode() for row in self.parameters if row.code >= pointer)
+        subpage_format = 0x40 if self.subpage else 0
+        flags = 0x80 | subpage_format | self.code  # DS
+        return struct.pack(">BBH", flags, self.subpage, len(body)) + body
+
+
+def with_supported_lists(pages: Iterable[LogPage]) -> Mapping[tuple[int, int], LogPage]:
+    """Return the pages by code and subpage, and the two pages that list them: 00h and 00h/FFh."""
+    found = {(row.code, row.subpage): row for row in pages}
+    codes = sorted({0x00, *(code for code, _ in found)})
+    keys = sorted({(0x00, 0x00), (0x00, ALL_SUBPAGES), *found})
+    found[0x00, 0x00] = LogPage(0x00, plain=bytes(codes))
+    pairs = b"".join(bytes(key) for key in keys)
+    found[0x00, ALL_SUBPAGES] = LogPage(0x00, subpage=ALL_SUBPAGES, plain=pairs)
+    return found
+
+
+def tape_alert(active: frozenset[int] | set[int]) -> LogPage:
+    """Log page 2Eh: each of the 64 flags, one byte, set or not (SSC-5 8.2.3)."""
+    flags = range(1, TAPE_ALERT_FLAGS + 1)
+    return LogPage(0x2E, [binary(flag, bytes((flag in active,))) for flag in flags])
+
+
+def tape_alert_bits(active: frozenset[int] | set[int]) -> bytes:
+    """Return the 64 flags as 8 bytes, flag 1 in the most significant bit of the first."""
+    bits = sum(1 << TAPE_ALERT_FLAGS - flag for flag in active)
+    return bits.to_bytes(8, "big")

@@ -1,0 +1,117 @@
+"""READ ELEMENT STATUS (SMC-3 6.12)."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tapectl.scsi.command_table import Task
+from tapectl.scsi.library import Element, ElementType
+from tapectl.scsi.logical_unit import Reply, Status
+from tapectl.scsi.sense import invalid_field_in_cdb
+
+if TYPE_CHECKING:
+    from tapectl.scsi.smc.changer import MediaChanger
+
+_HEADER = struct.Struct(">HHxBH")
+_PAGE_HEADER = struct.Struct(">BBHxBH")
+_DESCRIPTOR = struct.Struct(">HB6xBH")
+_VOLUME_TAG = struct.Struct(">32s4x")
+_IDENTIFIER_HEADER = struct.Struct(">BBxB")
+
+_PRIMARY_VOLUME_TAG = 0x80
+_FULL, _IMPORT_EXPORT, _ACCESS, _EXPORT_ENABLED, _IMPORT_ENABLED = 0x01, 0x02, 0x08, 0x10, 0x20
+_SOURCE_VALID = 0x80
+_DATA_MEDIUM = 0x01
+_ASCII, _T10_VENDOR_ID = 0x2, 0x1
+_ANY_TYPE = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What each descriptor is to hold; `drive_identity` is vendor and product of a drive, 24 bytes."""
+
+    volume_tags: bool
+    device_identifiers: bool
+    drive_identity: bytes
+
+    def encode(self, element: Element) -> bytes:
+        """Return the descriptor of one element."""
+        source = element.source_address if element.volume_tag is not None else None
+        valid = _SOURCE_VALID if source is not None else 0
+        medium = _DATA_MEDIUM if element.volume_tag is not None else 0
+        data = _DESCRIPTOR.pack(element.address, _flags(element), valid | medium, source or 0)
+        if self.volume_tags:
+            data += _VOLUME_TAG.pack((element.volume_tag or "").encode().ljust(32))
+        if self.device_identifiers:
+            data += self._identifier(element)
+        return data
+
+    def _identifier(self, element: Element) -> bytes:
+        """The T10 vendor ID of the drive, as in its VPD page 83h; nothing for other elements."""
+        if element.drive_serial is None:
+            return _IDENTIFIER_HEADER.pack(0, 0, 0)
+        serial = element.drive_serial.encode()[:10].ljust(10)
+        identifier = self.drive_identity + serial
+        return _IDENTIFIER_HEADER.pack(_ASCII, _T10_VENDOR_ID, len(identifier)) + identifier
+
+    def encode_page(self, kind: ElementType, descriptors: Sequence[bytes]) -> list[bytes]:
+        """Return the page of one element type in pieces that must not be cut: header, descriptors."""
+        length = len(descriptors[0])
+        total = length * len(descriptors)
+        tags = _PRIMARY_VOLUME_TAG if self.volume_tags else 0
+        return [
+            _PAGE_HEADER.pack(kind, tags, length, total >> 16, total & 0xFFFF),
+            *descriptors,
+        ]
+
+
+def _flags(element: Element) -> int:
+    flags = _FULL if element.volume_tag is not None else 0
+    if element.element_type is ElementType.MEDIUM_TRANSPORT:
+        return flags
+    if element.accessible:
+        flags |= _ACCESS
+    if element.element_type is ElementType.IMPORT_EXPORT:
+        flags |= _EXPORT_ENABLED | _IMPORT_ENABLED
+        if element.placed_by_operator and element.volume_tag is not None:
+            flags |= _IMPORT_EXPORT
+    return flags
+
+
+def read_element_status(changer: MediaChanger, task: Task) -> Reply:
+    """READ ELEMENT STATUS; nothing moves for it, CURDATA or not."""
+    cdb = task.cdb
+    kind = cdb[1] & 0x0F
+    if kind > max(ElementType):
+        raise invalid_field_in_cdb(1, 3)
+    first, count = struct.unpack_from(">HH", cdb, 2)
+    element_type = ElementType(kind) if kind != _ANY_TYPE else None
+    elements = changer.library.elements(element_type, first, count)
+    identity = f"{changer.drives.vendor:<8}{changer.drives.product:<16}".encode()
+    form = Form(bool(cdb[1] & 0x10), bool(cdb[6] & 0x01), identity)
+    return Reply(Status.GOOD, _encode(form, elements, int.from_bytes(cdb[7:10], "big")))
+
+
+def _encode(form: Form, elements: Sequence[Element], allocation_length: int) -> bytes:
+    """Return the report, cut after the last whole descriptor that fits.
+
+    "The BYTE COUNT OF REPORT AVAILABLE ... shall not be adjusted to match the allocation length".
+    Descriptors of drives and of the rest differ in length, so each run of one length is a page.
+    """
+    pieces: list[bytes] = []
+    for kind, group in itertools.groupby(elements, key=lambda element: element.element_type):
+        descriptors = [form.encode(element) for element in group]
+        for _, run in itertools.groupby(descriptors, key=len):
+            pieces += form.encode_page(kind, list(run))
+    total = sum(map(len, pieces))
+    lowest = min((element.address for element in elements), default=0)
+    report = bytearray(_HEADER.pack(lowest, len(elements), total >> 16, total & 0xFFFF))
+    for piece in pieces:
+        if len(report) + len(piece) > allocation_length:
+            break
+        report += piece
+    return bytes(report[:allocation_length])

@@ -1,0 +1,334 @@
+"""Commands that every device server has (SPC-5 6; RESERVE and RELEASE: SPC-2 7.21)."""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Sequence
+from typing import Never
+
+from tapectl.scsi import inquiry
+from tapectl.scsi.command_table import GOOD, Access, Command, Task, reply_truncated
+from tapectl.scsi.device_server import Device
+from tapectl.scsi.log_pages import ALL_SUBPAGES as ALL_LOG_SUBPAGES
+from tapectl.scsi.logical_unit import Reply, Status
+from tapectl.scsi.mode_pages import PageControl
+from tapectl.scsi.persistent_reserve import (
+    persistent_reserve_out,
+    read_full_status,
+    read_keys,
+    read_reservation,
+    report_capabilities,
+)
+from tapectl.scsi.sense import (
+    ASC,
+    NO_SENSE,
+    CheckCondition,
+    Sense,
+    SenseKey,
+    illegal_request,
+    invalid_field_in_cdb,
+)
+
+
+def test_unit_ready(device: Device, _task: Task) -> Reply:
+    """TEST UNIT READY."""
+    device.check_ready()
+    return GOOD
+
+
+def request_sense(device: Device, task: Task) -> Reply:
+    """REQUEST SENSE: what waits for this nexus as parameter data, with GOOD (SPC-5 6.39).
+
+    Sense of a command that failed went back with its status, so there is none to keep.
+    """
+    sense = NO_SENSE
+    code = device.server.attentions.report(task.nexus)
+    if code is not None:
+        sense = Sense(SenseKey.UNIT_ATTENTION, code)
+    else:
+        try:
+            device.check_ready()
+        except CheckCondition as condition:
+            sense = condition.sense
+    descriptor_format = task.cdb[1] & 0x01
+    data = sense.encode_descriptor() if descriptor_format else sense.encode_fixed()
+    return reply_truncated(data, task.cdb[4])
+
+
+def send_inquiry(device: Device, task: Task) -> Reply:
+    """INQUIRY, standard data and VPD."""
+    cdb = task.cdb
+    identity = device.server.identity
+    allocation_length = int.from_bytes(cdb[3:5], "big")
+    if cdb[1] & 0x02:  # CMDDT, obsolete
+        raise invalid_field_in_cdb(1, 1)
+    if not cdb[1] & 0x01:
+        if cdb[2]:
+            raise invalid_field_in_cdb(2)
+        return reply_truncated(inquiry.encode_standard(identity), allocation_length)
+    page = inquiry.encode_vpd(identity, cdb[2], device.vpd_pages)
+    if page is None:
+        raise invalid_field_in_cdb(2)
+    return reply_truncated(page, allocation_length)
+
+
+def report_luns(_device: Device, task: Task) -> Reply:
+    """REPORT LUNS: LUN 0, and no well known or administrative ones."""
+    select = task.cdb[2]
+    if select not in _LUN_SELECTIONS:
+        raise invalid_field_in_cdb(2)
+    luns = bytes(8) if _LUN_SELECTIONS[select] else b""
+    data = struct.pack(">I4x", len(luns)) + luns
+    return reply_truncated(data, int.from_bytes(task.cdb[6:10], "big"))
+
+
+# SELECT REPORT, and whether it names LUN 0 (SPC-5 table 242).
+_LUN_SELECTIONS = {0x00: True, 0x01: False, 0x02: True, 0x10: False, 0x11: True, 0x12: False}
+
+
+def reserve(device: Device, task: Task) -> Reply:
+    """RESERVE(6) and (10), of the whole logical unit, not for a third party."""
+    if task.cdb[1] & 0x1F:
+        raise invalid_field_in_cdb(1)
+    device.server.reservations.reserve(task.nexus)
+    return GOOD
+
+
+def release(device: Device, task: Task) -> Reply:
+    """RELEASE(6) and (10)."""
+    if task.cdb[1] & 0x1F:
+        raise invalid_field_in_cdb(1)
+    device.server.reservations.release(task.nexus)
+    return GOOD
+
+
+def prevent_allow_medium_removal(device: Device, task: Task) -> Reply:
+    """PREVENT ALLOW MEDIUM REMOVAL: removal is prevented while any nexus prevents it."""
+    prevent = task.cdb[4] & 0x03
+    if prevent > 1:
+        raise invalid_field_in_cdb(4, 1)
+    if prevent:
+        device.server.removal_preventers.add(task.nexus)
+    else:
+        device.server.removal_preventers.discard(task.nexus)
+    return GOOD
+
+
+def send_diagnostic(_device: Device, task: Task) -> Reply:
+    """SEND DIAGNOSTIC: the default self-test, which finds what runs to be well; no pages."""
+    self_test_code = task.cdb[1] >> 5
+    if self_test_code:
+        raise invalid_field_in_cdb(1, 7)
+    if task.cdb[3] or task.cdb[4]:
+        raise invalid_field_in_cdb(3)
+    return GOOD
+
+
+def mode_sense_6(device: Device, task: Task) -> Reply:
+    """MODE SENSE(6)."""
+    header, descriptor, pages = _mode_parameters(device, task.cdb)
+    total = 3 + len(descriptor) + len(pages)
+    if total > 0xFF:
+        total = 0xFF  # the field cannot say more; MODE SENSE(10) does
+    data = struct.pack(">BBBB", total, header[0], header[1], len(descriptor)) + descriptor + pages
+    return reply_truncated(data, task.cdb[4])
+
+
+def mode_sense_10(device: Device, task: Task) -> Reply:
+    """MODE SENSE(10)."""
+    header, descriptor, pages = _mode_parameters(device, task.cdb)
+    total = 6 + len(descriptor) + len(pages)
+    data = struct.pack(">HBBxxH", total, header[0], header[1], len(descriptor))
+    data += descriptor + pages
+    return reply_truncated(data, int.from_bytes(task.cdb[7:9], "big"))
+
+
+def _mode_parameters(device: Device, cdb: bytes) -> tuple[tuple[int, int], bytes, bytes]:
+    header = device.mode_header()
+    disable_block_descriptors = cdb[1] & 0x08
+    code, control = cdb[2] & 0x3F, PageControl(cdb[2] >> 6)
+    pages = device.server.mode_pages.sense(code, cdb[3], control)
+    if pages is None:
+        # Page 00h, of which nothing is known, is how st asks for header and descriptor alone.
+        if code != 0 or cdb[3]:
+            raise invalid_field_in_cdb(2 if not cdb[3] else 3)
+        pages = b""
+    descriptor = b"" if disable_block_descriptors else header.block_descriptor
+    if control is PageControl.CHANGEABLE:
+        descriptor = bytes(len(descriptor))
+    return (header.medium_type, header.device_specific), descriptor, pages
+
+
+def log_sense(device: Device, task: Task) -> Reply:
+    """LOG SENSE; threshold and default values are not kept apart from the cumulative ones."""
+    cdb = task.cdb
+    if cdb[1] & 0x01:  # SP
+        raise invalid_field_in_cdb(1, 0)
+    key = cdb[2] & 0x3F, cdb[3]
+    page = device.log_pages().get(key)
+    if page is None:
+        raise invalid_field_in_cdb(2 if cdb[3] in (0, ALL_LOG_SUBPAGES) else 3)
+    data = page.encode(int.from_bytes(cdb[5:7], "big"))
+    device.log_page_read(key[0])
+    return reply_truncated(data, int.from_bytes(cdb[7:9], "big"))
+
+
+def log_select(device: Device, task: Task) -> Reply:
+    """LOG SELECT: PCR resets the counters; no parameter can be set."""
+    cdb = task.cdb
+    if cdb[1] & 0x01:  # SP
+        raise invalid_field_in_cdb(1, 0)
+    if int.from_bytes(cdb[7:9], "big"):
+        raise invalid_field_in_cdb(7)
+    if cdb[1] & 0x02:  # PCR
+        device.reset_counters()
+        attentions = device.server.attentions
+        attentions.establish_all(ASC.LOG_PARAMETERS_CHANGED, but=task.nexus)
+    return GOOD
+
+
+class _ReportingOption(enum.IntEnum):
+    ALL = 0
+    OPCODE = 1
+    OPCODE_AND_SERVICE_ACTION = 2
+    EITHER = 3
+
+
+_NOT_SUPPORTED, _SUPPORTED = 0x01, 0x03
+
+
+def report_supported_operation_codes(device: Device, task: Task) -> Reply:
+    """REPORT SUPPORTED OPERATION CODES, made from the command table (SPC-5 6.34)."""
+    cdb = task.cdb
+    timeouts = bool(cdb[2] & 0x80)
+    allocation_length = int.from_bytes(cdb[6:10], "big")
+    option = cdb[2] & 0x07
+    if option == _ReportingOption.ALL:
+        data = b"".join(_all_commands_descriptor(row, timeouts) for row in device.rows)
+        return reply_truncated(struct.pack(">I", len(data)) + data, allocation_length)
+    if option > _ReportingOption.EITHER:
+        raise invalid_field_in_cdb(2, 2)
+    action = int.from_bytes(cdb[4:6], "big")
+    row = _find_row(device.rows, _ReportingOption(option), cdb[3], action)
+    if row is None:
+        return reply_truncated(bytes((0, _NOT_SUPPORTED, 0, 0)), allocation_length)
+    timeout = _timeouts(row) if timeouts else b""
+    head = struct.pack(">BBH", 0, (0x80 if timeouts else 0) | _SUPPORTED, row.cdb_bytes)
+    return reply_truncated(head + row.usage + timeout, allocation_length)
+
+
+def _find_row(
+    rows: Sequence[Command[Never]], option: _ReportingOption, opcode: int, action: int
+) -> Command[Never] | None:
+    """Return the row of one command; raise CheckCondition where the option does not fit it."""
+    of_opcode = [row for row in rows if row.operation_code == opcode]
+    if not of_opcode:
+        return None
+    has_actions = of_opcode[0].service_action is not None
+    if option is _ReportingOption.OPCODE and has_actions:
+        raise invalid_field_in_cdb(2, 2)
+    if option is _ReportingOption.OPCODE_AND_SERVICE_ACTION and not has_actions:
+        raise invalid_field_in_cdb(2, 2)
+    wanted = action if has_actions else None
+    if option is _ReportingOption.EITHER and not has_actions and action:
+        return None
+    return next((row for row in of_opcode if row.service_action == wanted), None)
+
+
+def _all_commands_descriptor(row: Command[Never], timeouts: bool) -> bytes:
+    flags = (0x02 if timeouts else 0) | (0x01 if row.service_action is not None else 0)
+    head = struct.pack(">BxHxBH", row.operation_code, row.service_action or 0, flags, row.cdb_bytes)
+    return head + (_timeouts(row) if timeouts else b"")
+
+
+def _timeouts(row: Command[Never]) -> bytes:
+    """The command timeouts descriptor: no nominal time is claimed, a recommended one is."""
+    return struct.pack(">HxBII", 0x0A, 0, 0, row.timeout_s)
+
+
+def report_supported_task_management_functions(_device: Device, task: Task) -> Reply:
+    """REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS.
+
+    ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, TARGET RESET; I_T NEXUS RESET not.
+    """
+    extended = task.cdb[2] & 0x80  # REPD
+    data = bytes((0x80 | 0x40 | 0x10 | 0x08 | 0x02, 0, 0, 0x0C if extended else 0))
+    data += bytes(12) if extended else b""
+    return reply_truncated(data, int.from_bytes(task.cdb[6:10], "big"))
+
+
+# fmt: off
+SPC_COMMANDS: tuple[Command[Device], ...] = (
+    Command(name="TEST UNIT READY", usage=bytes.fromhex("000000000000"),
+            handler=test_unit_ready, access=Access.PERSISTENT),
+    Command(name="REQUEST SENSE", usage=bytes.fromhex("03010000ff00"),
+            handler=request_sense, access=Access.ALWAYS, past_attention=True),
+    Command(name="INQUIRY", usage=bytes.fromhex("1201ffffff00"),
+            handler=send_inquiry, access=Access.ALWAYS, past_attention=True),
+    Command(name="RESERVE(6)", usage=bytes.fromhex("160000000000"),
+            handler=reserve, access=Access.PERSISTENT),
+    Command(name="RELEASE(6)", usage=bytes.fromhex("170000000000"),
+            handler=release, access=Access.ALWAYS),
+    Command(name="MODE SENSE(6)", usage=bytes.fromhex("1a08ffffff00"), handler=mode_sense_6),
+    Command(name="SEND DIAGNOSTIC", usage=bytes.fromhex("1d0400000000"),
+            handler=send_diagnostic),
+    Command(name="PREVENT ALLOW MEDIUM REMOVAL", usage=bytes.fromhex("1e0000000100"),
+            handler=prevent_allow_medium_removal),
+    Command(name="LOG SELECT", usage=bytes.fromhex("4c020000000000000000"),
+            handler=log_select),
+    Command(name="LOG SENSE", usage=bytes.fromhex("4d00ffff00ffffffff00"),
+            handler=log_sense, access=Access.ALWAYS),
+    Command(name="RESERVE(10)", usage=bytes.fromhex("56000000000000000000"),
+            handler=reserve, access=Access.PERSISTENT),
+    Command(name="RELEASE(10)", usage=bytes.fromhex("57000000000000000000"),
+            handler=release, access=Access.ALWAYS),
+    Command(name="MODE SENSE(10)", usage=bytes.fromhex("5a08ffff000000ffff00"),
+            handler=mode_sense_10),
+    Command(name="PERSISTENT RESERVE IN, READ KEYS", service_action=0x00,
+            usage=bytes.fromhex("5e1f0000000000ffff00"),
+            handler=read_keys, access=Access.PERSISTENT),
+    Command(name="PERSISTENT RESERVE IN, READ RESERVATION", service_action=0x01,
+            usage=bytes.fromhex("5e1f0000000000ffff00"),
+            handler=read_reservation, access=Access.PERSISTENT),
+    Command(name="PERSISTENT RESERVE IN, REPORT CAPABILITIES", service_action=0x02,
+            usage=bytes.fromhex("5e1f0000000000ffff00"),
+            handler=report_capabilities, access=Access.PERSISTENT),
+    Command(name="PERSISTENT RESERVE IN, READ FULL STATUS", service_action=0x03,
+            usage=bytes.fromhex("5e1f0000000000ffff00"),
+            handler=read_full_status, access=Access.PERSISTENT),
+    *(Command(name=f"PERSISTENT RESERVE OUT, {action_name}", service_action=action,
+              usage=bytes.fromhex("5f1fff0000ffffffff00"),
+              handler=persistent_reserve_out, access=Access.PERSISTENT)
+      for action, action_name in enumerate((
+          "REGISTER", "RESERVE", "RELEASE", "CLEAR", "PREEMPT", "PREEMPT AND ABORT",
+          "REGISTER AND IGNORE EXISTING KEY"))),
+    Command(name="REPORT LUNS", usage=bytes.fromhex("a000ff000000ffffffff0000"),
+            handler=report_luns, access=Access.ALWAYS, past_attention=True),
+    Command(name="REPORT SUPPORTED OPERATION CODES", service_action=0x0C,
+            usage=bytes.fromhex("a31f87ffffffffffffff0000"),
+            handler=report_supported_operation_codes, access=Access.PERSISTENT),
+    Command(name="REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", service_action=0x0D,
+            usage=bytes.fromhex("a31f80000000ffffffff0000"),
+            handler=report_supported_task_management_functions, access=Access.PERSISTENT),
+)
+# fmt: on
+
+
+def lun_not_there(device: Device, task: Task) -> Reply:
+    """Answer for a LUN other than 0: INQUIRY with qualifier 3, REPORT LUNS, REQUEST SENSE.
+
+    Everything else ends with LOGICAL UNIT NOT SUPPORTED (SPC-5 6.7.2, 6.33, 6.39).
+    """
+    opcode = task.cdb[0]
+    if opcode == 0xA0:
+        return report_luns(device, task)
+    if opcode == 0x12 and not task.cdb[1] & 0x03 and not task.cdb[2]:
+        data = inquiry.encode_standard(device.server.identity, present=False)
+        return reply_truncated(data, int.from_bytes(task.cdb[3:5], "big"))
+    if opcode == 0x03:
+        sense = Sense(SenseKey.ILLEGAL_REQUEST, ASC.LOGICAL_UNIT_NOT_SUPPORTED)
+        descriptor_format = task.cdb[1] & 0x01
+        data = sense.encode_descriptor() if descriptor_format else sense.encode_fixed()
+        return Reply(Status.GOOD, data[: task.cdb[4]])
+    raise illegal_request(ASC.LOGICAL_UNIT_NOT_SUPPORTED)

@@ -1,0 +1,24 @@
+"""The one buffer that a drive reads blocks into."""
+
+from __future__ import annotations
+
+# The TRANSFER LENGTH of a variable READ has 24 bits; a fixed one may not ask for more.
+MAX_TRANSFER_BYTES = 1 << 24
+_FIRST_BYTES = 256 << 10
+
+
+class DataBuffer:
+    """Grows to the longest transfer that was asked for and is used again for every READ."""
+
+    def __init__(self) -> None:
+        self._buffer = memoryview(bytearray(_FIRST_BYTES))
+        self._view = self._buffer[:0]
+
+    def view(self, size_bytes: int) -> memoryview:
+        """Return its first `size_bytes`, at most MAX_TRANSFER_BYTES; good until the next command."""
+        view = self._view
+        if len(view) != size_bytes:
+            if size_bytes > len(self._buffer):
+                self._buffer = memoryview(bytearray(size_bytes))
+            view = self._view = self._buffer[:size_bytes]
+        return view

@@ -1,0 +1,234 @@
+"""The tape drive's device server: its state, and what its commands share (SSC-5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Never
+from dataclasses import dataclass
+
+from tapectl.scsi.cartridge import Cartridge, CartridgeBusyError, CartridgeWriteError
+from tapectl.scsi.command_table import Command, Task
+from tapectl.scsi.device_server import DeviceServer, ModeHeader
+from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage
+from tapectl.scsi.log_pages import LogPage
+from tapectl.scsi.logical_unit import Reply
+from tapectl.scsi.mode_pages import ModePages
+from tapectl.scsi.personality import DrivePersonality
+from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey
+from tapectl.scsi.spc import lun_not_there
+from tapectl.scsi.ssc import log_pages as ssc_log_pages
+from tapectl.scsi.ssc import vpd
+from tapectl.scsi.ssc.commands import COMMANDS
+from tapectl.scsi.ssc.counters import Counters, TapeAlert
+from tapectl.scsi.ssc.data_buffer import DataBuffer
+from tapectl.scsi.ssc.mode_pages import drive_mode_pages, encode_mode_header
+
+# Early warning comes when this part of the capacity is left, and never more than 4 GiB of it:
+# enough for what an application still has in its buffers and for its closing labels.
+_EARLY_WARNING_PART = 100
+_EARLY_WARNING_MAX_BYTES = 4 << 30
+
+NOT_READY = Sense(SenseKey.NOT_READY, ASC.MEDIUM_NOT_PRESENT)
+
+
+@dataclass(slots=True)
+class Parameters:
+    """What the header and block descriptor of MODE SELECT set.
+
+    `block_bytes` is the length of fixed blocks, 0 for none. Unless
+    `buffered`, a WRITE returns when its data is on stable storage.
+    """
+
+    block_bytes: int = 0
+    buffered: bool = True
+
+
+class TapeDrive:
+    """A tape drive; implements `tapectl.scsi.logical_unit.LogicalUnit`.
+
+    `cartridge` is what is in the drive, `medium` the same while it is threaded.
+    """
+
+    def __init__(
+        self, personality: DrivePersonality, *, serial: str, target_name: str = ""
+    ) -> None:
+        self.personality = personality
+        identity = Identity(
+            peripheral_type=PeripheralType.SEQUENTIAL_ACCESS,
+            vendor=personality.vendor,
+            product=personality.product,
+            revision=personality.revision,
+            serial=serial,
+            target_name=target_name,
+        )
+        self.server = DeviceServer(identity, ModePages(drive_mode_pages(self)))
+        self.parameters = Parameters()
+        self.counters = Counters()
+        self.alerts: set[TapeAlert] = set()
+        self.cartridge: Cartridge | None = None
+        self.medium: Cartridge | None = None
+        # Whether a write must be looked at before it is made (write protection, WORM).
+        self.guarded = False
+        # Whether anything was written since the last synchronize().
+        self.unsynchronised = False
+        # Bytes that can be written before early warning; None: not known since the tape moved.
+        self.bytes_before_warning: int | None = None
+        self.data_buffer = DataBuffer()
+
+    # What the library's robot and the worker do.
+
+    @property
+    def threaded(self) -> bool:
+        """Whether the cartridge is ready for use; not, after an initiator has unloaded it."""
+        return self.medium is not None
+
+    @property
+    def removal_prevented(self) -> bool:
+        """Whether any nexus prevents medium removal."""
+        return bool(self.server.removal_preventers)
+
+    def load(self, cartridge: Cartridge, *, attention: bool = True) -> None:
+        """Take a cartridge from the robot: threaded at the beginning of the partition.
+
+        Every known nexus is told (28h/00h) unless not `attention`. May raise CartridgeBusyError,
+        and then has taken nothing.
+        """
+        cartridge.locate(0)
+        self.cartridge = cartridge
+        self.counters.mount()
+        self.alerts.clear()
+        self.thread()
+        if attention:
+            self.server.attentions.establish_all(ASC.NOT_READY_TO_READY_CHANGE)
+
+    def unload(self) -> Cartridge | None:
+        """Give the cartridge to the robot; the caller closes it, which synchronises it."""
+        cartridge, self.cartridge = self.cartridge, None
+        self.unthread()
+        self.unsynchronised = False
+        return cartridge
+
+    def power_on_attention(self) -> None:
+        """Tell every nexus, those still to come too, once, that the drive was restarted."""
+        self.server.attentions.power_on()
+
+    # LogicalUnit.
+
+    def execute(self, nexus: str, cdb: bytes, data_out: memoryview, lun: int = 0) -> Reply:
+        return self.server.run(self, COMMANDS, Task(nexus, cdb, data_out), lun)
+
+    def nexus_established(self, nexus: str) -> None:
+        self.server.attentions.know(nexus)
+
+    def nexus_lost(self, nexus: str) -> None:
+        self.server.nexus_lost(nexus)
+
+    def logical_unit_reset(self) -> None:
+        """Settings go back to their defaults; the tape stays where it is."""
+        self.server.reset()
+        self.parameters = Parameters()
+
+    # Device: what the SPC commands ask for.
+
+    @property
+    def rows(self) -> Sequence[Command[Never]]:
+        return COMMANDS.rows
+
+    @property
+    def vpd_pages(self) -> Mapping[int, VpdPage]:
+        return vpd.pages(self.cartridge is not None and self.cartridge.worm)
+
+    def check_ready(self) -> None:
+        if self.medium is None:
+            raise CheckCondition(NOT_READY)
+
+    def mode_header(self) -> ModeHeader:
+        return encode_mode_header(self)
+
+    def log_pages(self) -> Mapping[tuple[int, int], LogPage]:
+        return ssc_log_pages.pages(self)
+
+    def log_page_read(self, page: int) -> None:
+        if page == ssc_log_pages.TAPE_ALERT:
+            self.alerts.clear()
+
+    def reset_counters(self) -> None:
+        self.counters.reset()
+
+    def answer_for_other_lun(self, task: Task) -> Reply:
+        return lun_not_there(self, task)
+
+    # What the drive's own commands share.
+
+    def threaded_medium(self) -> Cartridge:
+        """Return the medium; raise CheckCondition (NOT READY) where there is none."""
+        if self.medium is None:
+            raise CheckCondition(NOT_READY)
+        return self.medium
+
+    def thread(self) -> None:
+        """Make the cartridge ready."""
+        cartridge = self.cartridge
+        self.medium = cartridge
+        self.guarded = cartridge is not None and (cartridge.write_protected or cartridge.worm)
+        self.bytes_before_warning = None
+
+    def unthread(self) -> None:
+        """Take the tape off its path; the cartridge stays in the drive."""
+        self.medium = None
+        self.guarded = False
+        self.bytes_before_warning = None
+
+    def synchronise(self) -> None:
+        """Bring everything written to stable storage, if anything was since the last time.
+
+        Raises CheckCondition (MEDIUM ERROR, WRITE ERROR).
+        """
+        if not self.unsynchronised or self.cartridge is None:
+            return
+        try:
+            self.cartridge.synchronize()
+        except CartridgeWriteError as error:
+            raise CheckCondition(Sense(SenseKey.MEDIUM_ERROR, ASC.WRITE_ERROR)) from error
+        self.unsynchronised = False
+
+    def synchronise_or_step_back(self, start: int) -> None:
+        """Synchronise what a command has just written at `start`.
+
+        When that has to wait, the command will be run again as a whole, so the position goes back
+        to where it began: it must not write its objects twice.
+        """
+        try:
+            self.synchronise()
+        except CartridgeBusyError:
+            self.threaded_medium().locate(start)
+            raise
+
+    def check_writable(self, *, appends: bool = True) -> None:
+        """Raise CheckCondition (DATA PROTECT) where the medium must not be written.
+
+        `appends`: what is written takes nothing away when it is written at end of data.
+        """
+        medium = self.threaded_medium()
+        if medium.write_protected:
+            self.alerts.add(TapeAlert.WRITE_PROTECT)
+            raise CheckCondition(Sense(SenseKey.DATA_PROTECT, ASC.WRITE_PROTECTED))
+        if medium.worm and not (appends and medium.position == medium.end_of_data):
+            code = ASC.WORM_MEDIUM_OVERWRITE_ATTEMPTED
+            raise CheckCondition(Sense(SenseKey.DATA_PROTECT, code))
+
+    def early_warning(self, wrote_bytes: int) -> bool:
+        """Whether the position is beyond early warning, `wrote_bytes` after it was last asked."""
+        left = self.bytes_before_warning
+        if left is None:
+            left = self._bytes_to_early_warning()
+        else:
+            left -= wrote_bytes
+        self.bytes_before_warning = left
+        return left <= 0
+
+    def _bytes_to_early_warning(self) -> int:
+        medium = self.threaded_medium()
+        capacity = medium.capacity_bytes
+        zone = min(capacity // _EARLY_WARNING_PART, _EARLY_WARNING_MAX_BYTES)
+        return capacity - zone - medium.written_bytes_at_position

@@ -1,0 +1,160 @@
+"""REWIND, SPACE, LOCATE and READ POSITION (SSC-5 6, 7).
+
+Each of them synchronises what was written before: SSC lets a buffered block wait for these
+commands and no longer.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from typing import TYPE_CHECKING
+
+from tapectl.scsi.cartridge import Mark
+from tapectl.scsi.command_table import GOOD, Task
+from tapectl.scsi.logical_unit import Reply, Status
+from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey, invalid_field_in_cdb
+
+if TYPE_CHECKING:
+    from tapectl.scsi.ssc.drive import TapeDrive
+
+_MAX_SHORT_OBJECT_NUMBER = (1 << 32) - 1
+
+
+def rewind(drive: TapeDrive, _task: Task) -> Reply:
+    """REWIND; IMMED makes no difference to something that takes no time."""
+    medium = drive.threaded_medium()
+    drive.synchronise()
+    drive.bytes_before_warning = None
+    medium.locate(0)
+    return GOOD
+
+
+class _SpaceCode(enum.IntEnum):
+    LOGICAL_BLOCKS = 0
+    FILEMARKS = 1
+    END_OF_DATA = 3
+
+
+def space_6(drive: TapeDrive, task: Task) -> Reply:
+    """SPACE(6)."""
+    return _space(drive, task.cdb, int.from_bytes(task.cdb[2:5], "big", signed=True))
+
+
+def space_16(drive: TapeDrive, task: Task) -> Reply:
+    """SPACE(16)."""
+    return _space(drive, task.cdb, int.from_bytes(task.cdb[4:12], "big", signed=True))
+
+
+def _space(drive: TapeDrive, cdb: bytes, count: int) -> Reply:
+    medium = drive.threaded_medium()
+    try:
+        code = _SpaceCode(cdb[1] & 0x0F)
+    except ValueError:
+        raise invalid_field_in_cdb(1, 3) from None
+    drive.synchronise()
+    drive.bytes_before_warning = None
+    if code is _SpaceCode.END_OF_DATA:
+        medium.space_end_of_data()
+        return GOOD
+    if not count:
+        return GOOD
+    move = medium.space_blocks if code is _SpaceCode.LOGICAL_BLOCKS else medium.space_filemarks
+    passed, stopped_by = move(count)
+    if stopped_by is None:
+        return GOOD
+    raise CheckCondition(_space_stopped_by(stopped_by, abs(count) - passed))
+
+
+def _space_stopped_by(mark: Mark, residue: int) -> Sense:
+    """INFORMATION is "the requested count minus the actual number", without a sign."""
+    if mark is Mark.FILEMARK:
+        return Sense(SenseKey.NO_SENSE, ASC.FILEMARK_DETECTED, residue, filemark=True)
+    if mark is Mark.BEGINNING_OF_PARTITION:
+        code = ASC.BEGINNING_OF_PARTITION_MEDIUM_DETECTED
+        return Sense(SenseKey.NO_SENSE, code, residue, end_of_medium=True)
+    return Sense(SenseKey.BLANK_CHECK, ASC.END_OF_DATA_DETECTED, residue)
+
+
+def locate_10(drive: TapeDrive, task: Task) -> Reply:
+    """LOCATE(10). With BT the address is the vendor's own, which here is the object number too."""
+    cdb = task.cdb
+    if cdb[1] & 0x02 and cdb[8]:  # CP, to another partition than the only one
+        raise invalid_field_in_cdb(8)
+    return _locate(drive, int.from_bytes(cdb[3:7], "big"), _Destination.OBJECT)
+
+
+class _Destination(enum.IntEnum):
+    OBJECT = 0
+    FILE = 1
+    END_OF_DATA = 3
+
+
+def locate_16(drive: TapeDrive, task: Task) -> Reply:
+    """LOCATE(16), to an object, to a file or to end of data."""
+    cdb = task.cdb
+    if cdb[2] & 0x01:  # BAM: explicit address mode
+        raise invalid_field_in_cdb(2, 0)
+    if cdb[1] & 0x02 and cdb[3]:  # CP
+        raise invalid_field_in_cdb(3)
+    try:
+        destination = _Destination(cdb[1] >> 3 & 0x07)
+    except ValueError:
+        raise invalid_field_in_cdb(1, 5) from None
+    return _locate(drive, int.from_bytes(cdb[4:12], "big"), destination)
+
+
+def _locate(drive: TapeDrive, identifier: int, destination: _Destination) -> Reply:
+    medium = drive.threaded_medium()
+    drive.synchronise()
+    drive.bytes_before_warning = None
+    if destination is _Destination.END_OF_DATA:
+        medium.space_end_of_data()
+        return GOOD
+    go = medium.locate if destination is _Destination.OBJECT else medium.locate_file
+    if go(identifier) is Mark.END_OF_DATA:
+        raise CheckCondition(Sense(SenseKey.BLANK_CHECK, ASC.END_OF_DATA_DETECTED))
+    return GOOD
+
+
+_BOP, _EOP = 0x80, 0x40
+_POSITION_ERROR = 0x02
+_SHORT = struct.Struct(">BBxxIIxBHI")
+_LONG = struct.Struct(">B3xIQQQ")
+_EXTENDED = struct.Struct(">BBHxBHQQQ")
+
+
+def _position_flags(drive: TapeDrive) -> int:
+    medium = drive.threaded_medium()
+    flags = _BOP if medium.position == 0 else 0
+    drive.bytes_before_warning = None
+    return flags | (_EOP if drive.early_warning(0) else 0)
+
+
+def read_position_short(drive: TapeDrive, _task: Task) -> Reply:
+    """READ POSITION, short form, and its vendor-specific sister (service action 01h)."""
+    drive.synchronise()
+    position = drive.threaded_medium().position
+    flags = _position_flags(drive)
+    if position > _MAX_SHORT_OBJECT_NUMBER:
+        # PERR: "the logical object number ... would overflow" its four bytes.
+        return Reply(Status.GOOD, _SHORT.pack(flags | _POSITION_ERROR, 0, 0, 0, 0, 0, 0))
+    return Reply(Status.GOOD, _SHORT.pack(flags, 0, position, position, 0, 0, 0))
+
+
+def read_position_long(drive: TapeDrive, _task: Task) -> Reply:
+    """READ POSITION, long form: object number and file number of the position."""
+    drive.synchronise()
+    medium = drive.threaded_medium()
+    flags = _position_flags(drive)
+    return Reply(Status.GOOD, _LONG.pack(flags, 0, medium.position, medium.file_number, 0))
+
+
+def read_position_extended(drive: TapeDrive, task: Task) -> Reply:
+    """READ POSITION, extended form; the only one with an ALLOCATION LENGTH."""
+    drive.synchronise()
+    position = drive.threaded_medium().position
+    additional_length = _EXTENDED.size - 4
+    flags = _position_flags(drive)
+    data = _EXTENDED.pack(flags, 0, additional_length, 0, 0, position, position, 0)
+    return Reply(Status.GOOD, data[: int.from_bytes(task.cdb[7:9], "big")])

@@ -1,0 +1,266 @@
+"""READ(6), WRITE(6), WRITE FILEMARKS(6) and ERASE(6): the way of every block (SSC-5 5, 6).
+
+Fixed or variable, a cartridge holds blocks of whatever length; FIXED says only how
+a command counts them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tapectl.scsi.cartridge import (
+    CartridgeBusyError,
+    CartridgeFullError,
+    CartridgeReadError,
+    CartridgeWriteError,
+    Mark,
+)
+from tapectl.scsi.command_table import GOOD, Task
+from tapectl.scsi.logical_unit import Reply, Status
+from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey, invalid_field_in_cdb
+from tapectl.scsi.ssc.counters import TapeAlert
+from tapectl.scsi.ssc.data_buffer import MAX_TRANSFER_BYTES
+
+if TYPE_CHECKING:
+    from tapectl.scsi.ssc.drive import TapeDrive
+
+_FIXED = 0x01
+_SILI = 0x02
+_IMMED = 0x01
+_TRANSFER_LENGTH_BYTE = 2
+_GOOD = Status.GOOD
+
+
+def read_6(drive: TapeDrive, task: Task) -> Reply:
+    """READ(6)."""
+    cdb = task.cdb
+    length = cdb[2] << 16 | cdb[3] << 8 | cdb[4]
+    if drive.unsynchronised:
+        drive.synchronise()
+    if cdb[1] & _FIXED:
+        if cdb[1] & _SILI:  # "If the FIXED bit is set to one ... SILI bit ... 5/24"
+            raise invalid_field_in_cdb(1, 1)
+        return _read_fixed(drive, length)
+    if not length:
+        return GOOD
+    view = drive.data_buffer.view(length)
+    drive.bytes_before_warning = None
+    try:
+        outcome = drive.threaded_medium().read_block(view)
+    except CartridgeReadError:
+        return _read_failed(drive, length)
+    if isinstance(outcome, int):
+        if outcome == length:
+            drive.counters.mounted.read_bytes += length
+            return Reply(_GOOD, view)
+        return _incorrect_length(drive, view, outcome, suppress=bool(cdb[1] & _SILI))
+    return drive.server.check_condition(_stopped_by(outcome, length))
+
+
+def _incorrect_length(drive: TapeDrive, view: memoryview, actual: int, *, suppress: bool) -> Reply:
+    """A variable READ met a block of another length: `view` is as long as was asked for.
+
+    SSC, READ(6), SILI: "report CHECK CONDITION status for an incorrect-length condition only if
+    the overlength condition exists and the BLOCK LENGTH field in the mode parameter block
+    descriptor is nonzero".
+    """
+    requested = len(view)
+    transferred = view[: min(actual, requested)]
+    drive.counters.mounted.read_bytes += len(transferred)
+    if suppress and (actual < requested or not drive.parameters.block_bytes):
+        return Reply(_GOOD, transferred)
+    sense = Sense(
+        SenseKey.NO_SENSE,
+        ASC.NO_ADDITIONAL_SENSE_INFORMATION,
+        information=requested - actual,
+        incorrect_length=True,
+    )
+    return drive.server.check_condition(sense, transferred)
+
+
+def _stopped_by(mark: Mark, residue: int) -> Sense:
+    if mark is Mark.FILEMARK:
+        return Sense(SenseKey.NO_SENSE, ASC.FILEMARK_DETECTED, information=residue, filemark=True)
+    # EOM stays clear: Linux st takes it for the end of the tape and the data for good.
+    return Sense(SenseKey.BLANK_CHECK, ASC.END_OF_DATA_DETECTED, information=residue)
+
+
+def _read_failed(drive: TapeDrive, residue: int, data_in: bytes | memoryview = b"") -> Reply:
+    drive.counters.mounted.read_errors += 1
+    drive.alerts.add(TapeAlert.READ_FAILURE)
+    sense = Sense(SenseKey.MEDIUM_ERROR, ASC.UNRECOVERED_READ_ERROR, information=residue)
+    return drive.server.check_condition(sense, data_in)
+
+
+def _read_fixed(drive: TapeDrive, count: int) -> Reply:
+    """Read `count` blocks, each as long as the block descriptor says; INFORMATION counts blocks."""
+    block_bytes = drive.parameters.block_bytes
+    if not block_bytes:
+        raise invalid_field_in_cdb(1, 0)
+    if count * block_bytes > MAX_TRANSFER_BYTES:
+        raise invalid_field_in_cdb(_TRANSFER_LENGTH_BYTE)
+    if not count:
+        return GOOD
+    medium = drive.threaded_medium()
+    view = drive.data_buffer.view(count * block_bytes)
+    drive.bytes_before_warning = None
+    start = medium.position
+    done = 0
+    try:
+        while done < count:
+            at = done * block_bytes
+            outcome = medium.read_block(view[at : at + block_bytes])
+            if outcome != block_bytes:
+                sense = _fixed_stopped_by(outcome, count - done)
+                drive.counters.mounted.read_bytes += at
+                return drive.server.check_condition(sense, view[:at])
+            done += 1
+    except CartridgeBusyError:
+        medium.locate(start)
+        raise
+    except CartridgeReadError:
+        return _read_failed(drive, count - done, view[: done * block_bytes])
+    drive.counters.mounted.read_bytes += len(view)
+    return Reply(_GOOD, view)
+
+
+def _fixed_stopped_by(outcome: int | Mark, residue: int) -> Sense:
+    """A block of the wrong length is passed, is not transferred, and counts as not read."""
+    if isinstance(outcome, Mark):
+        return _stopped_by(outcome, residue)
+    return Sense(
+        SenseKey.NO_SENSE,
+        ASC.NO_ADDITIONAL_SENSE_INFORMATION,
+        information=residue,
+        incorrect_length=True,
+    )
+
+
+def write_6(drive: TapeDrive, task: Task) -> Reply:
+    """WRITE(6)."""
+    cdb = task.cdb
+    length = cdb[2] << 16 | cdb[3] << 8 | cdb[4]
+    if cdb[1] & _FIXED:
+        block_bytes = drive.parameters.block_bytes
+        if not block_bytes:
+            raise invalid_field_in_cdb(1, 0)
+        length *= block_bytes
+    else:
+        block_bytes = length
+        if length > drive.personality.maximum_block_bytes:
+            raise invalid_field_in_cdb(_TRANSFER_LENGTH_BYTE)
+    if drive.guarded:
+        drive.check_writable()
+    if not length:
+        return GOOD
+    data = task.data_out
+    if len(data) != length:
+        if len(data) < length:
+            # The initiator declared less than its CDB asks us to write: no block is cut short.
+            raise invalid_field_in_cdb(_TRANSFER_LENGTH_BYTE)
+        data = data[:length]
+    medium = drive.threaded_medium()
+    # Before the write, so that what a failing one leaves behind is synchronised too.
+    drive.unsynchronised = True
+    if block_bytes != length or not drive.parameters.buffered:
+        return _write_blocks_slowly(drive, data, block_bytes)
+    try:
+        medium.write_blocks(data, block_bytes)
+    except CartridgeFullError:
+        raise _volume_overflow(length) from None
+    except CartridgeWriteError as error:
+        raise _write_failed(drive, length) from error
+    return _written(drive, length)
+
+
+def _write_blocks_slowly(drive: TapeDrive, data: memoryview, block_bytes: int) -> Reply:
+    """Write several blocks, or one that must be on stable storage before GOOD.
+
+    INFORMATION counts blocks where there are several, and bytes of the one otherwise.
+    """
+    medium = drive.threaded_medium()
+    start = medium.position
+    residue = len(data) // block_bytes if len(data) != block_bytes else block_bytes
+    try:
+        medium.write_blocks(data, block_bytes)
+    except CartridgeFullError as error:
+        drive.counters.mounted.written_bytes += error.written * block_bytes
+        raise _volume_overflow(residue - error.written) from None
+    except CartridgeWriteError as error:
+        raise _write_failed(drive, residue - (medium.position - start)) from error
+    if not drive.parameters.buffered:
+        drive.synchronise_or_step_back(start)
+    return _written(drive, len(data))
+
+
+def _written(drive: TapeDrive, wrote_bytes: int) -> Reply:
+    drive.counters.mounted.written_bytes += wrote_bytes
+    if drive.early_warning(wrote_bytes):
+        return drive.server.check_condition(EARLY_WARNING)
+    return GOOD
+
+
+# "The EOM bit shall be set to one and the sense key NO SENSE ... all data has been written".
+EARLY_WARNING = Sense(
+    SenseKey.NO_SENSE, ASC.END_OF_PARTITION_MEDIUM_DETECTED, information=0, end_of_medium=True
+)
+
+
+def _volume_overflow(residue: int) -> CheckCondition:
+    code = ASC.END_OF_PARTITION_MEDIUM_DETECTED
+    sense = Sense(SenseKey.VOLUME_OVERFLOW, code, information=residue, end_of_medium=True)
+    return CheckCondition(sense)
+
+
+def _write_failed(drive: TapeDrive, residue: int) -> CheckCondition:
+    drive.counters.mounted.write_errors += 1
+    drive.alerts.add(TapeAlert.WRITE_FAILURE)
+    return CheckCondition(Sense(SenseKey.MEDIUM_ERROR, ASC.WRITE_ERROR, information=residue))
+
+
+def write_filemarks_6(drive: TapeDrive, task: Task) -> Reply:
+    """WRITE FILEMARKS(6): unless IMMED is set, everything written is on stable storage after it.
+
+    "A transfer length of zero ... is not considered an error", and synchronises: also on a
+    medium that is write protected.
+    """
+    cdb = task.cdb
+    if cdb[1] & 0x02:  # WSMK, obsolete
+        raise invalid_field_in_cdb(1, 1)
+    count = int.from_bytes(cdb[2:5], "big")
+    immediate = cdb[1] & _IMMED
+    medium = drive.threaded_medium()
+    if not count:
+        if not immediate:
+            drive.synchronise()
+        return GOOD
+    if drive.guarded:
+        drive.check_writable()
+    start = medium.position
+    drive.unsynchronised = True
+    try:
+        medium.write_filemarks(count)
+    except CartridgeFullError as error:
+        raise _volume_overflow(count - error.written) from None
+    except CartridgeWriteError as error:
+        raise _write_failed(drive, count - (medium.position - start)) from error
+    if not immediate:
+        drive.synchronise_or_step_back(start)
+    return _written(drive, 0)
+
+
+def erase_6(drive: TapeDrive, task: Task) -> Reply:  # noqa: ARG001 -- LONG and IMMED change nothing
+    """ERASE(6), short or long: the position becomes end of data.
+
+    What was recorded is gone for readers either way; a long erase has no pattern to leave behind.
+    """
+    medium = drive.threaded_medium()
+    if drive.guarded:
+        drive.check_writable(appends=False)
+    drive.unsynchronised = True
+    try:
+        medium.erase()
+    except CartridgeWriteError as error:
+        raise _write_failed(drive, 0) from error
+    drive.synchronise()
+    return GOOD

@@ -1,0 +1,157 @@
+"""A cartridge in memory: a list of logical objects, the model that others are compared with."""
+
+from __future__ import annotations
+
+from tapectl.scsi.cartridge import (
+    CartridgeFullError,
+    CartridgeReadError,
+    CartridgeWriteError,
+    Mark,
+)
+
+# A block is its bytes, a filemark is None.
+LogicalObject = bytes | None
+
+
+class MemoryCartridge:
+    """Exactly `tapectl.scsi.cartridge.Cartridge`, with nothing behind it.
+
+    `synchronized_objects` is how many objects the last synchronize() saw. Set
+    `fail_reads`, `fail_writes` for errors; `busy` is raised, once, by the next call of any method
+    named in `busy_methods`.
+    """
+
+    def __init__(
+        self,
+        barcode: str = "TAP001L5",
+        *,
+        capacity_bytes: int = 1 << 30,
+        write_protected: bool = False,
+        worm: bool = False,
+    ) -> None:
+        self.barcode = barcode
+        self.capacity_bytes = capacity_bytes
+        self.write_protected = write_protected
+        self.worm = worm
+        self.objects: list[LogicalObject] = []
+        self.position = 0
+        self.synchronize_calls = 0
+        self.synchronized_objects = 0
+        self.fail_reads = False
+        self.fail_writes = False
+        self.busy: dict[str, list[Exception]] = {}
+
+    def _may_be_busy(self, method: str) -> None:
+        waiting = self.busy.get(method)
+        if waiting:
+            raise waiting.pop(0)
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(len(item) for item in self.objects if item is not None)
+
+    @property
+    def written_bytes_at_position(self) -> int:
+        return sum(len(item) for item in self.objects[: self.position] if item is not None)
+
+    @property
+    def file_number(self) -> int:
+        return self.objects[: self.position].count(None)
+
+    @property
+    def end_of_data(self) -> int:
+        return len(self.objects)
+
+    def _append(self, item: LogicalObject) -> None:
+        del self.objects[self.position :]
+        self.objects.append(item)
+        self.position += 1
+
+    def write_blocks(self, data: memoryview, block_bytes: int) -> None:
+        self._may_be_busy("write_blocks")
+        if self.fail_writes:
+            raise CartridgeWriteError("write failed")
+        used = self.written_bytes_at_position
+        for written, at in enumerate(range(0, len(data), block_bytes)):
+            used += block_bytes
+            if used > self.capacity_bytes:
+                raise CartridgeFullError(written)
+            self._append(bytes(data[at : at + block_bytes]))
+
+    def write_filemarks(self, count: int) -> None:
+        self._may_be_busy("write_filemarks")
+        if self.fail_writes:
+            raise CartridgeWriteError("write failed")
+        for _ in range(count):
+            self._append(None)
+
+    def synchronize(self) -> None:
+        self._may_be_busy("synchronize")
+        self.synchronize_calls += 1
+        if self.fail_writes:
+            raise CartridgeWriteError("flush failed")
+        self.synchronized_objects = len(self.objects)
+
+    def read_block(self, buffer: memoryview) -> int | Mark:
+        self._may_be_busy("read_block")
+        if self.position == len(self.objects):
+            return Mark.END_OF_DATA
+        item = self.objects[self.position]
+        if item is None:
+            self.position += 1
+            return Mark.FILEMARK
+        if self.fail_reads:
+            raise CartridgeReadError("checksum")
+        length = min(len(item), len(buffer))
+        buffer[:length] = item[:length]
+        self.position += 1
+        return len(item)
+
+    def space_blocks(self, count: int) -> tuple[int, Mark | None]:
+        passed = 0
+        while passed < abs(count):
+            moved = self._step(1 if count > 0 else -1)
+            if isinstance(moved, Mark):
+                return passed, moved
+            if moved is None:
+                return passed, Mark.FILEMARK
+            passed += 1
+        return passed, None
+
+    def space_filemarks(self, count: int) -> tuple[int, Mark | None]:
+        passed = 0
+        while passed < abs(count):
+            moved = self._step(1 if count > 0 else -1)
+            if isinstance(moved, Mark):
+                return passed, moved
+            if moved is None:
+                passed += 1
+        return passed, None
+
+    def _step(self, direction: int) -> LogicalObject | Mark:
+        """Pass one object and return it, or what is there instead of one."""
+        at = self.position if direction > 0 else self.position - 1
+        if at < 0:
+            return Mark.BEGINNING_OF_PARTITION
+        if at == len(self.objects):
+            return Mark.END_OF_DATA
+        self.position += direction
+        return self.objects[at]
+
+    def space_end_of_data(self) -> None:
+        self.position = len(self.objects)
+
+    def locate(self, position: int) -> Mark | None:
+        self._may_be_busy("locate")
+        self.position = min(position, len(self.objects))
+        return Mark.END_OF_DATA if position > len(self.objects) else None
+
+    def locate_file(self, file_number: int) -> Mark | None:
+        self.position = 0
+        _, stopped_by = self.space_filemarks(file_number)
+        return stopped_by
+
+    def erase(self) -> None:
+        if self.fail_writes:
+            raise CartridgeWriteError("write failed")
+        del self.objects[self.position :]

@@ -1,0 +1,110 @@
+"""A library in memory: elements by address, a robot that never fails unless it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tapectl.scsi.library import (
+    Element,
+    ElementRange,
+    ElementType,
+    MoveError,
+    MoveRefusal,
+)
+
+_HOLDERS = (ElementType.STORAGE, ElementType.IMPORT_EXPORT, ElementType.DATA_TRANSFER)
+
+
+class MemoryLibrary:
+    """Exactly `tapectl.scsi.library.Library`. `refusal`, when set, is what the next move meets."""
+
+    def __init__(self, ranges: Sequence[ElementRange]) -> None:
+        self._ranges = tuple(sorted(ranges, key=lambda span: span.element_type))
+        self.refusal: MoveRefusal | None = None
+        self._elements = {
+            address: Element(
+                address,
+                span.element_type,
+                drive_serial=f"DRIVE{address - span.first:05}"
+                if span.element_type is ElementType.DATA_TRANSFER
+                else None,
+            )
+            for span in self._ranges
+            for address in range(span.first, span.first + span.count)
+        }
+
+    def put(self, address: int, volume_tag: str, *, by_operator: bool = False) -> None:
+        """A cartridge appears in an element."""
+        self._elements[address] = replace(
+            self._elements[address], volume_tag=volume_tag, placed_by_operator=by_operator
+        )
+
+    def at(self, address: int) -> Element:
+        return self._elements[address]
+
+    def ranges(self) -> Sequence[ElementRange]:
+        return self._ranges
+
+    def elements(
+        self, element_type: ElementType | None, first: int, count: int
+    ) -> Sequence[Element]:
+        found = [
+            element
+            for element in self._elements.values()
+            if element.address >= first and element_type in (None, element.element_type)
+        ]
+        found.sort(key=lambda element: (element.element_type, element.address))
+        return found[:count]
+
+    def move(self, source: int, destination: int) -> None:
+        self._refuse_if_told()
+        taken = self._holder(source)
+        target = self._holder(destination)
+        if taken.volume_tag is None:
+            raise MoveError(MoveRefusal.SOURCE_EMPTY)
+        if source == destination:
+            return
+        if target.volume_tag is not None:
+            raise MoveError(MoveRefusal.DESTINATION_FULL)
+        self._take(taken)
+        self._place(target, taken)
+
+    def exchange(self, source: int, first_destination: int, second_destination: int) -> None:
+        self._refuse_if_told()
+        taken, first = self._holder(source), self._holder(first_destination)
+        second = self._holder(second_destination)
+        if taken.volume_tag is None or first.volume_tag is None:
+            raise MoveError(MoveRefusal.SOURCE_EMPTY)
+        if second.volume_tag is not None and second_destination != source:
+            raise MoveError(MoveRefusal.DESTINATION_FULL)
+        self._take(taken)
+        self._place(first, taken)
+        self._place(second, first)
+
+    def _refuse_if_told(self) -> None:
+        refusal, self.refusal = self.refusal, None
+        if refusal is not None:
+            raise MoveError(refusal)
+
+    def _holder(self, address: int) -> Element:
+        element = self._elements.get(address)
+        if element is None or element.element_type not in _HOLDERS:
+            raise MoveError(MoveRefusal.NO_SUCH_ELEMENT)
+        return element
+
+    def _take(self, element: Element) -> None:
+        self._elements[element.address] = replace(
+            element, volume_tag=None, source_address=None, placed_by_operator=False
+        )
+
+    def _place(self, target: Element, taken: Element) -> None:
+        came_from = taken.address
+        if taken.element_type is ElementType.DATA_TRANSFER and taken.source_address is not None:
+            came_from = taken.source_address
+        self._elements[target.address] = replace(
+            target,
+            volume_tag=taken.volume_tag,
+            source_address=came_from,
+            placed_by_operator=False,
+        )
