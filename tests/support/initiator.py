@@ -17,7 +17,8 @@ from awscrt.checksums import crc32c
 
 BHS_BYTES = 48
 NO_TAG = 0xFFFFFFFF
-CHAP_MD5 = 5
+# RFC 7143 12.1.4 and its IANA registry.
+CHAP_HASHES = {5: "md5", 6: "sha1", 7: "sha256"}
 
 NOP_OUT, SCSI_COMMAND, TASK_MANAGEMENT, LOGIN, TEXT, DATA_OUT, LOGOUT = range(7)
 NOP_IN, SCSI_RESPONSE, TASK_MANAGEMENT_RESPONSE, LOGIN_RESPONSE = 0x20, 0x21, 0x22, 0x23
@@ -47,10 +48,11 @@ class LoginRefusedError(InitiatorError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """What the initiator offers. `chap` is (name, secret)."""
+    """What the initiator offers. `chap` is (name, secret), `chap_algorithm` the one CHAP_A."""
 
     initiator_name: str = "iqn.2000-01.example.test:initiator"
     chap: tuple[str, str] | None = None
+    chap_algorithm: int = 5
     header_digest: bool = False
     data_digest: bool = False
     initial_r2t: bool = False
@@ -258,10 +260,13 @@ class Session:
     def _log_in_with_chap(self, identity: dict[str, str], name: str, secret: str) -> None:
         # RFC 7143 section 12.1.3: AuthMethod, then CHAP_A, then CHAP_A/I/C, then CHAP_N/R.
         self._login_exchange(identity | {"AuthMethod": "CHAP"}, SECURITY_STAGE)
-        challenge = self._login_exchange({"CHAP_A": str(CHAP_MD5)}, SECURITY_STAGE)
+        algorithm = self.options.chap_algorithm
+        challenge = self._login_exchange({"CHAP_A": str(algorithm)}, SECURITY_STAGE)
         text = challenge["CHAP_C"]
         value = bytes.fromhex(text[2:]) if text[:2].lower() == "0x" else b""
-        digest = hashlib.md5(bytes([int(challenge["CHAP_I"], 0)]) + secret.encode() + value)
+        digest = hashlib.new(
+            CHAP_HASHES[algorithm], bytes([int(challenge["CHAP_I"], 0)]) + secret.encode() + value
+        )
         self._login_exchange(
             {"CHAP_N": name, "CHAP_R": "0x" + digest.hexdigest()},
             SECURITY_STAGE,
