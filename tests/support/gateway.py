@@ -104,10 +104,9 @@ class Gateway:
         self.cli("disk", "add-buffer", str(self.buffer))
 
     def create_tapes(self, *options: str, size: str = "100GiB") -> list[str]:
-        """Create tapes and wait until they are AVAILABLE; return their barcodes."""
-        before = set(self.barcodes())
-        self.cli("tape", "create", "--size", size, *options)
-        return sorted(set(self.barcodes()) - before)
+        """Create tapes in storage slots, AVAILABLE when this returns; return their barcodes."""
+        created = self.json("tape", "create", "--size", size, "--to-slots", "--wait", *options)
+        return sorted(tape["TapeBarcode"] for tape in created)
 
     def barcodes(self) -> list[str]:
         return [tape["TapeBarcode"] for tape in self.json("tape", "list")]
