@@ -80,9 +80,8 @@ class State:
         state = cls(path)
         with state._errors():
             db = state._connection()
-            application_id = db.execute("PRAGMA application_id").fetchone()[0]
-            if application_id != migrations.APPLICATION_ID:
-                raise StateCorruptError(path, "no state file of tapectl")
+            state._require_ours(db)
+            state._use_wal(db)
             version = migrations.migrate(db)
         if version > len(migrations.MIGRATIONS):
             state.close()
@@ -110,10 +109,12 @@ class State:
         try:
             draft = cls(temporary)
             with draft._errors():
-                migrations.migrate(draft._connection())
+                db = draft._connection()
+                draft._use_wal(db)
+                migrations.migrate(db)
             if populate is not None:
-                with draft.write() as db:
-                    populate(db)
+                with draft.write() as transaction:
+                    populate(transaction)
             draft.close()  # the last connection moves the WAL into the file
             os.link(temporary, path)
         finally:
@@ -197,8 +198,18 @@ class State:
         # are in the store, so a commit must not be undone by a power cut. A commit comes once a
         # sealed segment (64 MiB) or a move; an fsync each is nothing.
         db.execute("PRAGMA synchronous = FULL")
-        self._retry(lambda: db.execute("PRAGMA journal_mode = WAL").fetchone())
         return db
+
+    def _use_wal(self, db: sqlite3.Connection) -> None:
+        """Keep a write-ahead log; the file remembers it. It writes to any file that is empty, so
+        not before we know whose it is."""
+        self._retry(lambda: db.execute("PRAGMA journal_mode = WAL").fetchone())
+
+    def _require_ours(self, db: sqlite3.Connection) -> None:
+        found: list[int] = []
+        self._retry(lambda: found.append(db.execute("PRAGMA application_id").fetchone()[0]))
+        if found[-1] != migrations.APPLICATION_ID:
+            raise StateCorruptError(self.path, "no state file of tapectl")
 
     def _begin(self, db: sqlite3.Connection, statement: str) -> None:
         def begin() -> None:

@@ -148,7 +148,9 @@ def transition(
     _require_updatable(changes)
     _set(db, barcode, {"status": to} | columns | changes)
     events.append(db, _transition_event(barcode, tape.status, to, by, changes))
-    return get(db, barcode)
+    changed = find(db, barcode)
+    assert changed is not None
+    return changed
 
 
 def update(db: sqlite3.Connection, barcode: str, **changes: Value) -> None:

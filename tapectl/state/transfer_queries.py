@@ -1,0 +1,85 @@
+"""What the transfer engine asks of the state beyond the repositories of tapes and segments."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tapectl.state.segments import SegmentRecord, find
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPlace:
+    """A segment and a disk that has, or had, a file of it."""
+
+    barcode: str
+    sequence: int
+    disk_id: str
+
+
+def waiting_of_tape(db: sqlite3.Connection, barcode: str, *, limit: int) -> Sequence[SegmentRecord]:
+    """Return up to `limit` segments of a tape that are not in the store, by sequence: the order
+    of a tape's log, whatever the clock did."""
+    rows = db.execute(
+        "SELECT sequence FROM segment WHERE barcode = ? AND uploaded_at_ms IS NULL"
+        " ORDER BY sequence LIMIT ?",
+        (barcode, limit),
+    ).fetchall()
+    found = [find(db, barcode, row[0]) for row in rows]
+    return [record for record in found if record is not None]
+
+
+def uploaded_count(db: sqlite3.Connection, barcode: str) -> int:
+    """Return how many segments of a tape are in the store."""
+    row = db.execute(
+        "SELECT count(*) FROM segment WHERE barcode = ? AND uploaded_at_ms IS NOT NULL", (barcode,)
+    ).fetchone()
+    return int(row[0])
+
+
+def uploaded_rows(
+    db: sqlite3.Connection, barcode: str, *, first: int, limit: int
+) -> Sequence[SegmentRecord]:
+    """Return up to `limit` uploaded segments of a tape in order of sequence, without the first
+    `first` ones."""
+    rows = db.execute(
+        "SELECT sequence FROM segment WHERE barcode = ? AND uploaded_at_ms IS NOT NULL"
+        " ORDER BY sequence LIMIT ? OFFSET ?",
+        (barcode, limit, first),
+    ).fetchall()
+    found = [find(db, barcode, row[0]) for row in rows]
+    return [record for record in found if record is not None]
+
+
+def next_sequence(db: sqlite3.Connection, barcode: str, sequence: int) -> int | None:
+    """Return the sequence of the sealed segment after `sequence`, None at the last."""
+    row = db.execute(
+        "SELECT min(sequence) FROM segment WHERE barcode = ? AND sequence > ?", (barcode, sequence)
+    ).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+def last_sequence(db: sqlite3.Connection, barcode: str) -> int | None:
+    """Return the sequence of the last sealed segment, None if there is none."""
+    row = db.execute("SELECT max(sequence) FROM segment WHERE barcode = ?", (barcode,)).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+def cached_of_tape(db: sqlite3.Connection, barcode: str) -> Sequence[SegmentPlace]:
+    """Return the segments of a tape that the cache holds."""
+    rows = db.execute(
+        "SELECT barcode, sequence, cache_disk_id FROM segment"
+        " WHERE barcode = ? AND cache_disk_id IS NOT NULL ORDER BY sequence",
+        (barcode,),
+    )
+    return [SegmentPlace(*row) for row in rows]
+
+
+def forget_cached(db: sqlite3.Connection, barcode: str) -> None:
+    """Say that the cache holds nothing of a tape that is whole in the store."""
+    db.execute(
+        "UPDATE segment SET cache_disk_id = NULL"
+        " WHERE barcode = ? AND uploaded_at_ms IS NOT NULL AND buffer_disk_id IS NULL",
+        (barcode,),
+    )

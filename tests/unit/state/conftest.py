@@ -1,0 +1,19 @@
+"""A state file with a gateway, and a clock that stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tapectl.state.database import State
+
+
+@pytest.fixture
+def state_path(tmp_path: Path) -> Path:
+    return tmp_path / "tapectl.db"
+
+
+@pytest.fixture
+def state(state_path: Path) -> State:
+    return State.open(state_path, create=True)
