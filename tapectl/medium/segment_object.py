@@ -3,7 +3,7 @@
     header (128 bytes) | chunk | chunk | ... | table (16 bytes a chunk) | footer (64 bytes)
 
 The layout is specified in docs/bucket-format.md. Every chunk stands for 1 MiB of the segment file
-(the last one for the rest), so that any range of the file costs the end of the object, once, and one
+(the last one for the rest), so that a range of the file costs the end of the object, once, and one
 range of chunks.
 """
 
@@ -73,19 +73,21 @@ class ObjectHeader:
 
 
 def encode_object(
-    header: ObjectHeader, chunks: Iterable[bytes | memoryview], *, level: int
+    header: ObjectHeader, chunks: Iterable[bytes | memoryview], *, level: int | None
 ) -> Iterator[bytes | memoryview]:
     """Yield the pieces of an object in order; a piece is good until the next is asked for.
 
     `chunks` are the CHUNK_BYTES long pieces of the segment file, the last one what remains.
-    `level` is zstd's. Raises MediumFormatError if they are not `header.raw_bytes` long together.
+    `level` is zstd's, None stores every chunk raw. Raises MediumFormatError if they are not `header.raw_bytes` long together.
     """
     yield header.encode()
-    compressor = zstandard.ZstdCompressor(level=level, write_checksum=False)
+    compressor = None
+    if level is not None:
+        compressor = zstandard.ZstdCompressor(level=level, write_checksum=False)
     entries = bytearray()
     offset, raw_bytes = OBJECT_HEADER_BYTES, 0
     for raw in chunks:
-        packed = compressor.compress(raw)
+        packed = raw if compressor is None else compressor.compress(raw)
         shrinks = len(packed) < len(raw)
         stored = packed if shrinks else raw
         entries += _ENTRY.pack(

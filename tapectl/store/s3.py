@@ -8,6 +8,7 @@ server checks the body by.
 from __future__ import annotations
 
 import base64
+import io
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -127,7 +128,9 @@ class S3Store:
     ) -> ObjectInfo:
         options = {} if storage_class is StorageClass.STANDARD else {"StorageClass": storage_class}
         if isinstance(body, bytes | bytearray | memoryview):
-            return self._put_bytes(key, bytes(body), options)
+            if len(body) <= MULTIPART_BYTES:
+                return self._put_bytes(key, bytes(body), options)
+            body = io.BytesIO(body)
         start = body.tell()
         size_bytes = body.seek(0, 2) - start
         body.seek(start)

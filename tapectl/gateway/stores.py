@@ -1,0 +1,51 @@
+"""Opens the store that a gateway's record names."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from urllib.parse import unquote
+
+from tapectl.errors import UsageError
+from tapectl.gateway.clock import now_ms
+from tapectl.gateway.settings import Settings
+from tapectl.state.gateways import GatewayRecord
+from tapectl.store.directory import DirectoryStore
+from tapectl.store.interface import ObjectStore
+from tapectl.store.retrying import RetryingStore, RetryPolicy
+
+
+def open_store(record: GatewayRecord, settings: Settings) -> ObjectStore:
+    """Return the store of `s3://bucket/prefix` or `file:///path`; reaches nothing yet.
+
+    What may pass by itself is tried again. Raises UsageError for any other address.
+    """
+    return RetryingStore(
+        _open(record, settings), policy=RetryPolicy(), sleep=time.sleep, rng=random.random
+    )
+
+
+def _open(record: GatewayRecord, settings: Settings) -> ObjectStore:
+    scheme, found, rest = record.store_url.partition("://")
+    if found and scheme == "file" and rest.startswith("/"):
+        return DirectoryStore(
+            Path(unquote(rest)),
+            retrieval_delay_s=settings.directory_retrieval_delay_s,
+            now_ms=now_ms,
+        )
+    bucket, _, prefix = rest.partition("/")
+    if found and scheme == "s3" and bucket:
+        # boto3 takes half a second to import, which a directory store need not pay.
+        from tapectl.store.s3 import S3Store
+
+        return S3Store.connect(
+            bucket,
+            prefix,
+            region=record.region,
+            endpoint_url=record.endpoint_url,
+            profile=record.profile,
+        )
+    raise UsageError(
+        f"not a store: {record.store_url}", hint="write s3://bucket/prefix or file:///path"
+    )

@@ -1,0 +1,1 @@
+"""The transfer engine: everything that happens between the local disks and the store."""

@@ -1,0 +1,122 @@
+"""The transfer engine: passes of steps over the state, and the fetch service.
+
+Every step reads from the state what there is to do, does it in an order that can be cut off at any
+instant, and enters it in the state; so a pass after a crash goes on where the last one was.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.settings import Settings
+from tapectl.gateway.transfer.archiving import Archiving
+from tapectl.gateway.transfer.claims import Claims
+from tapectl.gateway.transfer.context import (
+    PassReport,
+    StepReport,
+    StoppedError,
+    TransferContext,
+    combine,
+)
+from tapectl.gateway.transfer.deletion import Deletion
+from tapectl.gateway.transfer.eviction import Eviction
+from tapectl.gateway.transfer.fetching import FetchService
+from tapectl.gateway.transfer.local_files import sweep
+from tapectl.gateway.transfer.retrieval import Retrieval
+from tapectl.gateway.transfer.tape_errors import TapeErrors
+from tapectl.gateway.transfer.uploads import Uploads
+from tapectl.state import gateways, segments
+from tapectl.state.database import State
+from tapectl.store.interface import ObjectStore, StoreError
+
+__all__ = ["PassReport", "TransferEngine"]
+
+# A store that cannot be used is tried again after this.
+_OUTAGE_MS = 5_000
+
+
+class _Step(Protocol):
+    def run(self) -> StepReport: ...
+
+
+class TransferEngine:
+    """One a gateway and process. `run_pass` is for one thread, `stop` and `fetch_service` for any.
+
+    `now_ms` is the time since 1970. Raises NotActivatedError if the state has no gateway.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        store: ObjectStore,
+        settings: Settings,
+        *,
+        now_ms: Callable[[], int] = clock_now_ms,
+    ) -> None:
+        with state.read() as db:
+            gateway = gateways.read_gateway(db)
+        pool = ThreadPoolExecutor(settings.upload_workers, thread_name_prefix="transfer")
+        self._context = context = TransferContext(
+            state, store, settings, gateway, now_ms, pool, threading.Event()
+        )
+        self._outage: StoreError | None = None
+        self.fetch_service = FetchService(context)
+        errors = TapeErrors(context)
+        self._steps: tuple[_Step, ...] = (
+            Claims(context, errors),
+            Uploads(context, errors),
+            Archiving(context, errors),
+            Retrieval(context, errors),
+            Deletion(context, errors),
+        )
+        self._eviction = Eviction(context, self.fetch_service.filling_bytes)
+        # Before anything new is begun, so that only what a dead process left can be found.
+        sweep(context)
+
+    def run_pass(self) -> PassReport:
+        """Do what can be done now and return when there will be more.
+
+        Raises the StoreError of a store that cannot be used, if nothing at all could be done.
+        """
+        reports: list[StepReport] = []
+        self._outage = None
+        try:
+            for step in self._steps:
+                reports.append(step.run())
+        except StoppedError:
+            return combine(reports)
+        except StoreError as error:
+            self._outage = error
+            due_ms = self._context.now_ms() + _OUTAGE_MS
+            reports.append(StepReport(waiting=1, next_due_ms=due_ms))
+        # Room in the cache does not depend on the store.
+        reports.append(self._eviction.run())
+        report = combine(reports)
+        if self._outage is not None and not report.done:
+            raise self._outage
+        return report
+
+    def status(self) -> Mapping[str, object]:
+        """Return what waits and what ails, for whoever asks the transfer process."""
+        with self._context.state.read() as db:
+            waiting = segments.waiting_uploads(db)
+        return {
+            "waiting_segments": waiting.segments,
+            "waiting_bytes": waiting.bytes,
+            "fetching_bytes": sum(self.fetch_service.filling_bytes().values()),
+            "store_error": None if self._outage is None else self._outage.message,
+        }
+
+    def stop(self) -> None:
+        """Let a pass end at the next object, and the fetches; from any thread."""
+        self._context.stopping.set()
+        self.fetch_service.stop()
+
+    def close(self) -> None:
+        """Stop, and wait for the threads."""
+        self.stop()
+        self._context.pool.shutdown(wait=True)

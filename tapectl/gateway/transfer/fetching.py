@@ -1,0 +1,285 @@
+"""Cold reads: brings segments back into the cache, first the range somebody waits for.
+
+`FetchService.ensure` answers at once, "not there yet" being an answer; threads of its own
+do the work: the wanted range, the rest of its segment, the segment after it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapectl.gateway.transfer.bucket_layout import archive_key, segment_key
+from tapectl.gateway.transfer.context import TransferContext
+from tapectl.gateway.transfer.eviction import Eviction
+from tapectl.gateway.transfer.local_files import LocalDisks, remove, tape_folder
+from tapectl.gateway.transfer.segment_fill import FillSource, SegmentFill
+from tapectl.medium.errors import MediumFormatError
+from tapectl.scsi.cartridge import CartridgeReadError
+from tapectl.state import segments, tapes
+from tapectl.state.segments import SegmentRecord
+from tapectl.state.tape_status import LOADABLE, TapeStatus
+from tapectl.state.transfer_queries import next_sequence
+from tapectl.store.interface import StoreError
+
+_log = logging.getLogger(__name__)
+
+# Requests at the same time; each is up to 8 MiB.
+_THREADS = 4
+# Segments on their way at the same time; further ones that nobody waits for any more are dropped.
+_FILLS_MAX = 16
+# A fill that met a store that is down, or a full cache, goes on after this.
+_RETRY_S = 1.0
+# A reader may have been told the name of an unfinished file just before it was finished, and not
+# have opened it yet: the names of so many finished ones are kept.
+_RETIRED_NAMES = 2
+
+# A tape in any other status has no use for a segment in the cache.
+_KEEPING = LOADABLE | {TapeStatus.IN_TRANSIT_TO_VTS}
+
+Place = tuple[str, int]
+
+
+@dataclass(slots=True)
+class _Fill:
+    """A fill and what the service knows of it; guarded by the service's lock."""
+
+    fill: SegmentFill
+    demanded: bool
+    # Being opened or sealed, by one thread; `users` are those that fetch chunks.
+    busy: bool = False
+    users: int = 0
+    retry_at_s: float = 0.0
+    failure: str | None = None
+
+
+class FetchService:
+    """Thread-safe. `monotonic_s` is used for retries only."""
+
+    def __init__(
+        self,
+        context: TransferContext,
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._context = context
+        self._monotonic_s = monotonic_s
+        self._eviction = Eviction(context, self.filling_bytes)
+        # In order of demand, the latest first.
+        self._fills: OrderedDict[Place, _Fill] = OrderedDict()
+        self._retired: deque[Path] = deque()
+        self._work = threading.Condition()
+        self._threads: list[threading.Thread] = []
+
+    def ensure(
+        self, barcode: str, sequence: int, offset: int, size_bytes: int
+    ) -> tuple[Path, bool]:
+        """Return the file that holds, or will hold, a range of a segment, and whether it does.
+
+        Does not wait for the store. The file is sparse where it has not been filled yet.
+        Raises CartridgeReadError if the range can never be had, or not as things are.
+        """
+        local = LocalDisks.read(self._context)
+        with self._context.state.read() as db:
+            record = segments.find(db, barcode, sequence)
+        if record is None:
+            raise CartridgeReadError(f"tape {barcode} has no segment {sequence}")
+        for path in local.sealed_files(record):
+            if path.exists():
+                return path, True
+        if record.uploaded_at_ms is None:
+            raise CartridgeReadError(f"no copy of segment {sequence} of {barcode} can be read")
+        with self._work:
+            entry = self._enter(record, local, demanded=True)
+            if entry.failure is not None:
+                # Told once; the next one to ask begins anew.
+                if not entry.users:
+                    del self._fills[barcode, sequence]
+                    entry.fill.discard()
+                raise CartridgeReadError(entry.failure)
+            self._fills.move_to_end((barcode, sequence), last=False)
+            entry.fill.want(offset)
+            ready = entry.fill.has(offset, size_bytes)
+            self._start_threads()
+            self._work.notify_all()
+        return entry.fill.path, ready
+
+    def filling_bytes(self) -> Mapping[str, int]:
+        """Return what unfinished fills will take on each disk."""
+        found: dict[str, int] = {}
+        with self._work:
+            for entry in self._fills.values():
+                source = entry.fill.source
+                found[source.disk_id] = found.get(source.disk_id, 0) + source.summary.file_bytes
+        return found
+
+    def stop(self) -> None:
+        """Let the threads come to an end after the request in hand."""
+        self._context.stopping.set()
+        with self._work:
+            self._work.notify_all()
+        for thread in self._threads:
+            thread.join(timeout=5.0)
+
+    def _enter(self, record: SegmentRecord, local: LocalDisks, *, demanded: bool) -> _Fill:
+        """Return the fill of a segment, a new one if there is none; the lock is held."""
+        place = (record.barcode, record.sequence)
+        entry = self._fills.get(place)
+        if entry is None:
+            entry = _Fill(SegmentFill(self._source(record, local), self._context.store), demanded)
+            self._fills[place] = entry
+            self._drop_forgotten()
+        entry.demanded |= demanded
+        return entry
+
+    def _drop_forgotten(self) -> None:
+        for place in reversed(list(self._fills)):
+            if len(self._fills) <= _FILLS_MAX:
+                return
+            entry = self._fills[place]
+            if not entry.users and not entry.busy:
+                entry.fill.discard()
+                del self._fills[place]
+
+    def _source(self, record: SegmentRecord, local: LocalDisks) -> FillSource:
+        used = self._eviction.used_bytes()
+        if not used:
+            raise CartridgeReadError("there is no cache disk")
+        disk_id = max(used, key=lambda one: local.sizes[one] - used[one])
+        with self._context.state.read() as db:
+            through = tapes.get(db, record.barcode).archived_through_sequence
+        archived = through is not None and record.sequence <= through
+        key_of = archive_key if archived else segment_key
+        return FillSource(
+            barcode=record.barcode,
+            summary=record.summary,
+            key=key_of(record.barcode, record.sequence),
+            object_bytes=record.object_bytes or 0,
+            disk_id=disk_id,
+            folder=tape_folder(local.paths[disk_id], record.barcode),
+        )
+
+    def _start_threads(self) -> None:
+        while len(self._threads) < _THREADS:
+            name = f"fetch-{len(self._threads) + 1}"
+            thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _run(self) -> None:
+        while not self._context.stopping.is_set():
+            with self._work:
+                job = self._next_job()
+                if job is None:
+                    self._work.wait(_RETRY_S if self._fills else None)
+                    continue
+            job()
+
+    def _next_job(self) -> Callable[[], None] | None:
+        """Return the most urgent thing to do, reserved for the caller; the lock is held."""
+        now_s = self._monotonic_s()
+        for entry in self._fills.values():
+            if entry.failure is not None or entry.busy or entry.retry_at_s > now_s:
+                continue
+            if not entry.fill.opened:
+                entry.busy = True
+                return lambda found=entry: self._open(found)  # type: ignore[misc]
+            if run := entry.fill.take():
+                entry.users += 1
+                return lambda found=entry, run=run: self._fetch(found, run)  # type: ignore[misc]
+        return None
+
+    def _open(self, entry: _Fill) -> None:
+        source = entry.fill.source
+        try:
+            if not self._eviction.make_room(source.disk_id):
+                self._postpone(entry, "the cache is full of segments that are not uploaded yet")
+                return
+            entry.fill.open()
+        except (StoreError, MediumFormatError, OSError) as error:
+            self._fail(entry, error)
+        else:
+            if entry.demanded:
+                self._read_ahead(source)
+            if entry.fill.complete:  # a segment of no bytes
+                self._finish(entry)
+        finally:
+            with self._work:
+                entry.busy = False
+                self._work.notify_all()
+
+    def _fetch(self, entry: _Fill, run: Sequence[int]) -> None:
+        try:
+            entry.fill.fetch(run)
+        except (StoreError, MediumFormatError, OSError) as error:
+            self._fail(entry, error)
+        finally:
+            with self._work:
+                entry.users -= 1
+                sealing = entry.fill.complete and not entry.busy and not entry.users
+                entry.busy |= sealing
+                self._work.notify_all()
+        if sealing:
+            try:
+                self._finish(entry)
+            except OSError as error:
+                self._fail(entry, error)
+            finally:
+                with self._work:
+                    entry.busy = False
+
+    def _finish(self, entry: _Fill) -> None:
+        """Enter the complete file in the state, unless the tape has left the library meanwhile."""
+        source = entry.fill.source
+        place = (source.barcode, source.summary.sequence)
+        entry.fill.seal()
+        with self._context.state.write() as db:
+            tape = tapes.find(db, source.barcode)
+            record = segments.find(db, *place)
+            wanted = tape is not None and tape.status in _KEEPING and record is not None
+            if wanted:
+                segments.set_cache_disk(db, *place, source.disk_id)
+                segments.touch(
+                    db, source.barcode, [source.summary.sequence], now_ms=self._context.now_ms()
+                )
+        if not wanted:
+            entry.fill.sealed_path.unlink(missing_ok=True)
+        with self._work:
+            self._fills.pop(place, None)
+            self._retired.append(entry.fill.path)
+            gone = self._retired.popleft() if len(self._retired) > _RETIRED_NAMES else None
+        remove(gone)
+        if entry.demanded and wanted:
+            self._read_ahead(source)
+
+    def _read_ahead(self, source: FillSource) -> None:
+        """Put the segment after this one at the end of the queue, if it is cold."""
+        local = LocalDisks.read(self._context)
+        with self._context.state.read() as db:
+            following = next_sequence(db, source.barcode, source.summary.sequence)
+            record = None if following is None else segments.find(db, source.barcode, following)
+        if record is None or record.uploaded_at_ms is None or record.cache_disk_id is not None:
+            return
+        with self._work:
+            self._enter(record, local, demanded=False)
+            self._work.notify_all()
+
+    def _fail(self, entry: _Fill, error: Exception) -> None:
+        source = entry.fill.source
+        reason = f"segment {source.summary.sequence} of {source.barcode}: {error}"
+        if isinstance(error, OSError) or (isinstance(error, StoreError) and error.retryable):
+            self._postpone(entry, reason)
+            return
+        _log.error("%s", reason)
+        with self._work:
+            entry.failure = reason
+
+    def _postpone(self, entry: _Fill, reason: str) -> None:
+        _log.warning("waiting: %s", reason)
+        with self._work:
+            entry.retry_at_s = self._monotonic_s() + _RETRY_S

@@ -1,0 +1,106 @@
+"""The files of segments on the local disks, as the transfer engine finds and removes them.
+
+Files go after the state has said that they are gone: a crash between leaves a file that nobody
+counts, which `sweep` removes at the next start. The other order would leave a row that
+names a file that is not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapectl.gateway.transfer.context import TransferContext
+from tapectl.state import disks, segments, tapes
+from tapectl.state.disks import DiskRole
+from tapectl.state.segments import SegmentRecord
+from tapectl.state.tape_status import TapeStatus
+
+SEALED, OPEN, FILLING = ".seg", ".open", ".fill"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDisks:
+    """The allocated disks by id, as they were when the step began."""
+
+    paths: Mapping[str, Path]
+    roles: Mapping[str, DiskRole]
+    sizes: Mapping[str, int]
+
+    @classmethod
+    def read(cls, context: TransferContext) -> LocalDisks:
+        with context.state.read() as db:
+            found = disks.all_disks(db)
+        return cls(
+            {disk.id: disk.path for disk in found},
+            {disk.id: disk.role for disk in found},
+            {disk.id: disk.size_bytes for disk in found},
+        )
+
+    def file(self, disk_id: str | None, barcode: str, sequence: int, suffix: str) -> Path | None:
+        """Return where a segment's file is, None if the disk is not allocated (any more)."""
+        root = self.paths.get(disk_id or "")
+        return None if root is None else tape_folder(root, barcode) / f"{sequence:08d}{suffix}"
+
+    def sealed_files(self, record: SegmentRecord) -> list[Path]:
+        """Return the sealed files of a segment that the state knows, the upload buffer's first."""
+        found = (
+            self.file(disk_id, record.barcode, record.sequence, SEALED)
+            for disk_id in (record.buffer_disk_id, record.cache_disk_id)
+        )
+        return [path for path in found if path is not None]
+
+    def files_of(self, suffix: str) -> Iterator[tuple[str, str, Path]]:
+        """Yield disk id, barcode and path of every file with a suffix on any disk."""
+        for disk_id, root in self.paths.items():
+            for path in sorted(root.glob(f"tapes/*/*{suffix}")):
+                yield disk_id, path.parent.name, path
+
+
+def tape_folder(disk: Path, barcode: str) -> Path:
+    """Return the folder of a tape on a disk."""
+    return disk / "tapes" / barcode
+
+
+def remove(path: Path | None) -> None:
+    """Remove a file, and its folder when it was the last one; no error if there is none."""
+    if path is None:
+        return
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
+
+
+def sweep(context: TransferContext) -> int:
+    """Remove files that a crash left behind and return how many: unfinished fills, and sealed
+    files that the state has let go of.
+
+    A sealed file the state does not know is none of these: it may be on its way in.
+    """
+    local = LocalDisks.read(context)
+    removed = 0
+    for _, _, path in local.files_of(FILLING):
+        remove(path)
+        removed += 1
+    for disk_id, barcode, path in local.files_of(SEALED):
+        if path.stem.isdigit() and _let_go(context, local, disk_id, barcode, int(path.stem)):
+            remove(path)
+            removed += 1
+    return removed
+
+
+def _let_go(
+    context: TransferContext, local: LocalDisks, disk_id: str, barcode: str, sequence: int
+) -> bool:
+    with context.state.read() as db:
+        tape = tapes.find(db, barcode)
+        record = segments.find(db, barcode, sequence)
+    if tape is not None and tape.status is TapeStatus.DELETED:
+        return True
+    if record is None or record.uploaded_at_ms is None:
+        return False
+    if local.roles[disk_id] is DiskRole.UPLOAD_BUFFER:
+        return record.buffer_disk_id != disk_id
+    return record.cache_disk_id != disk_id

@@ -1,0 +1,134 @@
+"""Sealed segments go to the store: verified, compressed, put, and named by a manifest.
+
+Several at a time, of one tape or of many; but a tape's log grows in order of sequence only. A
+segment counts as uploaded when a manifest names it, and only then the upload buffer lets go of it.
+Cut off anywhere, the segments that no manifest names yet are put again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
+
+from tapectl.gateway.transfer.bucket_layout import segment_key
+from tapectl.gateway.transfer.context import StepReport, TransferContext, combine
+from tapectl.gateway.transfer.local_files import LocalDisks, remove
+from tapectl.gateway.transfer.manifests import RecoveryPoint, put_manifest
+from tapectl.gateway.transfer.ownership import require_ownership
+from tapectl.gateway.transfer.segment_files import encode, object_header, read_verified
+from tapectl.gateway.transfer.tape_errors import TapeErrors
+from tapectl.medium.manifest import ManifestRow
+from tapectl.state import segments, tapes
+from tapectl.state.segments import SegmentRecord
+from tapectl.state.tapes import TapeRecord
+from tapectl.state.transfer_queries import waiting_of_tape
+from tapectl.store.interface import StoreError
+
+# A pass uploads this many segments a worker, so that the other steps get their turn: with the
+# default sizes a quarter of a GiB each.
+_SEGMENTS_A_WORKER = 4
+
+UnderWay = list[tuple[SegmentRecord, "Future[int]"]]
+
+
+class Uploads:
+    """The step."""
+
+    def __init__(self, context: TransferContext, errors: TapeErrors) -> None:
+        self._context = context
+        self._errors = errors
+
+    def run(self) -> StepReport:
+        local = LocalDisks.read(self._context)
+        under_way: dict[str, UnderWay] = {}
+        reports: list[StepReport] = []
+        outage: StoreError | None = None
+        found = self._waiting()
+
+        def start(tape: TapeRecord) -> StepReport:
+            under_way[tape.barcode] = self._start(tape, found[tape], local)
+            return StepReport()
+
+        def finish(tape: TapeRecord) -> StepReport:
+            return self._finish(tape, under_way[tape.barcode], local)
+
+        for work in (start, finish):
+            for tape in found:
+                if work is finish and tape.barcode not in under_way:
+                    continue
+                try:
+                    reports.append(self._errors.one(tape, work))
+                except StoreError as error:
+                    # What has been started must be finished before anything else is told.
+                    outage = outage or error
+                    if work is start:
+                        break
+        if outage is not None:
+            raise outage
+        return combine(reports)
+
+    def _waiting(self) -> dict[TapeRecord, Sequence[SegmentRecord]]:
+        """Return the next segments of each tape that has any, the longest waiting tape first."""
+        budget = self._context.settings.upload_workers * _SEGMENTS_A_WORKER
+        with self._context.state.read() as db:
+            first = segments.waiting_for_upload(db, limit=budget)
+            counts: dict[str, int] = {}
+            for record in first:
+                counts[record.barcode] = counts.get(record.barcode, 0) + 1
+            return {
+                tapes.get(db, barcode): waiting_of_tape(db, barcode, limit=count)
+                for barcode, count in counts.items()
+            }
+
+    def _start(
+        self, tape: TapeRecord, records: Sequence[SegmentRecord], local: LocalDisks
+    ) -> UnderWay:
+        require_ownership(self._context.store, tape.barcode, tape.store_etag)
+        pool = self._context.pool
+        return [(record, pool.submit(self._upload, tape, record, local)) for record in records]
+
+    def _upload(self, tape: TapeRecord, record: SegmentRecord, local: LocalDisks) -> int:
+        """Put one segment and return the size of its object; runs in a thread of the pool."""
+        self._context.check_stop()
+        header = object_header(tape.tape_uuid, tape.barcode, record.summary)
+        content = read_verified(local.sealed_files(record), header, record.summary)
+        body = encode(content, header, compression=self._context.settings.compression)
+        del content
+        self._context.check_stop()
+        return self._context.store.put(segment_key(tape.barcode, record.sequence), body).size_bytes
+
+    def _finish(self, tape: TapeRecord, uploads: UnderWay, local: LocalDisks) -> StepReport:
+        """Name what arrived up to the first failure, then raise that failure."""
+        wait([future for _, future in uploads])
+        arrived: list[tuple[SegmentRecord, int]] = []
+        failure: BaseException | None = None
+        for record, future in uploads:
+            failure = future.exception()
+            if failure is not None:
+                break
+            arrived.append((record, future.result()))
+        if arrived:
+            self._name(tape, arrived, local)
+        if failure is not None:
+            raise failure
+        return StepReport(done=len(arrived))
+
+    def _name(
+        self, tape: TapeRecord, arrived: Sequence[tuple[SegmentRecord, int]], local: LocalDisks
+    ) -> None:
+        context = self._context
+        added = [ManifestRow(record.summary, object_bytes) for record, object_bytes in arrived]
+        number = put_manifest(context, tape.barcode, RecoveryPoint(added=added))
+        with context.state.write() as db:
+            tapes.update(db, tape.barcode, manifest_number=number)
+            for record, object_bytes in arrived:
+                segments.mark_uploaded(
+                    db,
+                    tape.barcode,
+                    record.sequence,
+                    object_bytes=object_bytes,
+                    now_ms=context.now_ms(),
+                )
+                segments.clear_buffer_disk(db, tape.barcode, record.sequence)
+        for record, _ in arrived:
+            remove(local.file(record.buffer_disk_id, tape.barcode, record.sequence, ".seg"))
