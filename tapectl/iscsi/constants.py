@@ -15,7 +15,7 @@ RESERVED_TAG: Final = 0xFFFFFFFF
 PROTOCOL_VERSION: Final = 0x00
 # "The length of an iSCSI name ... MUST NOT exceed 223 bytes" (RFC 7143 4.2.7.1).
 NAME_BYTES_MAX: Final = 223
-SERIAL_MASK: Final = 0xFFFFFFFF
+SERIAL_MASK: Final[int] = 0xFFFFFFFF
 
 IMMEDIATE: Final = 0x40  # byte 0
 FINAL: Final = 0x80  # byte 1 of every PDU

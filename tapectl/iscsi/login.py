@@ -90,7 +90,7 @@ class Login:
         more = bool(request.flags & CONTINUE)
         pairs = self._text.add(request.data, more=more)
         if pairs is None:
-            return self._response(request, request.flags & ~(TRANSIT | CONTINUE) & 0x0C, [])
+            return self._response(request, request.flags & 0x0C, [])
         answers = self._identify(pairs)
         if self._stage is Stage.SECURITY_NEGOTIATION:
             answers += self._negotiate_security(pairs)

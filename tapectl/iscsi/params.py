@@ -230,13 +230,9 @@ class Negotiation:
         return ("Yes" if agreed else "No") if isinstance(agreed, bool) else str(agreed)
 
     def _irrelevant(self, key: Key) -> bool:
-        # RFC 7143 13.14: without unsolicited data FirstBurstLength says nothing.
-        no_unsolicited_data = self._values["InitialR2T"] and not self._values["ImmediateData"]
-        return (
-            key.kind is Kind.OBSOLETE
-            or (self._discovery and not key.in_discovery)
-            or (key.name == "FirstBurstLength" and bool(no_unsolicited_data))
-        )
+        # FirstBurstLength "may" be answered so too where no data come unsolicited (RFC 7143
+        # 13.14), but initiators that read a number there are not rare.
+        return key.kind is Kind.OBSOLETE or (self._discovery and not key.in_discovery)
 
     def _agree(self, key: Key, value: str) -> Value | None:
         """Return the outcome of one offer, None if it cannot be accepted."""

@@ -1,0 +1,56 @@
+"""What happened on a connection that the server must act on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tapectl.iscsi.constants import LogoutReason, TaskManagementFunction, TaskManagementResponse
+from tapectl.iscsi.session import SessionInfo
+from tapectl.iscsi.task import ScsiTask
+
+
+@dataclass(frozen=True, slots=True)
+class LoginCompleted:
+    """The login succeeded; its last response is queued. A normal session may be handed off."""
+
+    session: SessionInfo
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReceived:
+    """A command is whole, all its data included. Answer it with `TargetConnection.reply`."""
+
+    task: ScsiTask
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAborted:
+    """A command that had been delivered is gone; a reply to it will be dropped."""
+
+    itt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskManagementReceived:
+    """A task management function, already carried out on this connection's tasks.
+
+    Do what it means beyond them (reset the logical unit, tasks of other sessions), then answer
+    with `TargetConnection.task_management_response` and `response`, or another code if that failed.
+    """
+
+    function: TaskManagementFunction
+    itt: int
+    referenced_itt: int
+    lun: int
+    immediate: bool
+    response: TaskManagementResponse
+
+
+@dataclass(frozen=True, slots=True)
+class LogoutReceived:
+    """The initiator leaves; the response is queued. Send it, then close the connection."""
+
+    reason: LogoutReason
+
+
+Event = LoginCompleted | CommandReceived | TaskAborted | TaskManagementReceived | LogoutReceived
