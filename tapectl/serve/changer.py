@@ -1,0 +1,121 @@
+"""The media changer in the supervisor: its device server, its library, its sessions."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+
+from tapectl.gateway.devices import DeviceInfo
+from tapectl.gateway.library import DriveControl, StateLibrary, move_tape
+from tapectl.gateway.settings import Settings
+from tapectl.iscsi.connection import TargetConnection
+from tapectl.iscsi.session import SessionInfo
+from tapectl.scsi.personality import CHANGER_PERSONALITIES
+from tapectl.scsi.smc.changer import MediaChanger
+from tapectl.serve.connection_loop import ConnectionLoop
+from tapectl.serve.json_lines import Message
+from tapectl.serve.unit_host import Session, UnitHost
+from tapectl.state.database import State
+
+_log = logging.getLogger(__name__)
+
+# Other processes move tapes too (an ejected tape leaves, a retrieved one appears).
+INVENTORY_LOOK_S = 1.0
+
+
+class ChangerUnit:
+    """The changer's logical unit and whoever moves tapes: initiators and admin commands.
+
+    Every move and every command holds the unit's lock, so that a tape cannot
+    move twice at once and a move by CLI is seen whole by initiators.
+    """
+
+    def __init__(
+        self,
+        device: DeviceInfo,
+        changer_type: str,
+        state: State,
+        settings: Settings,
+        drives: DriveControl,
+    ) -> None:
+        self._state = state
+        self._settings = settings
+        self._library = StateLibrary(state, drives, hold_s=settings.hold_s, actor="initiator")
+        self._admin_library = StateLibrary(state, drives, hold_s=settings.hold_s, actor="cli")
+        self._changer = MediaChanger(
+            CHANGER_PERSONALITIES[changer_type],
+            self._library,
+            serial=device.serial,
+            target_name=device.target_name,
+        )
+        self._host = UnitHost(self._changer)
+        self._seen = self._inventory()
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._watch, name="inventory", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._host.drop_sessions()
+
+    def serve_session(
+        self,
+        stream: socket.socket,
+        connection: TargetConnection,
+        session_info: SessionInfo,
+        peer: str,
+    ) -> None:
+        """Serve a session in the calling thread until it ends; owns the socket."""
+        session = Session(
+            nexus=session_info.nexus,
+            initiator_name=session_info.initiator_name,
+            peer=peer,
+            stream=stream,
+        )
+        loop = ConnectionLoop(
+            session, connection, self._host, busy_timeout_s=self._settings.busy_timeout_s
+        )
+        try:
+            loop.run()
+        finally:
+            stream.close()
+
+    def move(self, source: int, destination: int) -> None:
+        """Move for an admin command; raise the TapectlError that says why not."""
+        with self._host.lock:
+            move_tape(self._admin_library, source, destination)
+
+    def sessions(self) -> list[Message]:
+        return [
+            {
+                "initiator_name": session.initiator_name,
+                "peer": session.peer,
+                "commands": session.commands,
+            }
+            for session in self._host.sessions()
+        ]
+
+    def look_at_inventory(self) -> None:
+        """Raise the unit attention if tapes came or went without an initiator's command."""
+        with self._host.lock:
+            seen = self._inventory()
+            if seen != self._seen:
+                self._seen = seen
+                self._changer.inventory_changed()
+
+    def _inventory(self) -> frozenset[str]:
+        """The barcodes in the library. Where each stands is the initiators' own doing."""
+        return frozenset(
+            element.volume_tag
+            for element_range in self._library.ranges()
+            for element in self._library.elements(
+                element_range.element_type, element_range.first, element_range.count
+            )
+            if element.volume_tag is not None
+        )
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(INVENTORY_LOOK_S):
+            self.look_at_inventory()

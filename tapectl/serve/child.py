@@ -1,0 +1,127 @@
+"""A child process of the supervisor: started, watched, started again when it dies."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from tapectl.serve.channel import Channel, ChannelClosedError
+from tapectl.serve.json_lines import Message
+
+_log = logging.getLogger(__name__)
+
+# A child that dies at once again and again is started at most this often.
+RESTART_INTERVAL_S = 1.0
+# How long a child may take to flush and leave before it is killed.
+STOP_TIMEOUT_S = 60.0
+
+
+class Child:
+    """One child, identified by the Python module it runs. Thread-safe.
+
+    `prepare` gives the first message (op `start`) of each life; `started` is
+    called after the child has answered it. Both get whether it is a restart.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        *,
+        inherited_fds: Sequence[int],
+        prepare: Callable[[bool], Message],
+        started: Callable[[bool], None] = lambda _restarted: None,
+    ) -> None:
+        self.name = name
+        self._module = module
+        self._inherited_fds = tuple(inherited_fds)
+        self._prepare = prepare
+        self._started = started
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self._stopping = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def spawn(self) -> None:
+        """Start the process without waiting for it; `begin` completes the start."""
+        channel, theirs = Channel.pair()
+        # Its standard input is not the terminal, and its session is its own: Ctrl-C
+        # reaches the supervisor alone, which drains the children in order.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", self._module, str(theirs.fileno())],
+            pass_fds=(theirs.fileno(), *self._inherited_fds),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._channel = channel
+
+    def begin(self, *, restarted: bool = False) -> None:
+        """Hand the child what it needs, wait until it is ready, and watch it from now on."""
+        answer = self.request({"op": "start", **self._prepare(restarted)})
+        if not answer.get("ok"):
+            raise ChannelClosedError(f"{self.name} did not start: {answer.get('message')}")
+        self._started(restarted)
+        self._watcher = threading.Thread(target=self._watch, name=f"{self.name}-watch", daemon=True)
+        self._watcher.start()
+
+    def request(self, message: Message, fds: Sequence[int] = ()) -> Message:
+        """Ask the child; raise ChannelClosedError if it is dead or dies meanwhile."""
+        channel = self._channel
+        if channel is None:
+            raise ChannelClosedError(f"{self.name} is not running")
+        return channel.request(message, fds)
+
+    def ask_to_stop(self) -> None:
+        """Tell the child to flush and leave."""
+        self._stopping.set()
+        try:
+            self.request({"op": "stop"})
+        except ChannelClosedError as exc:
+            _log.info("%s: %s", self.name, exc)
+
+    def join(self) -> None:
+        """Wait for the child to leave; kill it if it takes too long."""
+        self._stopping.set()
+        if self._process is None:
+            return
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            _log.error("%s did not stop within %d s: killed", self.name, STOP_TIMEOUT_S)
+            self._process.kill()
+            self._process.wait()
+
+    def kill(self) -> None:
+        self._stopping.set()
+        if self._process is not None:
+            self._process.kill()
+
+    def _watch(self) -> None:
+        assert self._process is not None
+        begun = time.monotonic()
+        status = self._process.wait()
+        if self._channel is not None:
+            self._channel.close()
+        if self._stopping.is_set():
+            return
+        _log.error("%s (pid %d) died with status %d", self.name, self._process.pid, status)
+        self._stopping.wait(max(0.0, RESTART_INTERVAL_S - (time.monotonic() - begun)))
+        while not self._stopping.is_set():
+            try:
+                self.spawn()
+                self.begin(restarted=True)
+            except (OSError, ChannelClosedError) as exc:
+                _log.error("%s: restart failed: %s", self.name, exc)
+                self._stopping.wait(RESTART_INTERVAL_S)
+            else:
+                _log.warning("%s restarted as pid %s", self.name, self.pid)
+                return

@@ -1,0 +1,75 @@
+"""The admin commands' side of the control socket; works without a supervisor too."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import cast
+
+from tapectl.gateway.library import OfflineDrives, StateLibrary, move_tape
+from tapectl.gateway.settings import Settings
+from tapectl.serve import json_lines
+from tapectl.serve.control import control_socket_path
+from tapectl.serve.errors import SupervisorError
+from tapectl.serve.json_lines import JsonLines, Message
+from tapectl.serve.lock import serve_lock
+from tapectl.state.database import State
+
+# Loading a tape after a crash reads a segment; a robot of steel takes longer.
+REQUEST_TIMEOUT_S = 120.0
+
+
+class SupervisorClient:
+    """A connection to the supervisor. Use it as a context manager."""
+
+    def __init__(self, lines: JsonLines) -> None:
+        self._lines = lines
+
+    def __enter__(self) -> SupervisorClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+
+    def request(self, op: str, **fields: object) -> Message:
+        """Return the answer's fields; raise the TapectlError that the supervisor met."""
+        self._lines.send({"op": op, **fields})
+        answer = self._lines.receive()
+        if answer is None:
+            raise SupervisorError({"code": "gone", "message": "the gateway stopped serving"})
+        if not answer.pop("ok"):
+            raise SupervisorError(cast("dict[str, object]", answer["error"]))
+        return answer
+
+
+def connect(state_path: Path) -> SupervisorClient | None:
+    """Return a client, None when nothing serves this gateway."""
+    try:
+        stream = json_lines.connect(control_socket_path(state_path), REQUEST_TIMEOUT_S)
+    except OSError:
+        return None
+    return SupervisorClient(JsonLines(stream))
+
+
+def wake(state_path: Path) -> None:
+    """Tell a running gateway that the state changed; nothing to do when none runs."""
+    client = connect(state_path)
+    if client is not None:
+        with client, contextlib.suppress(OSError, SupervisorError):
+            client.request("wake")
+
+
+def move(state: State, settings: Settings, source: int, destination: int) -> None:
+    """Move a cartridge between element addresses, by the supervisor's robot if there is one.
+
+    Raises TapectlError for a move that cannot be made.
+    """
+    client = connect(settings.state_path)
+    if client is not None:
+        with client:
+            client.request("move", source=source, destination=destination)
+        return
+    # The lock keeps a supervisor from starting between the look and the move.
+    with serve_lock(settings.state_path, "move", wait_s=5.0):
+        library = StateLibrary(state, OfflineDrives(), hold_s=settings.hold_s, actor="cli")
+        move_tape(library, source, destination)

@@ -1,0 +1,115 @@
+"""The drives as the supervisor sees them: one worker process each, and what the robot asks."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+
+from tapectl.gateway.devices import DeviceInfo
+from tapectl.gateway.settings import Settings
+from tapectl.iscsi.connection import TargetConnection
+from tapectl.scsi.library import MoveError, MoveRefusal
+from tapectl.serve.channel import ChannelClosedError
+from tapectl.serve.child import Child
+from tapectl.serve.json_lines import Message
+from tapectl.state import tapes
+from tapectl.state.database import State
+
+_log = logging.getLogger(__name__)
+
+
+class DriveUnit:
+    """One drive: its worker, restarted with its tape when it dies."""
+
+    def __init__(
+        self, device: DeviceInfo, drive_type: str, state: State, settings: Settings, *, lock_fd: int
+    ) -> None:
+        self.device = device
+        self._drive_type = drive_type
+        self._state = state
+        self._settings = settings
+        self.child = Child(
+            f"drive-{device.drive_number:02d}",
+            "tapectl.serve.worker",
+            inherited_fds=(lock_fd,),
+            prepare=self._prepare,
+            started=self._load_what_it_holds,
+        )
+
+    def load(self, barcode: str) -> None:
+        """Put a cartridge in; raise MoveError if the drive does not take it."""
+        answer = self._ask({"op": "load", "barcode": barcode})
+        if not answer["ok"]:
+            raise MoveError(MoveRefusal.DRIVE_FAILED, str(answer.get("message")))
+
+    def unload(self) -> None:
+        """Take the cartridge out, sealed; raise MoveError if an initiator prevents it."""
+        answer = self._ask({"op": "unload"})
+        if answer.get("refusal") == "prevented":
+            raise MoveError(MoveRefusal.REMOVAL_PREVENTED)
+        if not answer["ok"]:
+            raise MoveError(MoveRefusal.DRIVE_FAILED, str(answer.get("message")))
+
+    def take_session(self, stream: socket.socket, connection: TargetConnection, peer: str) -> None:
+        """Hand a logged-in connection over; closes our copy of the socket in any case.
+
+        When the worker is dead the initiator sees its connection close and
+        logs in again, by which time there is a new worker.
+        """
+        request: Message = {"op": "session", "peer": peer, "connection": connection.hand_off()}
+        try:
+            self.child.request(request, [stream.fileno()])
+        except ChannelClosedError as exc:
+            _log.warning("%s: session not taken: %s", self.child.name, exc)
+        finally:
+            stream.close()
+
+    def status(self) -> Message:
+        """Return the worker's view, or why there is none."""
+        try:
+            return self.child.request({"op": "status"})
+        except ChannelClosedError as exc:
+            return {"ok": False, "message": str(exc)}
+
+    def _ask(self, request: Message) -> Message:
+        try:
+            return self.child.request(request)
+        except ChannelClosedError as exc:
+            raise MoveError(MoveRefusal.DRIVE_FAILED, str(exc)) from exc
+
+    def _prepare(self, restarted: bool) -> Message:
+        return {
+            "settings": self._settings.to_json(),
+            "drive_type": self._drive_type,
+            "serial": self.device.serial,
+            "target_name": self.device.target_name,
+            "restarted": restarted,
+            "log_level": logging.getLevelName(logging.getLogger().level),
+        }
+
+    def _load_what_it_holds(self, restarted: bool) -> None:
+        with self._state.read() as db:
+            tape = tapes.in_element(db, self.device.element_address)
+        if tape is None:
+            return
+        answer = self.child.request(
+            {"op": "load", "barcode": tape.barcode, "attention": not restarted}
+        )
+        if not answer["ok"]:
+            _log.error(
+                "%s: cannot load %s: %s", self.child.name, tape.barcode, answer.get("message")
+            )
+
+
+class WorkerDrives:
+    """gateway.library.DriveControl over the running workers. Drive numbers count from 1."""
+
+    def __init__(self, drives: Sequence[DriveUnit]) -> None:
+        self._drives = {drive.device.drive_number: drive for drive in drives}
+
+    def load(self, drive_number: int, barcode: str) -> None:
+        self._drives[drive_number].load(barcode)
+
+    def unload(self, drive_number: int) -> None:
+        self._drives[drive_number].unload()

@@ -1,0 +1,125 @@
+"""The transfer process's socket: drive workers ask for cold data and wake it.
+
+The worker imports no store; what its cache lacks it asks for here, one JSON
+line each way. Ops: `fetch` (barcode, sequence, offset, size) and `wake`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeReadError
+from tapectl.serve.json_lines import JsonLines, Message, connect, listen
+
+_log = logging.getLogger(__name__)
+
+# Answers are immediate: "not there yet" is an answer.
+_TIMEOUT_S = 30.0
+
+
+def transfer_socket_path(state_path: Path) -> Path:
+    return state_path.with_name("transfer.sock")
+
+
+class FetchSource(Protocol):
+    """What serves fetches: the transfer engine's fetch service. Thread-safe, does not block."""
+
+    def ensure(
+        self, barcode: str, sequence: int, offset: int, size_bytes: int
+    ) -> tuple[Path, bool]: ...
+
+
+class FetchServer:
+    """Answers workers, a thread a connection. Owns the listening socket."""
+
+    def __init__(self, path: Path, source: FetchSource, wake: Callable[[], None]) -> None:
+        self._listener = listen(path)
+        self._source = source
+        self._wake = wake
+
+    def start(self) -> None:
+        threading.Thread(target=self._accept, name="fetch-accept", daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            stream, _ = self._listener.accept()
+            threading.Thread(
+                target=self._serve, args=(JsonLines(stream),), name="fetch", daemon=True
+            ).start()
+
+    def _serve(self, lines: JsonLines) -> None:
+        try:
+            while (request := lines.receive()) is not None:
+                lines.send(self._answer(request))
+        except (OSError, ValueError) as exc:
+            _log.info("a worker left: %s", exc)
+        finally:
+            lines.close()
+
+    def _answer(self, request: Message) -> Message:
+        if request.get("op") == "wake":
+            self._wake()
+            return {"ok": True}
+        try:
+            path, ready = self._source.ensure(
+                str(request["barcode"]),
+                int(str(request["sequence"])),
+                int(str(request["offset"])),
+                int(str(request["size"])),
+            )
+        except Exception as exc:
+            # The worker turns it into sense data; the reason belongs in this log.
+            _log.exception("fetch of %s", request)
+            return {"ok": False, "message": str(exc)}
+        return {"ok": True, "path": str(path), "ready": ready}
+
+
+class FetchClient:
+    """The worker's side: a disks.SegmentFetcher. Reconnects when the transfer process restarts."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: JsonLines | None = None
+        self._lock = threading.Lock()
+
+    def ensure(self, barcode: str, sequence: int, offset: int, size_bytes: int) -> Path:
+        """See disks.SegmentFetcher.ensure."""
+        answer = self._ask(
+            {
+                "op": "fetch",
+                "barcode": barcode,
+                "sequence": sequence,
+                "offset": offset,
+                "size": size_bytes,
+            }
+        )
+        if answer is None:
+            raise CartridgeBusyError("the transfer process is starting")
+        if not answer["ok"]:
+            raise CartridgeReadError(str(answer["message"]))
+        if not answer["ready"]:
+            raise CartridgeBusyError(f"segment {sequence} of {barcode} is on its way")
+        return Path(str(answer["path"]))
+
+    def wake(self) -> None:
+        """Tell the transfer process that there is something to do; it looks by itself too."""
+        self._ask({"op": "wake"})
+
+    def _ask(self, request: Message) -> Message | None:
+        with self._lock:
+            try:
+                if self._lines is None:
+                    self._lines = JsonLines(connect(self._path, _TIMEOUT_S))
+                self._lines.send(request)
+                answer = self._lines.receive()
+            except (OSError, ValueError) as exc:
+                _log.debug("transfer process: %s", exc)
+                answer = None
+            if answer is None and self._lines is not None:
+                self._lines.close()
+                self._lines = None
+            return answer

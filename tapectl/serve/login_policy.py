@@ -1,0 +1,70 @@
+"""What the iSCSI core asks at login, answered from the gateway's state."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+
+from tapectl.gateway.chap import login_credentials
+from tapectl.gateway.devices import DeviceInfo
+from tapectl.iscsi.policy import ChapCredential, TargetPortalInfo
+from tapectl.state.database import State
+
+
+class TargetDirectory:
+    """The targets of this gateway by name, and the session handles given out. Thread-safe."""
+
+    def __init__(self, state: State, devices: Sequence[DeviceInfo]) -> None:
+        self.state = state
+        self.devices = {device.target_name: device for device in devices}
+        self._tsih = 0
+        self._tsih_lock = threading.Lock()
+
+    def new_tsih(self) -> int:
+        """Return a target session identifying handle, never 0 (RFC 7143 11.12.6)."""
+        with self._tsih_lock:
+            self._tsih = self._tsih % 0xFFFF + 1
+            return self._tsih
+
+
+class StateLoginPolicy:
+    """iscsi.LoginPolicy for one connection, which reached us at `local_address`."""
+
+    def __init__(self, directory: TargetDirectory, local_address: str) -> None:
+        self._directory = directory
+        self._local_address = local_address
+
+    def targets(self, initiator_name: str) -> Sequence[TargetPortalInfo]:
+        # The address that this initiator has reached is the one it can reach:
+        # a wildcard or a translated address would be of no use to it.
+        return [
+            TargetPortalInfo(name=name, addresses=(self._local_address,))
+            for name in self._directory.devices
+            if self.initiator_allowed(name, initiator_name)
+        ]
+
+    def target_exists(self, name: str) -> bool:
+        return name in self._directory.devices
+
+    def initiator_allowed(self, target: str, initiator: str) -> bool:
+        """Where a target has credentials, only initiators with one of them may log in: CHAP
+        decides. No other list is kept."""
+        return bool(target and initiator)
+
+    def chap_credentials(self, target: str | None, initiator: str) -> Sequence[ChapCredential]:
+        return [
+            ChapCredential(
+                user=row.user,
+                secret=row.secret.decode(),
+                mutual_user=row.mutual_user,
+                mutual_secret=row.mutual_secret.decode() if row.mutual_secret else None,
+            )
+            for row in login_credentials(self._directory.state, target, initiator)
+        ]
+
+    def new_tsih(self) -> int:
+        return self._directory.new_tsih()
+
+    def random_bytes(self, size_bytes: int) -> bytes:
+        return os.urandom(size_bytes)

@@ -1,0 +1,178 @@
+"""The portal: listening sockets, logins, and discovery sessions.
+
+Bytes before login are parsed here, in the supervisor, which holds no tape
+open. After login a session goes to whoever serves its target.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from tapectl.gateway.settings import ListenAddress
+from tapectl.iscsi.connection import Phase, TargetConnection
+from tapectl.iscsi.errors import ProtocolError
+from tapectl.iscsi.events import LoginCompleted, LogoutReceived
+from tapectl.iscsi.policy import TargetConfig
+from tapectl.iscsi.session import SessionInfo, SessionType
+from tapectl.serve.connection_loop import PeerClosedError, send_all
+from tapectl.serve.errors import AddressInUseError
+from tapectl.serve.login_policy import StateLoginPolicy, TargetDirectory
+from tapectl.serve.unit_host import shut_down
+
+_log = logging.getLogger(__name__)
+
+# A login is a handful of exchanges; who needs longer holds a thread for nothing.
+LOGIN_TIMEOUT_S = 15.0
+# A discovery session asks once or twice and leaves.
+DISCOVERY_IDLE_S = 60.0
+# Connections that have not logged in yet. Eleven devices times a few hosts log in at
+# once after a reboot; more than this at one time is a flood.
+LOGINS_MAX = 128
+BACKLOG = 128
+
+# Takes a socket whose session is in its full-feature phase, and owns it from then on.
+SessionTaker = Callable[[socket.socket, TargetConnection, SessionInfo, str], None]
+
+
+def format_address(host: str, port: int) -> str:
+    """Return the portal as RFC 7143 writes it: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def open_listener(address: ListenAddress) -> socket.socket:
+    """Return a socket that listens there; raise AddressInUseError if it cannot."""
+    try:
+        info = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        family = info[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as exc:
+        raise AddressInUseError(f"cannot listen at {address}: {exc}") from exc
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((address.host, address.port))
+        listener.listen(BACKLOG)
+    except OSError as exc:
+        listener.close()
+        raise AddressInUseError(
+            f"cannot listen at {address}: {exc.strerror or exc}",
+            hint="choose another address with --listen, or stop what uses this one",
+        ) from exc
+    return listener
+
+
+class Portal:
+    """Accepts connections on all listeners, one thread a login. Owns the listeners."""
+
+    def __init__(
+        self,
+        listeners: Sequence[socket.socket],
+        directory: TargetDirectory,
+        config: TargetConfig,
+        take_session: SessionTaker,
+    ) -> None:
+        self._listeners = listeners
+        self._directory = directory
+        self._config = config
+        self._take_session = take_session
+        self._logins = threading.BoundedSemaphore(LOGINS_MAX)
+        self._stop_reader, self._stop_writer = socket.socketpair()
+
+    @property
+    def addresses(self) -> list[str]:
+        return [format_address(*listener.getsockname()[:2]) for listener in self._listeners]
+
+    def run(self) -> None:
+        """Accept until `stop`."""
+        with selectors.DefaultSelector() as selector:
+            for listener in self._listeners:
+                selector.register(listener, selectors.EVENT_READ)
+            selector.register(self._stop_reader, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self._stop_reader:
+                        return
+                    assert isinstance(key.fileobj, socket.socket)
+                    self._accept(key.fileobj)
+
+    def stop(self) -> None:
+        """Make `run` return and close the listeners; sessions go on."""
+        self._stop_writer.send(b"x")
+        for listener in self._listeners:
+            listener.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            stream, peer = listener.accept()
+        except OSError as exc:
+            _log.warning("accept: %s", exc)
+            return
+        if not self._logins.acquire(blocking=False):
+            _log.warning("%s: too many logins at once", peer[0])
+            stream.close()
+            return
+        threading.Thread(
+            target=self._serve_login, args=(stream, peer[0]), name=f"login-{peer[0]}", daemon=True
+        ).start()
+
+    def _serve_login(self, stream: socket.socket, peer: str) -> None:
+        session: SessionInfo | None = None
+        try:
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            address = format_address(*stream.getsockname()[:2])
+            policy = StateLoginPolicy(self._directory, address)
+            connection = TargetConnection(policy, self._config)
+            session = self._log_in(stream, connection, peer)
+        except PeerClosedError:
+            _log.debug("%s: closed before the end of login", peer)
+        except ProtocolError as exc:
+            _log.warning("%s: login refused: %s", peer, exc)
+            with contextlib.suppress(OSError):
+                send_all(stream, connection.take_outgoing())
+        except OSError as exc:
+            _log.info("%s: login: %s", peer, exc)
+        finally:
+            self._logins.release()
+        if session is not None:
+            stream.settimeout(None)
+            self._take_session(stream, connection, session, peer)
+        else:
+            shut_down(stream)
+            stream.close()
+
+    def _log_in(
+        self, stream: socket.socket, connection: TargetConnection, peer: str
+    ) -> SessionInfo | None:
+        """Return the normal session that comes out of it, None once a discovery session is over."""
+        deadline = time.monotonic() + LOGIN_TIMEOUT_S
+        while True:
+            stream.settimeout(max(deadline - time.monotonic(), 0.001))
+            size = stream.recv_into(connection.receive_view())
+            if size == 0:
+                raise PeerClosedError
+            connection.received(size)
+            if outgoing := connection.take_outgoing():
+                send_all(stream, outgoing)
+            for event in connection.events():
+                if isinstance(event, LogoutReceived):
+                    return None
+                if isinstance(event, LoginCompleted):
+                    session = event.session
+                    _log.info(
+                        "%s: %s logged in to %s",
+                        peer,
+                        session.initiator_name,
+                        session.target_name or "discovery",
+                    )
+                    if session.session_type is SessionType.NORMAL:
+                        return session
+            if connection.phase is Phase.FULL_FEATURE:
+                deadline = time.monotonic() + DISCOVERY_IDLE_S

@@ -1,0 +1,227 @@
+"""`tapectl serve`: portal, media changer, workers and transfer process, in the foreground.
+
+Starts everything, routes sessions to whoever serves their target, answers the
+control socket, and drains all of it on SIGTERM or Ctrl-C. Holds no tape open
+and never talks to the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+from tapectl.gateway.activation import describe_gateway
+from tapectl.gateway.chap import credentials_exist
+from tapectl.gateway.devices import CHANGER_NUMBER, list_devices
+from tapectl.gateway.settings import Settings
+from tapectl.iscsi.connection import TargetConnection
+from tapectl.iscsi.policy import TargetConfig
+from tapectl.iscsi.session import SessionInfo
+from tapectl.serve.changer import ChangerUnit
+from tapectl.serve.channel import ChannelClosedError
+from tapectl.serve.child import Child
+from tapectl.serve.child_main import LOG_FORMAT
+from tapectl.serve.control import ControlServer, control_socket_path
+from tapectl.serve.drives import DriveUnit, WorkerDrives
+from tapectl.serve.errors import UnsafeListenError
+from tapectl.serve.json_lines import Message
+from tapectl.serve.lock import serve_lock
+from tapectl.serve.login_policy import TargetDirectory
+from tapectl.serve.portal import Portal, open_listener
+from tapectl.state.database import State
+
+_log = logging.getLogger(__name__)
+
+# Workers of a supervisor that was killed flush before they leave.
+LOCK_WAIT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyInfo:
+    """What an admin wants to read when the gateway is up."""
+
+    portals: Sequence[str]
+    targets: Sequence[str]
+
+
+class Supervisor:
+    """Everything that `serve` runs. `run` blocks until it is told to stop."""
+
+    def __init__(self, settings: Settings, state: State, *, lock_fd: int) -> None:
+        self._settings = settings
+        self._state_path = settings.state_path
+        gateway = describe_gateway(state)
+        devices = list_devices(state)
+        self._drives = [
+            DriveUnit(device, gateway.drive_type, state, settings, lock_fd=lock_fd)
+            for device in devices
+            if device.drive_number != CHANGER_NUMBER
+        ]
+        self._transfer = Child(
+            "transfer",
+            "tapectl.serve.transfer",
+            inherited_fds=(lock_fd,),
+            prepare=lambda _restarted: {
+                "settings": settings.to_json(),
+                "log_level": logging.getLevelName(logging.getLogger().level),
+            },
+        )
+        self._changer = ChangerUnit(
+            devices[CHANGER_NUMBER],
+            gateway.changer_type,
+            state,
+            settings,
+            WorkerDrives(self._drives),
+        )
+        self._drive_by_target = {drive.device.target_name: drive for drive in self._drives}
+        self._directory = TargetDirectory(state, devices)
+        listeners = [open_listener(address) for address in settings.listen]
+        self._portal = Portal(listeners, self._directory, TargetConfig(), self._take_session)
+
+    def run(self, on_ready: Callable[[ReadyInfo], None]) -> None:
+        """Start, serve, and stop in order; what was acknowledged is on both disks afterwards."""
+        children = [*(drive.child for drive in self._drives), self._transfer]
+        control = ControlServer(control_socket_path(self._state_path), self._operations())
+        try:
+            # All processes start up at the same time; then each gets its work.
+            for child in children:
+                child.spawn()
+            self._transfer.begin()
+            for drive in self._drives:
+                drive.child.begin()
+            self._changer.start()
+            control.start()
+            on_ready(ReadyInfo(self._portal.addresses, list(self._directory.devices)))
+            self._portal.run()
+        finally:
+            control.close()
+            self._changer.stop()
+            for child in children:
+                child.ask_to_stop()
+            for child in children:
+                child.join()
+
+    def stop(self) -> None:
+        """Make `run` drain and return; may be called from a signal handler."""
+        self._portal.stop()
+
+    def kill(self) -> None:
+        """End everything now; recovery at the next start loses nothing acknowledged."""
+        for drive in self._drives:
+            drive.child.kill()
+        self._transfer.kill()
+
+    def _take_session(
+        self,
+        stream: socket.socket,
+        connection: TargetConnection,
+        session: SessionInfo,
+        peer: str,
+    ) -> None:
+        drive = self._drive_by_target.get(session.target_name or "")
+        if drive is not None:
+            drive.take_session(stream, connection, peer)
+        else:
+            self._changer.serve_session(stream, connection, session, peer)
+
+    def _operations(self) -> dict[str, Callable[[Message], Message]]:
+        return {
+            "status": self._status,
+            "wake": self._wake,
+            "move": self._move,
+            "stop": self._stop,
+        }
+
+    def _status(self, _request: Message) -> Message:
+        transfer: Message
+        try:
+            transfer = self._transfer.request({"op": "status"})
+        except ChannelClosedError as exc:
+            transfer = {"ok": False, "message": str(exc)}
+        return {
+            "pid": os.getpid(),
+            "portals": self._portal.addresses,
+            "changer": {"sessions": self._changer.sessions()},
+            "drives": [
+                {
+                    "drive_number": drive.device.drive_number,
+                    "target_name": drive.device.target_name,
+                    "pid": drive.child.pid,
+                    **drive.status(),
+                }
+                for drive in self._drives
+            ],
+            "transfer": {"pid": self._transfer.pid, **transfer},
+        }
+
+    def _wake(self, _request: Message) -> Message:
+        self._changer.look_at_inventory()
+        with contextlib.suppress(ChannelClosedError):  # it looks when it is back
+            self._transfer.request({"op": "wake"})
+        return {}
+
+    def _move(self, request: Message) -> Message:
+        self._changer.move(int(str(request["source"])), int(str(request["destination"])))
+        return self._wake(request)
+
+    def _stop(self, _request: Message) -> Message:
+        self.stop()
+        return {}
+
+
+def check_listen(settings: Settings, state: State) -> None:
+    """Raise UnsafeListenError for an address beyond loopback that anyone could log in at."""
+    if settings.allow_anonymous or credentials_exist(state):
+        return
+    for address in settings.listen:
+        try:
+            loopback = ipaddress.ip_address(address.host).is_loopback
+        except ValueError:
+            loopback = address.host == "localhost"
+        if not loopback:
+            raise UnsafeListenError(str(address))
+
+
+def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C; return the exit status.
+
+    A second signal ends everything at once. Raises AlreadyServingError,
+    AddressInUseError, UnsafeListenError and the errors of the state.
+    """
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    state = State.open(settings.state_path)
+    check_listen(settings, state)
+    with serve_lock(settings.state_path, "serve", wait_s=LOCK_WAIT_S) as lock_fd:
+        supervisor = Supervisor(settings, state, lock_fd=lock_fd)
+        with _signals_stop(supervisor):
+            supervisor.run(on_ready or (lambda _info: None))
+    return 0
+
+
+@contextlib.contextmanager
+def _signals_stop(supervisor: Supervisor) -> Iterator[None]:
+    """SIGTERM and SIGINT drain; the second one kills."""
+    asked = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            supervisor.kill()
+            os._exit(128 + number)
+        asked.set()
+        _log.info("draining (%s)", signal.Signals(number).name)
+        supervisor.stop()
+
+    old = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,218 @@
+"""A drive's worker process: owns one drive, its loaded tape, and its sessions.
+
+One process a drive, so that drives scale over cores and a crash takes one
+drive. It talks to the supervisor over its channel, to initiators over the
+sockets it is handed, to the disks and the state, and to the transfer process
+for cold data; never to the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
+
+from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
+from tapectl.gateway.journal import StateJournal
+from tapectl.gateway.settings import Settings
+from tapectl.iscsi.connection import TargetConnection
+from tapectl.iscsi.policy import TargetConfig
+from tapectl.scsi.cartridge import CartridgeError
+from tapectl.scsi.personality import DRIVE_PERSONALITIES
+from tapectl.scsi.ssc.drive import TapeDrive
+from tapectl.serve.child_main import ChildService, run_child
+from tapectl.serve.connection_loop import ConnectionLoop
+from tapectl.serve.fetch_socket import FetchClient, transfer_socket_path
+from tapectl.serve.json_lines import Message
+from tapectl.serve.portal import format_address
+from tapectl.serve.session_policy import OneTargetPolicy
+from tapectl.serve.unit_host import Session, UnitHost
+from tapectl.state import tapes
+from tapectl.state.database import State
+
+_log = logging.getLogger(__name__)
+
+
+class DriveWorker:
+    """The service of one drive. Requests come from one thread, sessions run in their own."""
+
+    def __init__(self, start: Message) -> None:
+        self._settings = Settings.from_json(str(start["settings"]))
+        self._state = State.open(self._settings.state_path)
+        self._journal = StateJournal(self._state, self._settings)
+        self._fetcher = FetchClient(transfer_socket_path(self._settings.state_path))
+        self._sealer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal")
+        self._drive = TapeDrive(
+            DRIVE_PERSONALITIES[str(start["drive_type"])],
+            serial=str(start["serial"]),
+            target_name=str(start["target_name"]),
+        )
+        self._target_name = str(start["target_name"])
+        self._host = UnitHost(self._drive)
+        self._cartridge: SegmentedCartridge | None = None
+        self._idle_position: tuple[int, int] | None = None
+        self._stopped = threading.Event()
+        if start.get("restarted"):
+            self._drive.power_on_attention()
+        threading.Thread(target=self._seal_when_idle, name="idle-seal", daemon=True).start()
+
+    def handle(self, request: Message, fds: list[int]) -> Message:
+        """Answer one request of the supervisor."""
+        match request["op"]:
+            case "session":
+                self._take_session(request, socket.socket(fileno=fds.pop()))
+                return {"ok": True}
+            case "load":
+                self._load(str(request["barcode"]), attention=bool(request.get("attention", True)))
+                return {"ok": True}
+            case "unload":
+                return self._unload()
+            case "status":
+                return {"ok": True, **self._status()}
+            case "drop_sessions":
+                self._host.drop_sessions()
+                return {"ok": True}
+        raise ValueError(f"unknown request: {request['op']}")
+
+    def stop(self) -> None:
+        """End the sessions and put the tape's last bytes on both disks; the tape stays loaded."""
+        self._stopped.set()
+        self._host.drop_sessions()
+        with self._host.lock:
+            self._drive.unload()
+            self._close_cartridge()
+        self._sealer.shutdown(wait=True)
+
+    def _take_session(self, request: Message, stream: socket.socket) -> None:
+        policy = OneTargetPolicy(self._target_name, format_address(*stream.getsockname()[:2]))
+        connection = TargetConnection.resume(
+            policy, TargetConfig(), cast("dict[str, object]", request["connection"])
+        )
+        assert connection.session is not None, "a resumed connection has its session"
+        session = Session(
+            nexus=connection.session.nexus,
+            initiator_name=connection.session.initiator_name,
+            peer=str(request["peer"]),
+            stream=stream,
+        )
+        loop = ConnectionLoop(
+            session, connection, self._host, busy_timeout_s=self._settings.busy_timeout_s
+        )
+        threading.Thread(
+            target=_run_session, args=(loop, stream), name="session", daemon=True
+        ).start()
+
+    def _load(self, barcode: str, *, attention: bool) -> None:
+        cartridge = SegmentedCartridge.open(
+            self._describe(barcode),
+            journal=self._journal,
+            fetcher=self._fetcher,
+            segment_bytes=self._settings.segment_bytes,
+            sealer=self._seal_in_background,
+        )
+        with self._host.lock:
+            self._cartridge = cartridge
+            self._drive.load(cartridge, attention=attention)
+        _log.info("loaded %s", barcode)
+
+    def _unload(self) -> Message:
+        with self._host.lock:
+            if self._drive.removal_prevented:
+                return {"ok": False, "refusal": "prevented"}
+            cartridge = self._drive.unload()
+            self._close_cartridge()
+        if cartridge is not None:
+            _log.info("unloaded %s", cartridge.barcode)
+        self._fetcher.wake()
+        return {"ok": True}
+
+    def _close_cartridge(self) -> None:
+        """Seal and release the cartridge; the caller holds the unit's lock."""
+        cartridge = self._cartridge
+        if cartridge is None:
+            return
+        self._cartridge = None
+        cartridge.close()
+        self._record_use(cartridge)
+
+    def _describe(self, barcode: str) -> TapeDescription:
+        with self._state.read() as db:
+            tape = tapes.get(db, barcode)
+        return TapeDescription(
+            barcode=tape.barcode,
+            tape_uuid=tape.tape_uuid,
+            capacity_bytes=tape.size_bytes,
+            write_protected=tape.write_protected,
+            worm=tape.worm,
+        )
+
+    def _record_use(self, cartridge: SegmentedCartridge) -> None:
+        with self._state.write() as db:
+            tapes.update(db, cartridge.barcode, used_bytes=cartridge.used_bytes)
+
+    def _seal_in_background(self, job: object) -> None:
+        def seal_and_wake() -> None:
+            assert callable(job)
+            job()
+            self._fetcher.wake()
+
+        self._sealer.submit(seal_and_wake)
+
+    def _seal_when_idle(self) -> None:
+        """Seal the open segment when nothing was written for a while, so that it is uploaded
+        and becomes part of a recovery point though the tape stays in the drive."""
+        while not self._stopped.wait(self._settings.seal_idle_s):
+            with self._host.lock:
+                cartridge = self._cartridge
+                if cartridge is None:
+                    continue
+                seen = (cartridge.end_of_data, cartridge.used_bytes)
+                if seen != self._idle_position:
+                    self._idle_position = seen
+                    continue
+                try:
+                    cartridge.seal_open_segment()
+                except CartridgeError as exc:
+                    _log.warning("%s: sealing at rest: %s", cartridge.barcode, exc)
+                    continue
+                self._record_use(cartridge)
+
+    def _status(self) -> Message:
+        # Without the lock: a status must not wait for a command, and a torn
+        # reading of two counters harms nobody.
+        cartridge = self._cartridge
+        return {
+            "barcode": cartridge.barcode if cartridge else None,
+            "threaded": self._drive.threaded,
+            "position": cartridge.position if cartridge else None,
+            "file_number": cartridge.file_number if cartridge else None,
+            "used_bytes": cartridge.used_bytes if cartridge else None,
+            "sessions": [
+                {
+                    "initiator_name": session.initiator_name,
+                    "peer": session.peer,
+                    "commands": session.commands,
+                    "bytes_read": session.bytes_in,
+                    "bytes_written": session.bytes_out,
+                }
+                for session in self._host.sessions()
+            ],
+        }
+
+
+def _run_session(loop: ConnectionLoop, stream: socket.socket) -> None:
+    try:
+        loop.run()
+    finally:
+        stream.close()
+
+
+def start(message: Message) -> ChildService:
+    """Build the worker from the supervisor's first message."""
+    return DriveWorker(message)
+
+
+if __name__ == "__main__":
+    run_child(start)
