@@ -49,7 +49,7 @@ class Identity:
 
     @property
     def naa(self) -> bytes:
-        """A locally assigned NAA designator (type 3), the same for the same vendor, product, serial.
+        """A locally assigned NAA designator (type 3), always the same for the same T10 vendor ID.
 
         A registered one (type 6) would claim some company's IEEE number.
         """

@@ -99,8 +99,8 @@ class ModePages:
     def check(self, parameters: memoryview, offset: int) -> Sequence[tuple[PageCode, bytes]]:
         """Return the new values in a MODE SELECT parameter list from `offset` on; change nothing.
 
-        Raises CheckCondition for a page that is not there or has another length, a list cut short, and
-        for a bit that cannot be changed and has been.
+        Raises CheckCondition for a page that is not there or has another length, a list cut
+        short, and for a bit that cannot be changed and has been.
         """
         changes = []
         while offset < len(parameters):

@@ -71,7 +71,7 @@ def read_reservation(device: Device, task: Task) -> Reply:
     return reply_truncated(header + body, int.from_bytes(task.cdb[7:9], "big"))
 
 
-def report_capabilities(device: Device, task: Task) -> Reply:
+def report_capabilities(_device: Device, task: Task) -> Reply:
     """PERSISTENT RESERVE IN, REPORT CAPABILITIES: all six types, TMV set, no APTPL."""
     types = 0
     for kind in ReservationType:

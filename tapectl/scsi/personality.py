@@ -73,7 +73,7 @@ class ChangerPersonality:
             if span.first < end or span.first + span.count > _ADDRESSES:
                 raise ValueError(
                     f"{self.name} cannot address {drives} drives, {slots} slots and"
-                    f" {import_export} import/export slots: {span.element_type.name} at {span.first}"
+                    f" {import_export} import/export slots: no room at {span.first}"
                 )
             end = span.first + span.count
         return ranges

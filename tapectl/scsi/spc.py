@@ -31,7 +31,7 @@ from tapectl.scsi.sense import (
 )
 
 
-def test_unit_ready(device: Device, _task: Task) -> Reply:
+def unit_ready(device: Device, _task: Task) -> Reply:
     """TEST UNIT READY."""
     device.check_ready()
     return GOOD
@@ -250,7 +250,7 @@ def _timeouts(row: Command[Never]) -> bytes:
 def report_supported_task_management_functions(_device: Device, task: Task) -> Reply:
     """REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS.
 
-    ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, TARGET RESET; I_T NEXUS RESET not.
+    ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET and TARGET RESET.
     """
     extended = task.cdb[2] & 0x80  # REPD
     data = bytes((0x80 | 0x40 | 0x10 | 0x08 | 0x02, 0, 0, 0x0C if extended else 0))
@@ -261,7 +261,7 @@ def report_supported_task_management_functions(_device: Device, task: Task) -> R
 # fmt: off
 SPC_COMMANDS: tuple[Command[Device], ...] = (
     Command(name="TEST UNIT READY", usage=bytes.fromhex("000000000000"),
-            handler=test_unit_ready, access=Access.PERSISTENT),
+            handler=unit_ready, access=Access.PERSISTENT),
     Command(name="REQUEST SENSE", usage=bytes.fromhex("03010000ff00"),
             handler=request_sense, access=Access.ALWAYS, past_attention=True),
     Command(name="INQUIRY", usage=bytes.fromhex("1201ffffff00"),

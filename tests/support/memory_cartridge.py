@@ -17,8 +17,8 @@ class MemoryCartridge:
     """Exactly `tapectl.scsi.cartridge.Cartridge`, with nothing behind it.
 
     `synchronized_objects` is how many objects the last synchronize() saw. Set
-    `fail_reads`, `fail_writes` for errors; `busy` is raised, once, by the next call of any method
-    named in `busy_methods`.
+    `fail_reads`, `fail_writes` for errors; `busy` holds, by the name of a method, what
+    its next calls raise, None for a call that succeeds.
     """
 
     def __init__(
@@ -39,12 +39,13 @@ class MemoryCartridge:
         self.synchronized_objects = 0
         self.fail_reads = False
         self.fail_writes = False
-        self.busy: dict[str, list[Exception]] = {}
+        self.busy: dict[str, list[Exception | None]] = {}
 
     def _may_be_busy(self, method: str) -> None:
         waiting = self.busy.get(method)
-        if waiting:
-            raise waiting.pop(0)
+        error = waiting.pop(0) if waiting else None
+        if error is not None:
+            raise error
 
     @property
     def used_bytes(self) -> int:

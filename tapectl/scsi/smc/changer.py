@@ -52,7 +52,7 @@ class MediaChanger:
         self.server = DeviceServer(identity, ModePages(changer_mode_pages(library)))
 
     def inventory_changed(self) -> None:
-        """A cartridge came to or left an import/export element by other means than a MOVE MEDIUM."""
+        """A cartridge came to or left an import/export element other than by MOVE MEDIUM."""
         self.server.attentions.establish_all(ASC.IMPORT_OR_EXPORT_ELEMENT_ACCESSED)
 
     # LogicalUnit.

@@ -32,7 +32,7 @@ _ANY_TYPE = 0
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What each descriptor is to hold; `drive_identity` is vendor and product of a drive, 24 bytes."""
+    """What each descriptor holds; `drive_identity` is vendor and product of a drive, 24 bytes."""
 
     volume_tags: bool
     device_identifiers: bool
@@ -59,7 +59,7 @@ class Form:
         return _IDENTIFIER_HEADER.pack(_ASCII, _T10_VENDOR_ID, len(identifier)) + identifier
 
     def encode_page(self, kind: ElementType, descriptors: Sequence[bytes]) -> list[bytes]:
-        """Return the page of one element type in pieces that must not be cut: header, descriptors."""
+        """Return one page in pieces that must not be cut: its header, and each descriptor."""
         length = len(descriptors[0])
         total = length * len(descriptors)
         tags = _PRIMARY_VOLUME_TAG if self.volume_tags else 0

@@ -15,7 +15,7 @@ class DataBuffer:
         self._view = self._buffer[:0]
 
     def view(self, size_bytes: int) -> memoryview:
-        """Return its first `size_bytes`, at most MAX_TRANSFER_BYTES; good until the next command."""
+        """Return `size_bytes` of it, at most MAX_TRANSFER_BYTES; good until it is asked again."""
         view = self._view
         if len(view) != size_bytes:
             if size_bytes > len(self._buffer):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Never
 from dataclasses import dataclass
+from typing import Never
 
 from tapectl.scsi.cartridge import Cartridge, CartridgeBusyError, CartridgeWriteError
 from tapectl.scsi.command_table import Command, Task
