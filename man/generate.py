@@ -1,4 +1,4 @@
-"""Write the manual pages beside this file from the commands themselves: `python man/generate.py`."""
+"""Write the manual pages beside this file from the commands: `python man/generate.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import typer.main
 
-from tapectl.cli.app import app
+from tapectl.cli.commands import app
 from tapectl.cli.exit_codes import EXIT_CODE_MEANINGS
 from tapectl.cli.failure import BROKEN_PIPE_STATUS
 
@@ -49,7 +49,14 @@ def child(parent: Context, command: Command, name: str) -> Context:
 def main_page(root: Command, context: Context) -> Iterator[str]:
     yield from header("TAPECTL", "tapectl", "a tape gateway anyone can run")
     yield ".SH SYNOPSIS"
-    yield bold("tapectl") + " [" + bold("--state") + " PATH] [" + bold("--config") + " PATH] COMMAND ..."
+    yield (
+        bold("tapectl")
+        + " ["
+        + bold("--state")
+        + " PATH] ["
+        + bold("--config")
+        + " PATH] COMMAND ..."
+    )
     yield ".SH DESCRIPTION"
     yield from paragraphs(root.help)
     yield ".SH OPTIONS"
@@ -140,7 +147,9 @@ def bold(text: str) -> str:
 def roff(text: str) -> str:
     """Return text with nothing in it that roff takes for a request or an escape."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
-    return "\n".join(f"\\&{line}" if line[:1] in (".", "'") else line for line in escaped.split("\n"))
+    return "\n".join(
+        f"\\&{line}" if line[:1] in (".", "'") else line for line in escaped.split("\n")
+    )
 
 
 if __name__ == "__main__":

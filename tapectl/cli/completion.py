@@ -46,7 +46,7 @@ def enable() -> None:
 @app.command(
     "show",
     epilog=examples(
-        ("eval \"$(tapectl completion show bash)\"", "for this shell only"),
+        ('eval "$(tapectl completion show bash)"', "for this shell only"),
         ("tapectl completion show fish > tapectl.fish", "for a package"),
     ),
 )
@@ -60,7 +60,5 @@ def install(shell: ShellArgument) -> None:
     """Install the completion script in your home directory."""
     from typer._completion_shared import install as install_script
 
-    _, path = install_script(
-        shell=shell.value, prog_name="tapectl", complete_var=COMPLETE_VARIABLE
-    )
+    _, path = install_script(shell=shell.value, prog_name="tapectl", complete_var=COMPLETE_VARIABLE)
     typer.echo(f"installed {path}; it works from the next {shell.value} on")

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tapectl.errors import ExitCode, TapectlError
 
@@ -49,7 +49,7 @@ def discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def wants_json(arguments: Sequence[str], environ: dict[str, str]) -> bool:
+def wants_json(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Return whether errors are wanted as JSON.
 
     Read from the raw words and not from the parsed ones, since an error of

@@ -80,9 +80,21 @@ def show_time(value: object) -> str:
     return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def show_yes(value: object) -> str:
+    """Return `yes`, and nothing for what is not so: a record leaves it out then."""
+    return "yes" if value else ""
+
+
 def show_list(value: object) -> str:
     """Return a list of words for people."""
     return ", ".join(str(item) for item in value) if isinstance(value, list | tuple) else str(value)
+
+
+def show_fields(value: object) -> str:
+    """Return a JSON object for people, on one line."""
+    if not isinstance(value, dict):
+        return ""
+    return " ".join(f"{name}={field}" for name, field in value.items() if field is not None)
 
 
 def iso_time(milliseconds: int | None) -> str | None:
@@ -101,26 +113,29 @@ def chosen(output: OutputFormat | None) -> OutputFormat:
 
 
 def render_rows(
-    name: str,
     rows: Sequence[Row],
     columns: Sequence[Column],
     *,
     output: OutputFormat | None,
-    empty: str = "",
+    empty: str,
+    headings: bool = True,
 ) -> None:
-    """Write a list; `name` is its JSON key, `empty` what a person is told where it has no rows."""
+    """Write a list; `empty` is what a person is told where it has no rows.
+
+    Without `headings` it goes on where an earlier one ended.
+    """
     match chosen(output):
         case OutputFormat.JSON:
-            _write_json({name: [dict(row) for row in rows]})
+            _write_json([dict(row) for row in rows])
         case OutputFormat.TSV:
             keys = list(rows[0]) if rows else [column.key for column in columns]
-            _write_tsv(keys, rows)
+            _write_tsv(keys, rows, headings=headings)
         case _ if not rows:
-            typer.echo(empty or f"no {name.lower()}", err=True)
+            typer.echo(empty, err=True)
         case OutputFormat.PLAIN:
-            _write_plain(rows, columns)
+            _write_plain(rows, columns, headings=headings)
         case OutputFormat.TABLE:
-            _write_table(rows, columns)
+            _write_table(rows, columns, headings=headings)
 
 
 def render_record(row: Row, columns: Sequence[Column], *, output: OutputFormat | None) -> None:
@@ -143,12 +158,13 @@ def stdout_console() -> Console:
     return Console(highlight=False, markup=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
 
 
-def _write_json(document: Mapping[str, object]) -> None:
+def _write_json(document: Row | Sequence[Row]) -> None:
     typer.echo(json.dumps(document, indent=2))
 
 
-def _write_tsv(keys: Sequence[str], rows: Sequence[Row]) -> None:
-    typer.echo("\t".join(keys))
+def _write_tsv(keys: Sequence[str], rows: Sequence[Row], *, headings: bool = True) -> None:
+    if headings:
+        typer.echo("\t".join(keys))
     for row in rows:
         typer.echo("\t".join(_tsv_value(row.get(key)) for key in keys))
 
@@ -170,12 +186,12 @@ def _cell(row: Row, column: Column) -> str:
     return "" if value is None else column.show(value)
 
 
-def _write_plain(rows: Sequence[Row], columns: Sequence[Column]) -> None:
+def _write_plain(rows: Sequence[Row], columns: Sequence[Column], *, headings: bool) -> None:
     from tabulate import tabulate
 
     text = tabulate(
         [_cells(row, columns) for row in rows],
-        headers=[column.title for column in columns],
+        headers=[column.title for column in columns] if headings else (),
         tablefmt="plain",
         disable_numparse=True,
         colalign=["right" if column.right else "left" for column in columns],
@@ -183,12 +199,17 @@ def _write_plain(rows: Sequence[Row], columns: Sequence[Column]) -> None:
     typer.echo("\n".join(line.rstrip() for line in text.splitlines()))
 
 
-def _write_table(rows: Sequence[Row], columns: Sequence[Column]) -> None:
+def _write_table(rows: Sequence[Row], columns: Sequence[Column], *, headings: bool) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD if headings else None,
+        header_style="bold",
+        pad_edge=False,
+        show_header=headings,
+    )
     for column in columns:
         table.add_column(column.title, justify="right" if column.right else "left")
     for row in rows:

@@ -43,11 +43,23 @@ def load_settings(context: typer.Context, **flags: object) -> Settings:
 @contextmanager
 def open_gateway(context: typer.Context) -> Iterator[tuple[State, Settings]]:
     """Yield the state of the gateway and the settings; raise NotActivatedError if there is none."""
+    from tapectl.gateway.activation import describe_gateway
     from tapectl.state.database import State
 
     settings = load_settings(context)
-    with State.open(Path(settings.state_path)) as state:
+    with State.open(settings.state_path) as state:
+        describe_gateway(state)
         yield state, settings
+
+
+@contextmanager
+def change_gateway(context: typer.Context) -> Iterator[tuple[State, Settings]]:
+    """As `open_gateway`, and tell a running `tapectl serve` afterwards that the state changed."""
+    from tapectl.serve.client import wake
+
+    with open_gateway(context) as (state, settings):
+        yield state, settings
+        wake(settings.state_path)
 
 
 def actor() -> str:

@@ -6,18 +6,21 @@ there is none, this process makes the passes itself, as `tapectl sync` does.
 
 from __future__ import annotations
 
+import enum
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tapectl.errors import ExitCode, TapectlError
+from tapectl.units import format_size
 
 if TYPE_CHECKING:
     from tapectl.gateway.settings import Settings
+    from tapectl.gateway.tapes import TapeInfo
+    from tapectl.state.database import State
 
 POLL_INTERVAL_S = 0.25
 """Between two looks at the state: a query of one row, and a person sees no delay."""
@@ -31,6 +34,26 @@ class WaitTimeoutError(TapectlError):
     aws_code = "RequestTimeout"
 
 
+class WaitInVainError(TapectlError):
+    """The tape has taken another way than the one that was waited for."""
+
+    exit_code = ExitCode.TAPE_STATUS
+    code = "tape_status"
+
+
+class Wanted(enum.Enum):
+    """The status that is waited for, and those on the way to it."""
+
+    CREATED = ("AVAILABLE", ("CREATING",))
+    ARCHIVED = ("ARCHIVED", ("IN TRANSIT TO VTS", "ARCHIVING"))
+    RETRIEVED = ("RETRIEVED", ("RETRIEVING",))
+    DELETED = ("DELETED", ("DELETING",))
+
+    def __init__(self, status: str, on_the_way: tuple[str, ...]) -> None:
+        self.status = status
+        self.on_the_way = on_the_way
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far it is: `percent` of 100 where that is known, and in words."""
@@ -38,6 +61,58 @@ class Progress:
     done: bool
     percent: float | None
     text: str
+
+
+def wait_for_tapes(
+    state: State,
+    settings: Settings,
+    barcodes: Sequence[str],
+    wanted: Wanted,
+    *,
+    timeout_s: float | None,
+) -> Sequence[TapeInfo]:
+    """Return the tapes once all of them have the wanted status.
+
+    Raises WaitTimeoutError, and WaitInVainError when one of them can no longer come to it.
+    """
+    from tapectl.gateway.tapes import list_tapes
+    from tapectl.state.tape_status import TapeStatus
+
+    names = frozenset(barcodes)
+
+    def current() -> Sequence[TapeInfo]:
+        # One barcode is the common case, and as a glob it is itself.
+        glob = barcodes[0] if len(barcodes) == 1 else None
+        found = list_tapes(state, statuses=TapeStatus, barcode=glob)
+        return [tape for tape in found if tape.barcode in names]
+
+    def look() -> Progress:
+        return _progress_of(current(), wanted)
+
+    what = barcodes[0] if len(barcodes) == 1 else f"{len(barcodes)} tapes"
+    wait_until(settings, look, what=f"{what} → {wanted.status}", timeout_s=timeout_s)
+    return current()
+
+
+def _progress_of(tapes: Sequence[TapeInfo], wanted: Wanted) -> Progress:
+    arrived = [tape for tape in tapes if tape.status == wanted.status]
+    for tape in tapes:
+        if tape.status != wanted.status and tape.status not in wanted.on_the_way:
+            reason = f" ({tape.status_detail})" if tape.status_detail else ""
+            raise WaitInVainError(
+                f"tape {tape.barcode} is {tape.status}{reason} and will not be {wanted.status}",
+                hint=f"run `tapectl events {tape.barcode}`",
+            )
+    under_way = [tape for tape in tapes if tape.status != wanted.status]
+    if not under_way:
+        return Progress(done=True, percent=100, text=wanted.status)
+    waiting_bytes = sum(tape.waiting_bytes for tape in under_way)
+    text = under_way[0].status_detail or under_way[0].status.value
+    if waiting_bytes:
+        text += f", {format_size(waiting_bytes)} to upload"
+    known = [tape.progress for tape in under_way if tape.progress is not None]
+    percent = (100 * len(arrived) + sum(known)) / len(tapes) if known or arrived else None
+    return Progress(done=False, percent=percent, text=text)
 
 
 def wait_until(
@@ -48,7 +123,7 @@ def wait_until(
     timeout_s: float | None,
 ) -> None:
     """Return once `look` says done; raise WaitTimeoutError after `timeout_s`."""
-    from tapectl.serve.client import connect_supervisor
+    from tapectl.serve.client import connect
     from tapectl.serve.transfer import run_sync
 
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -65,12 +140,12 @@ def wait_until(
             return progress.done
 
         while not finished():
-            supervisor = connect_supervisor(Path(settings.state_path))
+            supervisor = connect(settings.state_path)
             if supervisor is None:
                 run_sync(settings, until=finished)
             else:
-                supervisor.close()
-                time.sleep(POLL_INTERVAL_S)
+                with supervisor:  # it does the work; nothing to ask of it
+                    time.sleep(POLL_INTERVAL_S)
 
 
 @contextmanager

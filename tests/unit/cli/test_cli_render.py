@@ -26,13 +26,13 @@ ROWS = [
 ]
 
 
-def test_json_is_one_document_under_the_name_of_the_list(capsys: pytest.CaptureFixture[str]) -> None:
-    render_rows("Tapes", ROWS, COLUMNS, output=OutputFormat.JSON)
-    assert json.loads(capsys.readouterr().out) == {"Tapes": ROWS}
+def test_json_is_one_array(capsys: pytest.CaptureFixture[str]) -> None:
+    render_rows(ROWS, COLUMNS, output=OutputFormat.JSON, empty="none")
+    assert json.loads(capsys.readouterr().out) == ROWS
 
 
 def test_tsv_has_raw_values_one_row_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    render_rows("Tapes", ROWS, COLUMNS, output=OutputFormat.TSV)
+    render_rows(ROWS, COLUMNS, output=OutputFormat.TSV, empty="none")
     assert capsys.readouterr().out.splitlines() == [
         "TapeBarcode\tTapeSizeInBytes\tVTLDevice",
         "VTL001L5\t107374182400\t",
@@ -41,7 +41,7 @@ def test_tsv_has_raw_values_one_row_a_line(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_plain_lines_columns_up_and_has_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
-    render_rows("Tapes", ROWS[:1], COLUMNS, output=OutputFormat.PLAIN)
+    render_rows(ROWS[:1], COLUMNS, output=OutputFormat.PLAIN, empty="none")
     assert capsys.readouterr().out.splitlines() == [
         "Barcode       Size  Device",
         "VTL001L5   100 GiB",
@@ -49,12 +49,12 @@ def test_plain_lines_columns_up_and_has_no_colours(capsys: pytest.CaptureFixture
 
 
 def test_without_a_terminal_the_default_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
-    render_rows("Tapes", ROWS[:1], COLUMNS, output=None)
+    render_rows(ROWS[:1], COLUMNS, output=None, empty="none")
     assert capsys.readouterr().out.startswith("Barcode       Size")
 
 
 def test_table_shows_every_value(capsys: pytest.CaptureFixture[str]) -> None:
-    render_rows("Tapes", ROWS, COLUMNS, output=OutputFormat.TABLE)
+    render_rows(ROWS, COLUMNS, output=OutputFormat.TABLE, empty="none")
     written = capsys.readouterr().out
     assert "VTL001L5" in written
     assert "1.5 TiB" in written
@@ -65,16 +65,16 @@ def test_table_shows_every_value(capsys: pytest.CaptureFixture[str]) -> None:
 def test_people_are_told_of_an_empty_list_on_stderr(
     output: OutputFormat, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    render_rows("Tapes", [], COLUMNS, output=output, empty="no tapes yet")
+    render_rows([], COLUMNS, output=output, empty="no tapes yet")
     written = capsys.readouterr()
     assert written.out == ""
     assert written.err == "no tapes yet\n"
 
 
 def test_scripts_get_an_empty_list_as_one(capsys: pytest.CaptureFixture[str]) -> None:
-    render_rows("Tapes", [], COLUMNS, output=OutputFormat.JSON)
-    assert json.loads(capsys.readouterr().out) == {"Tapes": []}
-    render_rows("Tapes", [], COLUMNS, output=OutputFormat.TSV)
+    render_rows([], COLUMNS, output=OutputFormat.JSON, empty="none")
+    assert json.loads(capsys.readouterr().out) == []
+    render_rows([], COLUMNS, output=OutputFormat.TSV, empty="none")
     assert capsys.readouterr().out == "TapeBarcode\tTapeSizeInBytes\tVTLDevice\n"
 
 

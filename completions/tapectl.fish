@@ -1,0 +1,1 @@
+complete --command tapectl --no-files --arguments "(env _TAPECTL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) tapectl)" --condition "env _TAPECTL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) tapectl"

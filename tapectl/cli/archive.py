@@ -1,0 +1,91 @@
+"""`tapectl archive`: the tape shelf."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tapectl.cli import completing
+from tapectl.cli.asking import confirm
+from tapectl.cli.options import ArchivedBarcode, Output, Timeout, Wait, Yes, examples
+from tapectl.cli.render import render_rows
+from tapectl.cli.session import actor, change_gateway, open_gateway
+from tapectl.cli.tape_rows import ARCHIVE_COLUMNS, render_tape, tape_row
+from tapectl.cli.waiting import Wanted, wait_for_tapes
+
+app = typer.Typer(no_args_is_help=True, help="The shelf: archived tapes.")
+
+
+@app.command(
+    "list",
+    epilog=examples(
+        ("tapectl archive list", "the tapes on the shelf, retrieved ones too"),
+        ("tapectl archive list --pool DEEP_ARCHIVE --output json", "of one pool, for a script"),
+    ),
+)
+def list_(
+    context: typer.Context,
+    glob: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[GLOB]", show_default=False, help="Only barcodes like this, e.g. 'BKP*'."
+        ),
+    ] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            "--pool", metavar="POOL", autocompletion=completing.pools, help="Only of this pool."
+        ),
+    ] = None,
+    output: Output = None,
+) -> None:
+    """List the tapes on the shelf: ARCHIVED, RETRIEVING and RETRIEVED."""
+    from tapectl.gateway.shelf import list_archive
+
+    with open_gateway(context) as (state, _):
+        rows = [tape_row(tape) for tape in list_archive(state, pool_id=pool, barcode=glob)]
+    render_rows(
+        rows,
+        ARCHIVE_COLUMNS,
+        output=output,
+        empty="no tapes on the shelf; `tapectl tape eject` sends one there",
+    )
+
+
+@app.command("show", epilog=examples(("tapectl archive show VTL001L5", "since when, which pool")))
+def show(context: typer.Context, barcode: ArchivedBarcode, output: Output = None) -> None:
+    """Show all about one tape on the shelf."""
+    from tapectl.gateway.shelf import describe_archive
+
+    with open_gateway(context) as (state, _):
+        render_tape(describe_archive(state, barcode), output)
+
+
+@app.command(
+    "delete",
+    epilog=examples(
+        ("tapectl archive delete VTL001L5", "asks first"),
+        ("tapectl archive delete VTL001L5 --yes --wait", "for a script"),
+    ),
+)
+def delete(
+    context: typer.Context,
+    barcode: ArchivedBarcode,
+    yes: Yes = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    output: Output = None,
+) -> None:
+    """Delete an ARCHIVED tape and all its data. Its barcode is never used again."""
+    from tapectl.gateway.shelf import delete_archive, describe_archive
+
+    with open_gateway(context) as (state, _):
+        describe_archive(state, barcode)
+    confirm(f"Delete archived tape {barcode} and all its data?", yes=yes)
+    with change_gateway(context) as (state, _):
+        tape = delete_archive(state, barcode, actor=actor())
+    if wait:
+        with open_gateway(context) as (state, settings):
+            (tape,) = wait_for_tapes(state, settings, [barcode], Wanted.DELETED, timeout_s=timeout)
+    render_tape(tape, output)

@@ -1,0 +1,144 @@
+"""`tapectl chap`: which initiators may log in to which device. Secrets go in and never come out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tapectl.cli.asking import confirm
+from tapectl.cli.options import Device, Output, Yes, examples
+from tapectl.cli.render import Column, Row, iso_time, render_record, render_rows, show_yes
+from tapectl.cli.session import actor, change_gateway, open_gateway
+from tapectl.errors import UsageError
+
+if TYPE_CHECKING:
+    from tapectl.gateway.chap import ChapInfo
+
+app = typer.Typer(no_args_is_help=True, help="CHAP: which initiators may log in to which device.")
+
+COLUMNS = (
+    Column("Device", "Device"),
+    Column("InitiatorName", "Initiator"),
+    Column("Mutual", "Mutual", show_yes),
+    Column("TargetARN", "Target"),
+)
+MAX_SECRET_FILE_BYTES = 4096
+"""More is no secret of 16 bytes, whatever else it is."""
+
+Initiator = Annotated[
+    str,
+    typer.Argument(
+        metavar="INITIATOR",
+        show_default=False,
+        help="Name of the initiator, as in /etc/iscsi/initiatorname.iscsi.",
+    ),
+]
+
+
+def _chap_row(info: ChapInfo) -> Row:
+    return {
+        "Device": info.device,
+        "TargetARN": info.target_name,
+        "InitiatorName": info.initiator_name,
+        "Mutual": info.mutual,
+        "CreatedDate": iso_time(info.created_at_ms),
+    }
+
+
+def _read_secret(path: Path) -> str:
+    """Return the first line of a file, of standard input for `-`."""
+    try:
+        if str(path) == "-":
+            text = sys.stdin.readline(MAX_SECRET_FILE_BYTES)
+        else:
+            with path.open(encoding="utf-8") as file:
+                text = file.readline(MAX_SECRET_FILE_BYTES)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"cannot read the secret ({exc}): {path}") from exc
+    return text.rstrip("\r\n")
+
+
+@app.command(
+    "set",
+    epilog=examples(
+        (
+            "tapectl chap set tapedrive-01 iqn.1993-08.org.debian:01:abc --secret-file in.secret",
+            "one-way: the initiator proves who it is",
+        ),
+        (
+            "pass show tape | tapectl chap set mediachanger iqn.1993-08.org.debian:01:abc"
+            " --secret-file -",
+            "the secret from a password store",
+        ),
+    ),
+)
+def set_(
+    context: typer.Context,
+    device: Device,
+    initiator: Initiator,
+    secret_file: Annotated[
+        Path,
+        typer.Option(
+            "--secret-file",
+            metavar="PATH",
+            show_default=False,
+            help="File whose first line is the initiator's secret, 12 to 16 bytes; - for stdin.",
+        ),
+    ],
+    target_secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--target-secret-file",
+            metavar="PATH",
+            help="The same for ours: makes CHAP mutual.",
+        ),
+    ] = None,
+    output: Output = None,
+) -> None:
+    """Set the secret of an initiator at a device, in place of the one there was.
+
+    A device with a secret takes only initiators that know theirs. A secret is never taken from the
+    command line, where every user of the machine could read it.
+    """
+    from tapectl.gateway.chap import set_credentials
+
+    target_secret = None if target_secret_file is None else _read_secret(target_secret_file)
+    with change_gateway(context) as (state, _):
+        info = set_credentials(
+            state,
+            device,
+            initiator,
+            initiator_secret=_read_secret(secret_file),
+            target_secret=target_secret,
+            actor=actor(),
+        )
+    render_record(_chap_row(info), COLUMNS, output=output)
+
+
+@app.command("list", epilog=examples(("tapectl chap list", "who may log in where")))
+def list_(context: typer.Context, output: Output = None) -> None:
+    """List the credentials, without their secrets."""
+    from tapectl.gateway.chap import list_credentials
+
+    with open_gateway(context) as (state, _):
+        rows = [_chap_row(info) for info in list_credentials(state)]
+    render_rows(rows, COLUMNS, output=output, empty="no credentials: every device takes anyone")
+
+
+@app.command(
+    "delete",
+    epilog=examples(("tapectl chap delete tapedrive-01 iqn.1993-08.org.debian:01:abc", "asks")),
+)
+def delete(context: typer.Context, device: Device, initiator: Initiator, yes: Yes = False) -> None:
+    """Delete the credentials of an initiator at a device.
+
+    With its last credentials gone a device takes anyone.
+    """
+    from tapectl.gateway.chap import delete_credentials
+
+    confirm(f"Delete the credentials of {initiator} at {device}?", yes=yes)
+    with change_gateway(context) as (state, _):
+        delete_credentials(state, device, initiator, actor=actor())

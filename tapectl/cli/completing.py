@@ -1,0 +1,102 @@
+"""What TAB completes from the state: barcodes, devices, pools, disks.
+
+Silent on any failure: a shell that is completing a word has no place for an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import typer
+
+from tapectl.cli.session import open_gateway
+
+if TYPE_CHECKING:
+    from tapectl.state.database import State
+
+Candidates = list[str | tuple[str, str]]
+
+
+def barcodes(context: typer.Context, incomplete: str) -> Candidates:
+    """Return the barcodes of all tapes, each with its status."""
+    return _complete(context, incomplete, _tapes)
+
+
+def archived_barcodes(context: typer.Context, incomplete: str) -> Candidates:
+    """Return the barcodes of the tapes on the shelf."""
+    return _complete(context, incomplete, _archive)
+
+
+def devices(context: typer.Context, incomplete: str) -> Candidates:
+    """Return the names of the devices."""
+    return _complete(context, incomplete, _devices)
+
+
+def pools(context: typer.Context, incomplete: str) -> Candidates:
+    """Return the ids of the pools."""
+    return _complete(context, incomplete, _pools)
+
+
+def disks(context: typer.Context, incomplete: str) -> Candidates:
+    """Return the ids of the allocated disks."""
+    return _complete(context, incomplete, _disks)
+
+
+def statuses(incomplete: str) -> list[str]:
+    """Return the statuses of tapes, in the spelling that needs no quotes."""
+    from tapectl.state.tape_status import TapeStatus
+
+    words = (status.value.replace(" ", "_") for status in TapeStatus)
+    return [word for word in words if word.startswith(incomplete.upper())]
+
+
+def tiers(incomplete: str) -> list[str]:
+    """Return the retrieval tiers."""
+    from tapectl.store.interface import RetrievalTier
+
+    return [tier.value for tier in RetrievalTier if tier.lower().startswith(incomplete.lower())]
+
+
+def _tapes(state: State) -> Iterable[tuple[str, str]]:
+    from tapectl.gateway.tapes import list_tapes
+
+    return ((tape.barcode, tape.status) for tape in list_tapes(state))
+
+
+def _archive(state: State) -> Iterable[tuple[str, str]]:
+    from tapectl.gateway.shelf import list_archive
+
+    return ((tape.barcode, tape.status) for tape in list_archive(state))
+
+
+def _devices(state: State) -> Iterable[tuple[str, str]]:
+    from tapectl.gateway.devices import list_devices
+
+    return ((device.name, device.product) for device in list_devices(state))
+
+
+def _pools(state: State) -> Iterable[tuple[str, str]]:
+    from tapectl.state.pools import all_pools
+
+    with state.read() as db:
+        return [(pool.id, pool.storage_class) for pool in all_pools(db)]
+
+
+def _disks(state: State) -> Iterable[tuple[str, str]]:
+    from tapectl.state.disks import all_disks
+
+    with state.read() as db:
+        return [(disk.id, str(disk.path)) for disk in all_disks(db)]
+
+
+def _complete(
+    context: typer.Context,
+    incomplete: str,
+    candidates: Callable[[State], Iterable[tuple[str, str]]],
+) -> Candidates:
+    try:
+        with open_gateway(context) as (state, _):
+            return [pair for pair in candidates(state) if pair[0].startswith(incomplete)]
+    except Exception:
+        return []

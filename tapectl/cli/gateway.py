@@ -1,0 +1,276 @@
+"""`tapectl activate` and `tapectl status`: the gateway itself."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tapectl.cli.options import Output, examples
+from tapectl.cli.render import (
+    Column,
+    Row,
+    iso_time,
+    render_record,
+    show_fields,
+    show_list,
+    show_percent,
+    show_size,
+    show_time,
+)
+from tapectl.cli.session import actor, load_settings, open_gateway
+
+if TYPE_CHECKING:
+    from tapectl.gateway.settings import Settings
+    from tapectl.gateway.status import GatewayStatus
+    from tapectl.state.gateways import GatewayRecord
+
+
+def show_state(value: object) -> str:
+    """Return AWS's STATE_RUNNING as people say it."""
+    return str(value).removeprefix("STATE_").lower()
+
+
+# fmt: off
+GATEWAY_COLUMNS = (
+    Column("GatewayId", "Gateway"),
+    Column("GatewayName", "Name"),
+    Column("StoreUrl", "Store"),
+    Column("EndpointUrl", "Endpoint"),
+    Column("GatewayRegion", "Region"),
+    Column("MediumChangerType", "Changer"),
+    Column("TapeDriveType", "Drives are"),
+    Column("DriveCount", "Drives"),
+    Column("SlotCount", "Slots"),
+    Column("ImportExportCount", "Import/export slots"),
+    Column("IqnPrefix", "Target prefix"),
+    Column("StatePath", "State"),
+)
+STATUS_COLUMNS = (
+    *GATEWAY_COLUMNS[:4],
+    Column("GatewayState", "State", show_state),
+    Column("Portals", "Listening on", show_list),
+    Column("Sessions", "Sessions"),
+    Column("StoreError", "Store error"),
+    Column("TapesByStatus", "Tapes", show_fields),
+    Column("TapesSizeInBytes", "Size of all", show_size),
+    Column("TapesInDrives", "In drives"),
+    Column("WaitingBytes", "To upload", show_size),
+    Column("CacheAllocatedInBytes", "Cache", show_size),
+    Column("CacheUsedPercentage", "Cache used", show_percent),
+    Column("CacheDirtyPercentage", "Cache not uploaded", show_percent),
+    Column("UploadBufferAllocatedInBytes", "Upload buffer", show_size),
+    Column("UploadBufferUsedInBytes", "Upload buffer used", show_size),
+    Column("StatePath", "State file"),
+    Column("ActivatedDate", "Activated", show_time),
+)
+# fmt: on
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the root."""
+    app.command(
+        "activate",
+        epilog=examples(
+            ("tapectl activate --store s3://my-bucket/tapes", "on Amazon S3"),
+            (
+                "tapectl activate --store s3://tapes --endpoint-url http://127.0.0.1:8333",
+                "on an S3-compatible server",
+            ),
+            ("tapectl activate --store file:///srv/tapes", "on a directory"),
+            (
+                "tapectl activate --store s3://my-bucket --changer STK-L700 --drives 4",
+                "a library that looks like a StorageTek L700 with four drives",
+            ),
+        ),
+    )(activate)
+    app.command(
+        "status",
+        epilog=examples(
+            ("tapectl status", "at one glance"),
+            ("tapectl status --output json | jq .WaitingBytes", "what is not uploaded yet"),
+        ),
+    )(status)
+
+
+def gateway_row(gateway: GatewayRecord, settings: Settings) -> Row:
+    """Return the JSON object of a gateway."""
+    return {
+        "GatewayId": gateway.id,
+        "GatewayName": gateway.name,
+        "GatewayTimezone": gateway.timezone,
+        "GatewayRegion": gateway.region,
+        "GatewayType": "VTL",
+        "StoreUrl": gateway.store_url,
+        "EndpointUrl": gateway.endpoint_url,
+        "MediumChangerType": gateway.changer_type,
+        "TapeDriveType": gateway.drive_type,
+        "DriveCount": gateway.drive_count,
+        "SlotCount": gateway.slot_count,
+        "ImportExportCount": gateway.import_export_count,
+        "IqnPrefix": gateway.iqn_prefix,
+        "StatePath": str(settings.state_path),
+        "ActivatedDate": iso_time(gateway.created_at_ms),
+    }
+
+
+def activate(
+    context: typer.Context,
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            show_default=False,
+            help="Where the tapes live: s3://bucket/prefix, or a directory, file:///path.",
+        ),
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", metavar="NAME", show_default="this machine's name", help="Name for people."
+        ),
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option("--region", metavar="REGION", help="Region of the bucket.")
+    ] = None,
+    endpoint_url: Annotated[
+        str | None,
+        typer.Option("--endpoint-url", metavar="URL", help="S3-compatible server; else Amazon."),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", metavar="NAME", help="Profile of the AWS credentials to use."),
+    ] = None,
+    timezone: Annotated[
+        str, typer.Option("--timezone", metavar="ZONE", help="GMT, GMT-5:00, GMT+10:30, ...")
+    ] = "GMT",
+    changer: Annotated[
+        str,
+        typer.Option(
+            "--changer",
+            metavar="TYPE",
+            help="What the media changer looks like: AWS-Gateway-VTL, STK-L700, IBM-03584L32-0402.",
+        ),
+    ] = "AWS-Gateway-VTL",
+    drive_type: Annotated[
+        str, typer.Option("--drive-type", metavar="TYPE", help="What the drives look like.")
+    ] = "IBM-ULT3580-TD5",
+    drives: Annotated[
+        int, typer.Option("--drives", metavar="N", help="How many drives, 1 to 64.")
+    ] = 10,
+    slots: Annotated[
+        int, typer.Option("--slots", metavar="N", help="How many storage slots, 1 to 10000.")
+    ] = 1600,
+    import_export: Annotated[
+        int, typer.Option("--import-export", metavar="N", help="How many import/export slots.")
+    ] = 1600,
+    iqn_prefix: Annotated[
+        str | None,
+        typer.Option(
+            "--iqn-prefix",
+            metavar="IQN",
+            show_default="iqn.2026-11.io.tapectl",
+            help="How the names of the iSCSI targets begin.",
+        ),
+    ] = None,
+    if_not_exists: Annotated[
+        bool,
+        typer.Option(
+            "--if-not-exists", help="Succeed if this gateway, by name and store, is here already."
+        ),
+    ] = False,
+    output: Output = None,
+) -> None:
+    """Make a gateway on an object store.
+
+    Checks the store and writes the state file. Credentials for S3 come the usual ways of AWS (environment, profile, instance role) and are
+    never stored. Next come its two disks: `tapectl disk add-cache`, `tapectl disk add-buffer`.
+    """
+    from tapectl.gateway import activation
+    from tapectl.gateway.stores import open_store
+
+    settings = load_settings(context)
+    request = activation.ActivationRequest(
+        name=name or socket.gethostname(),
+        store_url=store,
+        timezone=timezone,
+        region=region,
+        endpoint_url=endpoint_url,
+        profile=profile,
+        changer_type=changer,
+        drive_type=drive_type,
+        drive_count=drives,
+        slot_count=slots,
+        import_export_count=import_export,
+        iqn_prefix=iqn_prefix or activation.DEFAULT_IQN_PREFIX,
+        if_not_exists=if_not_exists,
+    )
+    gateway = activation.activate(
+        settings.state_path,
+        request,
+        open_store=lambda record: open_store(record, settings),
+        actor=actor(),
+    )
+    render_record(gateway_row(gateway, settings), GATEWAY_COLUMNS, output=output)
+
+
+def status(context: typer.Context, output: Output = None) -> None:
+    """Show the gateway at one glance.
+
+    Whether it serves, its tapes, what is not uploaded yet, how full its disks are.
+    """
+    from tapectl.gateway.status import gateway_status
+    from tapectl.serve.client import connect
+
+    with open_gateway(context) as (state, settings):
+        found = gateway_status(state)
+        row = {**gateway_row(found.gateway, settings), **_status_row(found)}
+        supervisor = connect(settings.state_path)
+        if supervisor is None:
+            row |= {"GatewayState": "STATE_STOPPED"}
+        else:
+            with supervisor:
+                row |= _serving_row(supervisor.request("status"))
+    render_record(row, STATUS_COLUMNS, output=output)
+
+
+def _status_row(found: GatewayStatus) -> Row:
+    return {
+        "TapesByStatus": {word.value: count for word, count in found.tapes_by_status.items()},
+        "Tapes": found.tapes,
+        "TapesSizeInBytes": found.size_bytes,
+        "TapesInDrives": found.tapes_in_drives,
+        "WaitingSegments": found.waiting_segments,
+        "WaitingBytes": found.waiting_bytes,
+        "CacheAllocatedInBytes": found.cache.allocated_bytes,
+        "CacheUsedPercentage": round(found.cache.used_percent, 2),
+        "CacheDirtyPercentage": round(found.cache_dirty_percent, 2),
+        "UploadBufferAllocatedInBytes": found.upload_buffer.allocated_bytes,
+        "UploadBufferUsedInBytes": found.upload_buffer.used_bytes,
+    }
+
+
+def _serving_row(answer: dict[str, object]) -> Row:
+    """Return what only the supervisor knows: its portals, sessions and troubles."""
+    units = [answer.get("changer"), *_objects(answer.get("drives"))]
+    transfer = answer.get("transfer")
+    return {
+        "GatewayState": "STATE_RUNNING",
+        "Pid": answer.get("pid"),
+        "Portals": answer.get("portals"),
+        "Sessions": sum(_session_count(unit) for unit in units),
+        "StoreError": transfer.get("store_error") if isinstance(transfer, dict) else None,
+    }
+
+
+def _objects(value: object) -> list[object]:
+    return list(value) if isinstance(value, list) else []
+
+
+def _session_count(unit: object) -> int:
+    sessions = unit.get("sessions") if isinstance(unit, dict) else None
+    if isinstance(sessions, list):
+        return len(sessions)
+    return sessions if isinstance(sessions, int) else 0

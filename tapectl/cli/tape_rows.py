@@ -1,0 +1,104 @@
+"""A tape as commands show it: its JSON row and the columns people see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tapectl.cli.render import (
+    Column,
+    OutputFormat,
+    Row,
+    iso_time,
+    render_record,
+    render_rows,
+    show_percent,
+    show_size,
+    show_time,
+    show_yes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tapectl.gateway.tapes import TapeInfo
+
+# fmt: off
+LIST_COLUMNS = (
+    Column("TapeBarcode", "Barcode"),
+    Column("TapeStatus", "Status"),
+    Column("TapeSizeInBytes", "Size", show_size, right=True),
+    Column("TapeUsedInBytes", "Used", show_size, right=True),
+    Column("WaitingBytes", "To upload", show_size, right=True),
+    Column("Location", "Location"),
+    Column("PoolId", "Pool"),
+)
+ARCHIVE_COLUMNS = (
+    Column("TapeBarcode", "Barcode"),
+    Column("TapeStatus", "Status"),
+    Column("TapeSizeInBytes", "Size", show_size, right=True),
+    Column("TapeUsedInBytes", "Used", show_size, right=True),
+    Column("PoolId", "Pool"),
+    Column("CompletionTime", "Archived", show_time),
+    Column("RetrievedTo", "Retrieved to"),
+)
+DETAIL_COLUMNS = (
+    Column("TapeBarcode", "Barcode"),
+    Column("TapeStatus", "Status"),
+    Column("StatusDetail", "Because"),
+    Column("Progress", "Progress", show_percent),
+    Column("TapeSizeInBytes", "Size", show_size),
+    Column("TapeUsedInBytes", "Used", show_size),
+    Column("WaitingBytes", "To upload", show_size),
+    Column("Location", "Location"),
+    Column("VTLDevice", "Device"),
+    Column("HoldUntil", "Cancellable by a move until", show_time),
+    Column("PoolId", "Pool"),
+    Column("Worm", "WORM", show_yes),
+    Column("WriteProtected", "Write-protected", show_yes),
+    Column("TapeCreatedDate", "Created", show_time),
+    Column("CompletionTime", "Archived", show_time),
+    Column("RetrievalTier", "Retrieval tier"),
+    Column("RetrievedDate", "Retrieved", show_time),
+    Column("RetrievedTo", "Retrieved to"),
+    Column("RestoreExpiryDate", "Readable until", show_time),
+)
+# fmt: on
+
+
+def tape_row(tape: TapeInfo) -> Row:
+    """Return the JSON object of a tape; docs/json-output.md says what each key means."""
+    return {
+        "TapeBarcode": tape.barcode,
+        "TapeStatus": tape.status.value,
+        "TapeSizeInBytes": tape.size_bytes,
+        "TapeUsedInBytes": tape.used_bytes,
+        "PoolId": tape.pool_id,
+        "Worm": tape.worm,
+        "WriteProtected": tape.write_protected,
+        "Location": tape.location,
+        "ElementAddress": tape.element_address,
+        "VTLDevice": tape.vtl_device,
+        "Progress": tape.progress,
+        "WaitingBytes": tape.waiting_bytes,
+        "HoldUntil": iso_time(tape.hold_until_ms),
+        "TapeCreatedDate": iso_time(tape.created_at_ms),
+        "CompletionTime": iso_time(tape.archive_completed_at_ms),
+        "RetrievalTier": tape.retrieval_tier,
+        "RetrievedDate": iso_time(tape.retrieved_at_ms),
+        "RetrievedTo": tape.retrieved_to,
+        "RestoreExpiryDate": iso_time(tape.restore_until_ms),
+        "StatusDetail": tape.status_detail,
+        "TapeUuid": tape.tape_uuid,
+    }
+
+
+def render_tapes(
+    tapes: Sequence[TapeInfo], output: OutputFormat | None, *, empty: str = "no tapes"
+) -> None:
+    """Write a list of tapes."""
+    render_rows([tape_row(tape) for tape in tapes], LIST_COLUMNS, output=output, empty=empty)
+
+
+def render_tape(tape: TapeInfo, output: OutputFormat | None) -> None:
+    """Write all about one tape."""
+    render_record(tape_row(tape), DETAIL_COLUMNS, output=output)
