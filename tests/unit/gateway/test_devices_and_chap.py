@@ -1,0 +1,152 @@
+"""The devices as initiators and admins see them, and who may log in to them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tapectl.errors import ExitCode, TapectlError, UsageError
+from tapectl.gateway.chap import (
+    credentials_exist,
+    delete_credentials,
+    list_credentials,
+    login_credentials,
+    set_credentials,
+)
+from tapectl.gateway.devices import DeviceNotFoundError, find_device, list_devices
+from tapectl.gateway.events import list_events
+from tapectl.gateway.status import gateway_status
+from tapectl.medium.summary import SegmentSummary
+from tapectl.state import segments, tapes
+from tapectl.state.database import State
+from tapectl.state.tape_status import TapeStatus
+from tests.unit.gateway.conftest import DRIVE, Maker
+
+INITIATOR = "iqn.1993-08.org.debian:01:abc"
+SECRET = "correct horse"
+
+
+def test_devices_are_named_as_aws_names_them(state: State, make: Maker) -> None:
+    make("VTL001")
+    with state.write() as db:
+        tapes.update(db, "VTL001", element_address=DRIVE + 1)
+    changer, first, second = list_devices(state)
+    gateway = changer.target_name.split(":")[1].removesuffix("-mediachanger")
+    assert gateway == gateway.lower()
+    assert first.target_name == f"iqn.2026-11.io.tapectl:{gateway}-tapedrive-01"
+    assert second.id == f"{gateway.upper()}_TAPEDRIVE_00002"
+    assert (changer.kind, changer.device_type) == ("Medium Changer", "AWS-Gateway-VTL")
+    assert (first.kind, first.vendor, first.product) == ("Tape Drive", "IBM", "ULT3580-TD5")
+    assert (first.loaded_barcode, second.loaded_barcode) == (None, "VTL001")
+    serials = {device.serial for device in (changer, first, second)}
+    assert len(serials) == 3
+    assert {len(serial) for serial in serials} == {10}
+
+
+def test_a_device_is_found_by_any_of_its_names(state: State) -> None:
+    device = list_devices(state)[2]
+    for text in (device.id, device.name, device.target_name, device.serial, "2"):
+        assert find_device(state, text) == device
+    with pytest.raises(DeviceNotFoundError):
+        find_device(state, "tapedrive-03")
+    with pytest.raises(DeviceNotFoundError):
+        find_device(state, "0")
+
+
+def test_one_way_chap(state: State) -> None:
+    name = find_device(state, "1").target_name
+    assert login_credentials(state, name, INITIATOR) == ()
+    set_credentials(state, "tapedrive-01", INITIATOR, initiator_secret=SECRET)
+    (credential,) = login_credentials(state, name, INITIATOR)
+    assert (credential.user, credential.secret) == (INITIATOR, SECRET.encode())
+    assert credential.mutual_user is None
+    assert find_device(state, "1").chap_enabled
+    # Discovery tells names only, other devices stay as they were.
+    assert login_credentials(state, None, INITIATOR) == ()
+    assert login_credentials(state, find_device(state, "2").target_name, INITIATOR) == ()
+
+
+def test_mutual_chap(state: State) -> None:
+    set_credentials(state, "1", INITIATOR, initiator_secret=SECRET, target_secret="another secret")
+    name = find_device(state, "1").target_name
+    (credential,) = login_credentials(state, name, INITIATOR)
+    assert (credential.mutual_user, credential.mutual_secret) == (name, b"another secret")
+    assert SECRET not in repr(credential)
+    (entry,) = list_credentials(state)
+    assert entry.mutual
+    assert "secret" not in repr(entry)
+
+
+def test_a_stranger_is_asked_for_a_secret_that_nobody_knows(state: State) -> None:
+    set_credentials(state, "1", INITIATOR, initiator_secret=SECRET)
+    name = find_device(state, "1").target_name
+    (credential,) = login_credentials(state, name, "iqn.2000-01.com.stranger:x")
+    assert credential.secret != SECRET.encode()
+    (again,) = login_credentials(state, name, "iqn.2000-01.com.stranger:x")
+    assert credential.secret != again.secret
+
+
+def test_only_chap_everywhere_keeps_everybody_out(state: State) -> None:
+    for device in list_devices(state):
+        assert not credentials_exist(state)
+        set_credentials(state, device.id, INITIATOR, initiator_secret=SECRET)
+    assert credentials_exist(state)
+
+
+def test_deleting_credentials_opens_the_device_again(state: State) -> None:
+    set_credentials(state, "1", INITIATOR, initiator_secret=SECRET)
+    delete_credentials(state, "1", INITIATOR)
+    assert list_credentials(state) == []
+    with pytest.raises(TapectlError) as caught:
+        delete_credentials(state, "1", INITIATOR)
+    assert caught.value.exit_code == ExitCode.CHAP_NOT_FOUND
+
+
+def test_no_secret_ever_stands_in_an_event(state: State) -> None:
+    set_credentials(state, "1", INITIATOR, initiator_secret=SECRET)
+    delete_credentials(state, "1", INITIATOR)
+    told = list_events(state, subject="tapedrive-01")
+    assert [event.type for event in told] == ["ChapCredentialsSet", "ChapCredentialsDeleted"]
+    assert SECRET not in repr(told)
+
+
+@pytest.mark.parametrize("secret", ["short", "x" * 11, "x" * 17, "ä" * 9])
+def test_secrets_have_12_to_16_bytes(state: State, secret: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        set_credentials(state, "1", INITIATOR, initiator_secret=secret)
+    assert secret not in caught.value.message
+    with pytest.raises(UsageError):
+        set_credentials(state, "1", INITIATOR, initiator_secret=SECRET, target_secret=secret)
+
+
+def test_both_directions_never_share_a_secret(state: State) -> None:
+    with pytest.raises(UsageError, match="differ"):
+        set_credentials(state, "1", INITIATOR, initiator_secret=SECRET, target_secret=SECRET)
+
+
+@pytest.mark.parametrize("name", ["", "debian", "iqn.2000-01.com.x:UPPER", "iqn." + "x" * 220])
+def test_initiator_names(state: State, name: str) -> None:
+    with pytest.raises(UsageError):
+        set_credentials(state, "1", name, initiator_secret=SECRET)
+
+
+def test_status_counts(state: State, make: Maker) -> None:
+    make("VTL001", "VTL002")
+    with state.write() as db:
+        tapes.update(db, "VTL001", element_address=DRIVE)
+        segments.insert(
+            db,
+            segments.SegmentRecord(
+                barcode="VTL001",
+                summary=SegmentSummary(0, 0, 1, 0, 900, 16 << 20),
+                sealed_at_ms=1,
+                cache_disk_id="disk-1",
+                buffer_disk_id="disk-0",
+            ),
+        )
+    status = gateway_status(state)
+    assert status.tapes_by_status == {TapeStatus.AVAILABLE: 2}
+    assert (status.tapes, status.tapes_in_drives, status.drives) == (2, 1, 2)
+    assert (status.waiting_segments, status.waiting_bytes) == (1, 16 << 20)
+    assert status.cache.used_percent == 25
+    assert status.cache_dirty_percent == 25
+    assert status.upload_buffer.used_percent == 25

@@ -1,0 +1,135 @@
+"""Where segments go, and when there is no room for one more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tapectl.gateway.journal import StateJournal
+from tapectl.gateway.settings import Settings
+from tapectl.medium.summary import SegmentSummary
+from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError
+from tapectl.state import disks, segments
+from tapectl.state.database import State
+from tapectl.state.disks import DiskRecord, DiskRole
+from tapectl.units import MIB
+from tests.unit.gateway.conftest import Maker
+
+SEGMENT_BYTES = 16 * MIB
+SUMMARY = SegmentSummary(0, 0, 10, 1, 900, SEGMENT_BYTES)
+
+
+@pytest.fixture
+def journal(state: State, make: Maker) -> StateJournal:
+    make("VTL001")
+    settings = Settings.load({}, Path(os.devnull), segment_bytes=SEGMENT_BYTES)
+    return StateJournal(state, settings)
+
+
+def disk_path(state: State, role: DiskRole) -> Path:
+    with state.read() as db:
+        return disks.all_disks(db, role)[0].path
+
+
+def test_one_file_system_is_said_to_be_shared(state: State, journal: StateJournal) -> None:
+    placement = journal.place("VTL001", SEGMENT_BYTES)
+    assert placement.shared
+    assert placement.cache_path == disk_path(state, DiskRole.CACHE_STORAGE)
+    assert placement.buffer_path == disk_path(state, DiskRole.UPLOAD_BUFFER)
+
+
+def test_a_sealed_segment_names_its_files(state: State, journal: StateJournal) -> None:
+    placement = journal.place("VTL001", SEGMENT_BYTES)
+    journal.record_sealed("VTL001", SUMMARY, placement)
+    journal.record_sealed("VTL001", SUMMARY, placement)
+    (stored,) = journal.segments("VTL001")
+    assert stored.summary == SUMMARY
+    assert stored.cache_path == placement.cache_path / "tapes/VTL001/00000000.seg"
+    assert stored.buffer_path == placement.buffer_path / "tapes/VTL001/00000000.seg"
+    assert not stored.uploaded
+    with state.write() as db:
+        segments.mark_uploaded(db, "VTL001", 0, object_bytes=1, now_ms=1)
+        segments.clear_buffer_disk(db, "VTL001", 0)
+        segments.set_cache_disk(db, "VTL001", 0, None)
+    (stored,) = journal.segments("VTL001")
+    assert (stored.cache_path, stored.buffer_path, stored.uploaded) == (None, None, True)
+
+
+def test_a_full_buffer_makes_the_writer_wait_and_an_upload_ends_it(
+    state: State, journal: StateJournal
+) -> None:
+    placement = journal.place("VTL001", SEGMENT_BYTES)
+    for sequence in range(4):
+        journal.record_sealed("VTL001", replace(SUMMARY, sequence=sequence), placement)
+    with pytest.raises(CartridgeBusyError) as caught:
+        journal.place("VTL001", SEGMENT_BYTES)
+    assert caught.value.retry_after_s > 0
+    with state.write() as db:
+        segments.mark_uploaded(db, "VTL001", 0, object_bytes=1, now_ms=1)
+        segments.clear_buffer_disk(db, "VTL001", 0)
+    with pytest.raises(CartridgeBusyError, match="CACHE_STORAGE"):
+        journal.place("VTL001", SEGMENT_BYTES)
+    with state.write() as db:
+        segments.set_cache_disk(db, "VTL001", 0, None)
+    journal.place("VTL001", SEGMENT_BYTES)
+
+
+def test_open_segments_of_other_drives_are_reserved(state: State, journal: StateJournal) -> None:
+    path = disk_path(state, DiskRole.UPLOAD_BUFFER) / "tapes"
+    for number in range(4):
+        (path / f"VTL00{number}").mkdir()
+        (path / f"VTL00{number}" / "00000000.open").touch()
+    with pytest.raises(CartridgeBusyError, match="UPLOAD_BUFFER"):
+        journal.place("VTL001", SEGMENT_BYTES)
+
+
+def test_a_file_system_that_is_fuller_than_we_know_counts(
+    journal: StateJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_bavail=1, f_frsize=4096))
+    with pytest.raises(CartridgeBusyError):
+        journal.place("VTL001", SEGMENT_BYTES)
+
+
+def test_without_any_disk_of_a_role_the_write_fails(state: State, journal: StateJournal) -> None:
+    (disk_path(state, DiskRole.UPLOAD_BUFFER) / "tapes").rmdir()
+    with pytest.raises(CartridgeWriteError, match="UPLOAD_BUFFER"):
+        journal.place("VTL001", SEGMENT_BYTES)
+    assert journal.disk_paths() == [disk_path(state, DiskRole.CACHE_STORAGE)]
+
+
+@pytest.fixture
+def add_cache(state: State, tmp_path: Path) -> Callable[[int], Path]:
+    def add(size_bytes: int) -> Path:
+        path = tmp_path / f"cache-{size_bytes}"
+        (path / "tapes").mkdir(parents=True)
+        record = DiskRecord(
+            id=f"disk-{size_bytes}",
+            role=DiskRole.CACHE_STORAGE,
+            path=path,
+            device_node=None,
+            size_bytes=size_bytes,
+            created_at_ms=9,
+        )
+        with state.write() as db:
+            disks.insert(db, record)
+        return path
+
+    return add
+
+
+def test_the_emptier_disk_is_taken(
+    state: State, journal: StateJournal, add_cache: Callable[[int], Path]
+) -> None:
+    placement = journal.place("VTL001", SEGMENT_BYTES)
+    journal.record_sealed("VTL001", SUMMARY, placement)
+    with state.write() as db:
+        segments.mark_uploaded(db, "VTL001", 0, object_bytes=1, now_ms=1)
+        segments.clear_buffer_disk(db, "VTL001", 0)
+    larger = add_cache(60 * MIB)
+    assert journal.place("VTL001", SEGMENT_BYTES).cache_path == larger
