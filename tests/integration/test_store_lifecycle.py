@@ -1,0 +1,160 @@
+"""A tape's whole life over real servers: SeaweedFS, moto (whose Glacier archives), a directory.
+
+Upload, archive, lose the cache, retrieve, read back: the same bytes; and what a user is told when
+the store cannot be used.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tapectl.errors import ExitCode
+from tapectl.state.tape_status import TapeStatus
+from tapectl.store.directory import DirectoryStore
+from tapectl.store.interface import (
+    BucketNotFoundError,
+    ObjectArchivedError,
+    ObjectStore,
+    StorageClass,
+    StoreCredentialsError,
+    StoreError,
+)
+from tapectl.store.s3 import S3Store
+from tests.support.s3_servers import S3Server, free_ports, moto_server, weed_server
+from tests.support.transfer_gateway import TransferGateway, run_until_idle
+
+TAPE = "LIFE01L5"
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[S3Server]:
+    with moto_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def weed() -> Iterator[S3Server]:
+    with weed_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["directory", "moto", "weed"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    if request.param == "directory":
+        (tmp_path / "store").mkdir()
+        return DirectoryStore(tmp_path / "store", now_ms=lambda: time.time_ns() // 1_000_000)
+    server: S3Server = request.getfixturevalue(request.param)
+    found: S3Store = server.store("lifecycle", "a/prefix")
+    return found
+
+
+def test_the_whole_life_of_a_tape(tmp_path: Path, store: ObjectStore) -> None:
+    gateway = TransferGateway(tmp_path / "gateway", ms=time.time_ns() // 1_000_000)
+    engine = gateway.engine(store)
+    gateway.create_tape(TAPE)
+    contents = [
+        gateway.write_segment(TAPE, [os.urandom(3 * MIB), bytes(5 * MIB), os.urandom(70_000)])
+        for _ in range(4)
+    ]
+    run_until_idle(engine)
+    assert gateway.tape(TAPE).status is TapeStatus.AVAILABLE
+    assert not list(gateway.buffer.glob("tapes/*/*"))
+
+    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
+    run_until_idle(engine)
+    assert gateway.tape(TAPE).status is TapeStatus.ARCHIVED
+    assert gateway.local_files() == []
+    for info in store.list(f"tapes/{TAPE}/archive/"):
+        assert info.storage_class == "GLACIER"
+
+    gateway.change_status(TAPE, TapeStatus.RETRIEVING, retrieval_tier="Bulk")
+    for _ in range(5):
+        run_until_idle(engine)
+        gateway.ms += 10_000
+    tape = gateway.tape(TAPE)
+    assert (tape.status, tape.write_protected) == (TapeStatus.RETRIEVED, True)
+    for sequence, content in enumerate(contents, 1):
+        for _ in range(3000):
+            path, ready = engine.fetch_service.ensure(TAPE, sequence, 0, len(content))
+            if ready:
+                break
+            time.sleep(0.01)
+        assert path.read_bytes() == content
+
+    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
+    run_until_idle(engine)
+    gateway.change_status(TAPE, TapeStatus.DELETING)
+    run_until_idle(engine)
+    assert list(store.list(f"tapes/{TAPE}/")) == []
+    engine.close()
+
+
+def test_a_large_object_goes_in_parts(tmp_path: Path, weed: S3Server) -> None:
+    store = weed.store("parts")
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        for number in range(140):
+            file.write(bytes([number]) * MIB)
+    with path.open("rb") as file:
+        info = store.put("large", file)
+        assert not file.closed
+    assert info.size_bytes == 140 * MIB
+    assert store.get("large", offset=64 * MIB - 2, size_bytes=4) == b"\x3f\x3f\x40\x40"
+
+
+def test_archived_bytes_cannot_be_read_before_their_restore(moto: S3Server) -> None:
+    store = moto.store("cold")
+    store.put("warm", b"frozen")
+    store.copy("warm", "cold", storage_class=StorageClass.DEEP_ARCHIVE)
+    with pytest.raises(ObjectArchivedError):
+        store.get("cold")
+
+
+def test_a_bucket_that_is_missing(weed: S3Server) -> None:
+    store = S3Store("no-such-bucket", "", weed.client)
+    with pytest.raises(BucketNotFoundError) as caught:
+        store.check()
+    assert caught.value.exit_code is ExitCode.STORE_NOT_FOUND
+    assert "no-such-bucket" in caught.value.message
+
+
+def test_a_wrong_secret(weed: S3Server) -> None:
+    weed.store("secret")
+    store = S3Store("secret", "", lambda: weed.client(secret_key="wrong"))
+    with pytest.raises(StoreCredentialsError) as caught:
+        store.check()
+    assert caught.value.exit_code is ExitCode.STORE_CREDENTIALS
+    assert "wrong" not in str(caught.value)
+
+
+def test_no_credentials_at_all(
+    tmp_path: Path, weed: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    store = S3Store.connect("secret", endpoint_url=weed.endpoint_url)
+    with pytest.raises(StoreCredentialsError) as caught:
+        store.check()
+    assert caught.value.hint
+    assert "AWS_ACCESS_KEY_ID" in caught.value.hint
+
+
+def test_an_endpoint_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    (port,) = free_ports(1)
+    store = S3Store.connect("bucket", endpoint_url=f"http://127.0.0.1:{port}")
+    with pytest.raises(StoreError) as caught:
+        store.check()
+    assert caught.value.retryable
+    assert caught.value.exit_code is ExitCode.STORE_UNREACHABLE
+    assert "\n" not in caught.value.message

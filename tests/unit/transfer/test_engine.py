@@ -1,0 +1,403 @@
+"""The life of a tape as the transfer engine leads it, over a store in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tapectl.gateway.transfer import bucket_layout
+from tapectl.gateway.transfer.engine import TransferEngine
+from tapectl.medium.manifest import decode_manifest
+from tapectl.scsi.cartridge import CartridgeReadError
+from tapectl.state.tape_status import TapeStatus
+from tapectl.store.interface import ObjectNotFoundError, StorageClass, StoreError
+from tapectl.store.memory import MemoryStore
+from tests.support.failing_store import FailNth
+from tests.support.transfer_gateway import GATEWAY, TransferGateway, run_until_idle
+
+TAPE = "TEST01L5"
+MIB = 1 << 20
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> TransferGateway:
+    return TransferGateway(tmp_path)
+
+
+@pytest.fixture
+def store(gateway: TransferGateway) -> MemoryStore:
+    return MemoryStore(retrieval_delay_s=60, now_ms=lambda: gateway.ms)
+
+
+@pytest.fixture
+def engine(gateway: TransferGateway, store: MemoryStore) -> TransferEngine:
+    return gateway.engine(store)
+
+
+def blocks(count: int = 3, size_bytes: int = 100_000) -> list[bytes]:
+    """Blocks of which half does not compress."""
+    return [os.urandom(size_bytes // 2) + bytes(size_bytes - size_bytes // 2) for _ in range(count)]
+
+
+def fetch(engine: TransferEngine, sequence: int, offset: int, size_bytes: int) -> bytes:
+    """Ask as a worker does, again and again, and return the bytes."""
+    for _ in range(2000):
+        path, ready = engine.fetch_service.ensure(TAPE, sequence, offset, size_bytes)
+        if ready:
+            with path.open("rb") as file:
+                file.seek(offset)
+                return file.read(size_bytes)
+        time.sleep(0.005)
+    raise AssertionError("the segment never came")
+
+
+def archive(gateway: TransferGateway, engine: TransferEngine) -> None:
+    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
+    run_until_idle(engine)
+    assert gateway.tape(TAPE).status is TapeStatus.ARCHIVED
+
+
+def retrieve(gateway: TransferGateway, engine: TransferEngine) -> None:
+    gateway.change_status(TAPE, TapeStatus.RETRIEVING, retrieval_tier="Standard")
+    report = run_until_idle(engine)
+    assert gateway.tape(TAPE).status is TapeStatus.RETRIEVING
+    assert report.waiting == 1
+    assert report.next_due_ms == gateway.ms + 10_000
+    gateway.ms += 61_000
+    run_until_idle(engine)
+    assert gateway.tape(TAPE).status is TapeStatus.RETRIEVED
+
+
+def test_a_new_tape_is_available_when_its_barcode_is_claimed(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    engine.run_pass()
+    assert gateway.tape(TAPE).status is TapeStatus.AVAILABLE
+    owner = json.loads(store.get(bucket_layout.ownership_key(TAPE)))
+    assert (owner["gateway_id"], owner["epoch"]) == (GATEWAY.id, 1)
+    assert json.loads(store.get("tapectl.json"))["format"] == 1
+
+
+def test_a_barcode_of_another_gateway_cannot_be_had(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    other = '{"format":1,"gateway_id":"sgw-FFFFFFFF","tape_uuid":"00","epoch":1,'
+    other += f'"barcode":"{TAPE}","size_bytes":1,"pool":"GLACIER","worm":false,"created_ms":0}}'
+    store.put(bucket_layout.ownership_key(TAPE), other.encode())
+    gateway.create_tape(TAPE)
+    engine.run_pass()
+    tape = gateway.tape(TAPE)
+    assert tape.status is TapeStatus.IRRECOVERABLE
+    assert "sgw-FFFFFFFF" in (tape.status_detail or "")
+    gateway.change_status(TAPE, TapeStatus.DELETING)
+    run_until_idle(engine)
+    assert gateway.tape(TAPE).status is TapeStatus.DELETED
+    assert store.get(bucket_layout.ownership_key(TAPE)) == other.encode()
+
+
+def test_an_upload_frees_the_buffer_and_makes_a_recovery_point(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    for _ in range(3):
+        gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    assert gateway.local_files() == [f"cache/tapes/{TAPE}/{n:08d}.seg" for n in (1, 2, 3)]
+    number = gateway.tape(TAPE).manifest_number
+    manifest = decode_manifest(store.get(bucket_layout.manifest_key(TAPE, number)))
+    assert [row.summary for row in manifest.rows] == [
+        record.summary for record in gateway.segments(TAPE)
+    ]
+    for row in manifest.rows:
+        key = bucket_layout.segment_key(TAPE, row.summary.sequence)
+        assert store.head(key).size_bytes == row.object_bytes < row.summary.file_bytes
+
+
+def test_a_damaged_copy_is_not_uploaded_the_other_one_is(
+    gateway: TransferGateway, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    content = gateway.write_segment(TAPE, blocks())
+    damaged = bytearray(content)
+    damaged[5000] ^= 1
+    (gateway.buffer / f"tapes/{TAPE}/00000001.seg").write_bytes(damaged)
+    run_until_idle(engine)
+    gateway.drop_cache()
+    assert fetch(engine, 1, 0, len(content)) == content
+
+
+def test_damage_on_both_disks_is_told_and_nothing_is_uploaded(
+    gateway: TransferGateway, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    gateway.create_tape("TEST02L5")
+    content = bytearray(gateway.write_segment(TAPE, blocks()))
+    content[5000] ^= 1
+    for disk in (gateway.buffer, gateway.cache):
+        (disk / f"tapes/{TAPE}/00000001.seg").write_bytes(content)
+    gateway.write_segment("TEST02L5", blocks())
+    run_until_idle(engine)
+    assert "checksum" in (gateway.tape(TAPE).status_detail or "")
+    assert gateway.segments(TAPE)[0].uploaded_at_ms is None
+    assert len(list(gateway.buffer.glob(f"tapes/{TAPE}/*"))) == 1
+    assert gateway.segments("TEST02L5")[0].uploaded_at_ms is not None
+
+
+def test_an_outage_waits_and_says_so(gateway: TransferGateway, store: MemoryStore) -> None:
+    down = gateway.engine(FailNth(store, 1, forever=True))  # type: ignore[arg-type]
+    gateway.create_tape(TAPE)
+    gateway.write_segment(TAPE, blocks())
+    with pytest.raises(StoreError):
+        down.run_pass()
+    assert gateway.tape(TAPE).status is TapeStatus.CREATING
+    assert down.status()["store_error"] == "injected failure"
+    up = gateway.engine(store)
+    run_until_idle(up)
+    tape = gateway.tape(TAPE)
+    assert (tape.status, tape.status_detail) == (TapeStatus.AVAILABLE, None)
+    assert up.status()["waiting_segments"] == 0
+
+
+def test_another_owner_fences_this_gateway(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    engine.run_pass()
+    key = bucket_layout.ownership_key(TAPE)
+    store.put_if_match(
+        key, store.get(key).replace(b'"epoch": 1', b'"epoch": 2'), etag=store.head(key).etag
+    )
+    gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    assert gateway.tape(TAPE).status is TapeStatus.IRRECOVERABLE
+    with pytest.raises(ObjectNotFoundError):
+        store.head(bucket_layout.segment_key(TAPE, 1))
+    assert len(list(gateway.buffer.glob(f"tapes/{TAPE}/*"))) == 1
+
+
+def test_to_the_shelf_and_back(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE, pool="DEEP_ARCHIVE")
+    contents = [gateway.write_segment(TAPE, blocks()) for _ in range(3)]
+    run_until_idle(engine)
+    archive(gateway, engine)
+    assert gateway.local_files() == []
+    assert list(store.list(bucket_layout.segments_prefix(TAPE))) == []
+    archived = list(store.list(bucket_layout.archive_prefix(TAPE)))
+    assert [one.storage_class for one in archived] == [StorageClass.DEEP_ARCHIVE] * 3
+    retrieve(gateway, engine)
+    tape = gateway.tape(TAPE)
+    assert tape.write_protected
+    assert tape.element_address is not None
+    assert [fetch(engine, n, 0, len(c)) for n, c in enumerate(contents, 1)] == contents
+
+    # Ejected again, it has nothing new: nothing is put, nothing is copied.
+    watched = FailNth(store, 0)
+    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
+    run_until_idle(gateway.engine(watched))  # type: ignore[arg-type]
+    assert gateway.tape(TAPE).status is TapeStatus.ARCHIVED
+    assert watched.calls == 0
+    assert not [name for name in gateway.local_files() if name.endswith(".seg")]
+
+
+def test_an_empty_tape_goes_to_the_shelf_and_back(
+    gateway: TransferGateway, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    run_until_idle(engine)
+    archive(gateway, engine)
+    gateway.change_status(TAPE, TapeStatus.RETRIEVING)
+    run_until_idle(engine)
+    assert gateway.tape(TAPE).status is TapeStatus.RETRIEVED
+
+
+def test_a_hold_keeps_the_tape_and_says_when_it_ends(
+    gateway: TransferGateway, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    run_until_idle(engine)
+    until_ms = gateway.ms + 60_000
+    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS, hold_until_ms=until_ms)
+    assert run_until_idle(engine).next_due_ms == until_ms
+    assert gateway.tape(TAPE).element_address is not None
+    gateway.ms = until_ms
+    run_until_idle(engine)
+    assert gateway.tape(TAPE).status is TapeStatus.ARCHIVED
+
+
+def test_a_tape_with_an_open_segment_is_not_archived(
+    gateway: TransferGateway, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    (gateway.cache / f"tapes/{TAPE}/00000002.open").write_bytes(b"")
+    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
+    engine.run_pass()
+    assert gateway.tape(TAPE).status is TapeStatus.IN_TRANSIT_TO_VTS
+
+
+def test_a_restored_copy_is_prolonged_while_the_tape_is_here(
+    gateway: TransferGateway, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    content = gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    archive(gateway, engine)
+    retrieve(gateway, engine)
+    for _ in range(6):
+        gateway.ms = run_until_idle(engine).next_due_ms or 0
+        assert gateway.ms
+    assert fetch(engine, 1, 0, len(content)) == content
+
+
+def test_a_cancelled_retrieval_stays_on_the_shelf(
+    gateway: TransferGateway, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    archive(gateway, engine)
+    gateway.change_status(TAPE, TapeStatus.RETRIEVING)
+    engine.run_pass()
+    gateway.change_status(TAPE, TapeStatus.ARCHIVED)
+    gateway.ms += 61_000
+    run_until_idle(engine)
+    assert gateway.tape(TAPE).status is TapeStatus.ARCHIVED
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_deleted_tape_leaves_its_tombstone_only(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, archived: bool
+) -> None:
+    gateway.create_tape(TAPE)
+    gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    if archived:
+        archive(gateway, engine)
+    gateway.change_status(TAPE, TapeStatus.DELETING)
+    run_until_idle(engine)
+    assert gateway.tape(TAPE).status is TapeStatus.DELETED
+    keys = [info.key for info in store.list("")]
+    assert keys == ["tapectl.json", f"tombstones/{TAPE}.json"]
+    assert gateway.local_files() == []
+
+
+def test_a_barcode_with_a_tombstone_is_never_given_again(
+    tmp_path: Path, gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    run_until_idle(engine)
+    gateway.change_status(TAPE, TapeStatus.DELETING)
+    run_until_idle(engine)
+    again = TransferGateway(tmp_path / "again")
+    again.create_tape(TAPE)
+    run_until_idle(again.engine(store))
+    assert again.tape(TAPE).status is TapeStatus.IRRECOVERABLE
+    assert "deleted" in (again.tape(TAPE).status_detail or "")
+
+
+def test_a_full_cache_gives_up_what_was_read_longest_ago(tmp_path: Path) -> None:
+    gateway = TransferGateway(tmp_path / "small", cache_bytes=1_000_000)
+    store = MemoryStore()
+    engine = gateway.engine(store)
+    gateway.create_tape(TAPE)
+    for _ in range(3):
+        gateway.write_segment(TAPE, blocks(3))
+    down = gateway.engine(FailNth(store, 1, forever=True))  # type: ignore[arg-type]
+    with pytest.raises(StoreError):
+        down.run_pass()
+    assert len(list(gateway.cache.glob("tapes/*/*.seg"))) == 3, "nothing uploaded, nothing evicted"
+    run_until_idle(engine)
+    kept = sorted(path.name for path in gateway.cache.glob("tapes/*/*.seg"))
+    assert kept == ["00000002.seg", "00000003.seg"]
+
+
+def test_a_cold_segment_is_read_by_range_and_then_cached_with_the_next(
+    gateway: TransferGateway, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    contents = [gateway.write_segment(TAPE, blocks(30, 300_000)) for _ in range(3)]
+    run_until_idle(engine)
+    gateway.drop_cache()
+    assert fetch(engine, 1, 5 * MIB - 10, 20) == contents[0][5 * MIB - 10 : 5 * MIB + 10]
+    for _ in range(2000):
+        if sum(record.cache_disk_id is not None for record in gateway.segments(TAPE)) >= 2:
+            break
+        time.sleep(0.005)
+    cached = [record.sequence for record in gateway.segments(TAPE) if record.cache_disk_id]
+    assert cached[:2] == [1, 2]
+    assert (gateway.cache / f"tapes/{TAPE}/00000001.seg").read_bytes() == contents[0]
+    engine.close()
+
+
+def test_a_damaged_object_is_an_error_and_never_data(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    content = gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    gateway.drop_cache()
+    key = bucket_layout.segment_key(TAPE, 1)
+    damaged = bytearray(store.get(key))
+    damaged[1000] ^= 1
+    store.put(key, damaged)
+    with pytest.raises(CartridgeReadError, match="checksum"):
+        fetch(engine, 1, 0, len(content))
+    damaged[1000] ^= 1
+    store.put(key, damaged)
+    assert fetch(engine, 1, 0, len(content)) == content
+
+
+def test_a_fetch_waits_for_the_store_to_come_back(
+    gateway: TransferGateway, store: MemoryStore
+) -> None:
+    gateway.create_tape(TAPE)
+    content = gateway.write_segment(TAPE, blocks())
+    run_until_idle(gateway.engine(store))
+    gateway.drop_cache()
+    engine = gateway.engine(FailNth(store, 1))  # type: ignore[arg-type]
+    assert fetch(engine, 1, 0, len(content)) == content
+
+
+def test_what_was_never_there_cannot_be_fetched(
+    gateway: TransferGateway, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    with pytest.raises(CartridgeReadError):
+        engine.fetch_service.ensure(TAPE, 7, 0, 1)
+
+
+def test_files_that_a_crash_left_are_swept_at_the_next_start(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    folder = gateway.buffer / "tapes" / TAPE
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "00000001.seg").write_bytes(b"uploaded, let go of, not removed")
+    (folder / "00000002.seg").write_bytes(b"sealed, on its way into the state")
+    (gateway.cache / f"tapes/{TAPE}/00000001.fill").write_bytes(b"unfinished")
+    gateway.engine(store)
+    assert gateway.local_files() == [
+        f"buffer/tapes/{TAPE}/00000002.seg",
+        f"cache/tapes/{TAPE}/00000001.seg",
+    ]
+
+
+def test_a_bucket_of_a_newer_version_is_left_alone(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    store.put("tapectl.json", b'{"format": 2}')
+    gateway.create_tape(TAPE)
+    with pytest.raises(StoreError, match="format 2"):
+        engine.run_pass()
+    assert gateway.tape(TAPE).status is TapeStatus.CREATING
+    assert [info.key for info in store.list("")] == ["tapectl.json"]
