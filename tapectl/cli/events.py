@@ -92,7 +92,8 @@ def events(
 ) -> None:
     """Show what happened, when, and by whom.
 
-    Every change of a tape's status, every move, every disk and secret. With --follow and --output json each batch of new events is a document of its own.
+    Every change of a tape's status, every move, every disk. With
+    --follow and --output json each batch of new events is a document of its own.
     """
     from tapectl.gateway.events import list_events
 

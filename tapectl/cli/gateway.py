@@ -185,8 +185,9 @@ def activate(
 ) -> None:
     """Make a gateway on an object store.
 
-    Checks the store and writes the state file. Credentials for S3 come the usual ways of AWS (environment, profile, instance role) and are
-    never stored. Next come its two disks: `tapectl disk add-cache`, `tapectl disk add-buffer`.
+    Checks the store and writes the state file. Credentials for S3 come the usual ways of AWS
+    (environment, profile, instance role) and are never stored. Next come its two disks:
+    `tapectl disk add-cache` and `tapectl disk add-buffer`.
     """
     from tapectl.gateway import activation
     from tapectl.gateway.stores import open_store

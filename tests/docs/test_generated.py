@@ -1,0 +1,52 @@
+"""What is generated from the commands and committed says what the commands say now."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tapectl.cli.exit_codes import EXIT_CODE_MEANINGS
+from tapectl.errors import ExitCode
+
+PROJECT = Path(__file__).parents[2]
+
+
+def generator(folder: str) -> Callable[[], dict[str, str]]:
+    """Return `generate` of <folder>/generate.py, which is in no package."""
+    path = PROJECT / folder / "generate.py"
+    spec = importlib.util.spec_from_file_location(f"{folder}_generate", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    generate: Callable[[], dict[str, str]] = module.generate
+    return generate
+
+
+@pytest.mark.parametrize("folder", ["man", "completions"])
+def test_committed_files_are_the_generated_ones(folder: str) -> None:
+    wanted = generator(folder)()
+    found = {
+        path.name: path.read_text()
+        for path in (PROJECT / folder).iterdir()
+        if path.is_file() and path.suffix != ".py"
+    }
+    assert found == wanted, f"run `python {folder}/generate.py`"
+
+
+def test_every_exit_code_has_one_meaning_and_is_in_the_manual() -> None:
+    assert set(EXIT_CODE_MEANINGS) == set(ExitCode)
+    assert len(set(EXIT_CODE_MEANINGS.values())) == len(ExitCode)
+    page = (PROJECT / "man" / "tapectl.1").read_text().split(".SH EXIT STATUS")[1]
+    documented = {int(number) for number in re.findall(r"^\\fB(\d+)\\fR$", page, re.MULTILINE)}
+    assert {int(code) for code in ExitCode} <= documented
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    for page in (PROJECT / "README.md", PROJECT / "docs" / "json-output.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -1,0 +1,176 @@
+"""The life of a tape through the command line, without a server: what each command says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tapectl.errors import ExitCode
+
+Active = Callable[..., int]
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def ask(active: Active, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Return what runs a command that must succeed and decodes its JSON."""
+
+    def run(*words: str) -> Any:
+        capsys.readouterr()
+        assert active(*words, "--output", "json") == 0, capsys.readouterr().err
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def documented_keys() -> set[str]:
+    page = (Path(__file__).parents[3] / "docs" / "json-output.md").read_text()
+    return set(re.findall(r"`([A-Z][A-Za-z]+)`", page))
+
+
+def test_a_tape_goes_to_the_shelf_and_comes_back(ask: Ask, active: Active) -> None:
+    (created,) = ask("tape", "create", "--size", "100GiB", "--barcode", "VTL001L5", "--wait")
+    assert created["TapeStatus"] == "AVAILABLE"
+    assert created["TapeSizeInBytes"] == 100 << 30
+    assert created["Location"] == "import/export 1"
+    moved = ask("tape", "move", "VTL001L5", "slot:7")
+    assert moved["Location"] == "slot 7"
+    loaded = ask("tape", "load", "VTL001L5", "tapedrive-02")
+    assert loaded["Location"] == "drive 2"
+    assert ask("device", "show", "tapedrive-02")["TapeBarcode"] == "VTL001L5"
+    assert active("tape", "eject", "VTL001L5") == ExitCode.TAPE_IN_DRIVE
+    assert ask("tape", "unload", "VTL001L5")["Location"] == "slot 7"
+    assert ask("tape", "eject", "VTL001L5", "--hold", "60")["TapeStatus"] == "IN TRANSIT TO VTS"
+    assert ask("tape", "cancel-eject", "VTL001L5")["TapeStatus"] == "AVAILABLE"
+    assert ask("tape", "eject", "VTL001L5", "--wait")["TapeStatus"] == "ARCHIVED"
+    assert [tape["TapeBarcode"] for tape in ask("archive", "list")] == ["VTL001L5"]
+    assert ask("tape", "retrieve", "VTL001L5")["TapeStatus"] == "RETRIEVING"
+    assert ask("tape", "cancel-retrieve", "VTL001L5")["TapeStatus"] == "ARCHIVED"
+    retrieved = ask("tape", "retrieve", "VTL001L5", "--wait")
+    assert retrieved["TapeStatus"] == "RETRIEVED"
+    assert retrieved["WriteProtected"] is True
+    assert active("tape", "delete", "VTL001L5", "--yes") == ExitCode.TAPE_STATUS
+    assert ask("tape", "eject", "VTL001L5", "--wait")["TapeStatus"] == "ARCHIVED"
+    assert ask("archive", "delete", "VTL001L5", "--yes", "--wait")["TapeStatus"] == "DELETED"
+    assert ask("tape", "list") == []
+    assert [tape["TapeStatus"] for tape in ask("tape", "list", "--status", "deleted")] == [
+        "DELETED"
+    ]
+    steps = [event["To"] for event in ask("events", "VTL001L5") if event["To"]]
+    assert steps[:2] == ["CREATING", "AVAILABLE"]
+    assert steps[-2:] == ["DELETING", "DELETED"]
+
+
+def test_every_key_is_documented(ask: Ask) -> None:
+    ask("tape", "create", "--size", "100GiB", "--count", "2")
+    documents = [
+        ask("status"),
+        ask("sync"),
+        *ask("tape", "list"),
+        *ask("disk", "list"),
+        *ask("device", "list"),
+        *ask("events"),
+    ]
+    keys = {key for document in documents for key in document}
+    assert keys <= documented_keys()
+
+
+def test_provisioning_twice_changes_nothing(ask: Ask, active: Active) -> None:
+    by_barcode = ("tape", "create", "--size", "1TiB", "--barcode", "VTL002L5", "--if-not-exists")
+    by_token = ("tape", "create", "--size", "1TiB", "--count", "3", "--client-token", "monday")
+    first = [ask(*by_barcode), ask(*by_token)]
+    assert [ask(*by_barcode), ask(*by_token)] == first
+    assert len(ask("tape", "list")) == 4
+    assert active(*by_token[:-1], "monday", "--pool", "DEEP_ARCHIVE") == ExitCode.USAGE
+
+
+def test_tsv_is_for_cut_and_awk(active: Active, capsys: pytest.CaptureFixture[str]) -> None:
+    active("tape", "create", "--size", "100GiB", "--barcode", "VTL003L5")
+    capsys.readouterr()
+    assert active("tape", "list", "-o", "tsv") == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split("\t")[:3] == ["TapeBarcode", "TapeStatus", "TapeSizeInBytes"]
+    assert row.split("\t")[:3] == ["VTL003L5", "CREATING", str(100 << 30)]
+
+
+def test_waiting_ends_with_the_timeout(active: Active, capsys: pytest.CaptureFixture[str]) -> None:
+    active("tape", "create", "--size", "100GiB", "--barcode", "VTL004L5", "--wait")
+    words = ("tape", "eject", "VTL004L5", "--hold", "600", "--wait", "--timeout", "0")
+    assert active(*words) == ExitCode.WAIT_TIMEOUT
+    assert "hint: it goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code"),
+    [
+        (("tape", "show", "NOSUCH01"), ExitCode.TAPE_NOT_FOUND),
+        (("tape", "show", "no such"), ExitCode.TAPE_INVALID),
+        (("tape", "create", "--size", "99GiB"), ExitCode.TAPE_INVALID),
+        (("tape", "create", "--size", "16TiB"), ExitCode.TAPE_INVALID),
+        (("tape", "create", "--size", "100.5GiB"), ExitCode.TAPE_INVALID),
+        (("tape", "create", "--size", "big"), ExitCode.USAGE),
+        (("tape", "create", "--size", "1TiB", "--pool", "NOPOOL"), ExitCode.POOL),
+        (("tape", "create", "--size", "1TiB", "--barcode", "low"), ExitCode.TAPE_INVALID),
+        (("tape", "list", "--status", "LOST"), ExitCode.USAGE),
+        (("archive", "show", "NOSUCH01"), ExitCode.TAPE_NOT_FOUND),
+        (("device", "show", "tapedrive-11"), ExitCode.DEVICE_NOT_FOUND),
+        (("disk", "show", "/nowhere"), ExitCode.DISK_MISSING),
+        (("disk", "add-cache", "/nowhere"), ExitCode.DISK_PATH),
+        (("activate", "--store", "/nowhere"), ExitCode.ALREADY_ACTIVATED),
+        (("serve", "--listen", "not:an:address"), ExitCode.SETTING_INVALID),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_input(
+    active: Active,
+    words: tuple[str, ...],
+    exit_code: ExitCode,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    capsys.readouterr()
+    assert active(*words) == exit_code
+    written = capsys.readouterr()
+    assert written.out == ""
+    lines = written.err.splitlines()
+    assert lines[0].startswith("tapectl: ")
+    assert lines[1:] == [] or (len(lines) == 2 and lines[1].startswith("hint: "))
+
+
+INITIATOR = "iqn.1993-08.org.debian:01:abc"
+
+
+def test_chap_takes_secrets_from_files_only(ask: Ask, active: Active, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse 1\n")
+    set_words = ("chap", "set", "tapedrive-01", INITIATOR, "--secret-file", str(secret))
+    assert ask(*set_words)["Mutual"] is False
+    listed = ask("chap", "list")
+    assert [entry["InitiatorName"] for entry in listed] == [INITIATOR]
+    assert "correct" not in json.dumps([listed, ask("events")])
+    assert ask("device", "show", "tapedrive-01")["ChapEnabled"] is True
+    secret.write_text("short\n")
+    assert active(*set_words) == ExitCode.USAGE
+    assert active("chap", "delete", "tapedrive-01", INITIATOR, "--yes") == 0
+    assert active("chap", "delete", "tapedrive-01", INITIATOR, "--yes") == ExitCode.CHAP_NOT_FOUND
+
+
+def test_completion_knows_barcodes_and_is_silent_without_a_state(
+    active: Active, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import typer.main
+
+    from tapectl.cli.commands import app
+    from tapectl.cli.completing import barcodes
+
+    active("tape", "create", "--size", "100GiB", "--barcode", "VTL005L5")
+    root = typer.main.get_command(app)
+    context = root.make_context("tapectl", [], resilient_parsing=True)
+    assert barcodes(context, "VTL") == [("VTL005L5", "CREATING")]
+    assert barcodes(context, "X") == []
+    monkeypatch.setenv("TAPECTL_STATE", str(tmp_path / "absent.db"))
+    assert barcodes(context, "") == []
