@@ -107,10 +107,10 @@ class S3Store:
     def check(self) -> None:
         where = f"s3://{self._bucket}/{self._prefix}"
         with store_errors(where):
-            # A listing, because an answer to HEAD has no body that tells one 403 from another.
-            answer = self._client.list_objects_v2(
-                Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1
-            )
+            # A listing first: an answer to HEAD has no body that tells one 403 from another.
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+            # HEAD names the bucket's region on every server that has regions.
+            answer = self._client.head_bucket(Bucket=self._bucket)
             region = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
             ours = self._client.meta.region_name
         if region and ours and region != ours:

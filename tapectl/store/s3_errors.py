@@ -132,8 +132,8 @@ def store_errors(where: str) -> Iterator[None]:
     except botocore_errors.BotoCoreError as error:
         raise _of_class(error, where) from error
     except S3UploadFailedError as error:
-        # It is raised `from` the error that says why.
-        cause = error.__context__ or error.__cause__
+        # It is raised while the error that says why is handled.
+        cause = error.__cause__ or error.__context__
         if isinstance(cause, botocore_errors.ClientError):
             raise _of_answer(cause, where) from error
         raise StoreError(f"upload failed: {where}") from error

@@ -11,8 +11,11 @@ import pytest
 
 from tapectl.gateway.transfer import bucket_layout
 from tapectl.gateway.transfer.engine import TransferEngine
-from tapectl.medium.manifest import decode_manifest
+from tapectl.medium.manifest import PAGE_ROWS, decode_manifest, decode_page
+from tapectl.medium.summary import SegmentSummary
 from tapectl.scsi.cartridge import CartridgeReadError
+from tapectl.state import segments
+from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import ObjectNotFoundError, StorageClass, StoreError
 from tapectl.store.memory import MemoryStore
@@ -116,6 +119,35 @@ def test_an_upload_frees_the_buffer_and_makes_a_recovery_point(
     for row in manifest.rows:
         key = bucket_layout.segment_key(TAPE, row.summary.sequence)
         assert store.head(key).size_bytes == row.object_bytes < row.summary.file_bytes
+
+
+def test_a_long_log_has_pages_that_never_change(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    tape = gateway.create_tape(TAPE)
+    with gateway.state.write() as db:
+        for number in range(1, PAGE_ROWS):
+            summary = SegmentSummary(number, number - 1, 1, 1, 0, 500)
+            old = SegmentRecord(
+                barcode=tape.barcode,
+                summary=summary,
+                sealed_at_ms=gateway.ms,
+                cache_disk_id=None,
+                buffer_disk_id=None,
+                uploaded_at_ms=gateway.ms,
+                object_bytes=300,
+            )
+            segments.insert(db, old)
+    for _ in range(3):
+        gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    number = gateway.tape(TAPE).manifest_number
+    manifest = decode_manifest(store.get(bucket_layout.manifest_key(TAPE, number)))
+    page = decode_page(store.get(bucket_layout.page_key(TAPE, 0)), 0)
+    assert manifest.page_count == 1
+    assert [row.summary for row in (*page, *manifest.rows)] == [
+        record.summary for record in gateway.segments(TAPE)
+    ]
 
 
 def test_a_damaged_copy_is_not_uploaded_the_other_one_is(

@@ -1,0 +1,106 @@
+"""What only a directory store can get wrong: files, crashes between two, and permissions."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tapectl.store import directory
+from tapectl.store.directory import DirectoryStore
+from tapectl.store.interface import (
+    BucketNotFoundError,
+    ObjectNotFoundError,
+    RestoreState,
+    StorageClass,
+    StoreDeniedError,
+    StoreError,
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(tmp_path, now_ms=lambda: 0)
+
+
+def test_objects_are_files_that_people_can_find(tmp_path: Path, store: DirectoryStore) -> None:
+    store.put("tapes/A/tape.json", b"{}")
+    assert (tmp_path / "tapes/A/tape.json").read_bytes() == b"{}"
+    assert [info.key for info in store.list("")] == ["tapes/A/tape.json"]
+
+
+def test_a_root_that_is_missing_is_not_made(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path / "unmounted", now_ms=lambda: 0)
+    for call in (store.check, lambda: store.put("a", b""), lambda: list(store.list(""))):
+        with pytest.raises(BucketNotFoundError, match="unmounted"):
+            call()
+    with pytest.raises(BucketNotFoundError):
+        store.get("a")
+    assert not (tmp_path / "unmounted").exists()
+
+
+def test_a_copy_takes_no_room(tmp_path: Path, store: DirectoryStore) -> None:
+    store.put("a", b"x" * 100_000)
+    store.copy("a", "b", storage_class=StorageClass.GLACIER)
+    assert (tmp_path / "a").stat().st_ino == (tmp_path / "b").stat().st_ino
+    store.put("a", b"changed")
+    store.restore("b", tier=directory.RetrievalTier.BULK, days=1)
+    assert store.get("b") == b"x" * 100_000
+
+
+def test_a_crash_before_the_rename_leaves_the_old_object(
+    tmp_path: Path, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("key", b"old")
+
+    def crash(source: Path, destination: Path) -> None:
+        if destination == tmp_path / "key":
+            raise OSError(errno.EIO, "cut off")
+        os.replace(source, destination)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directory, "rename_durably", crash)
+        with pytest.raises(StoreError):
+            store.put("key", b"new", storage_class=StorageClass.GLACIER)
+    assert store.get("key") == b"old"
+    assert store.head("key").restore_state is RestoreState.READABLE
+    assert list((tmp_path / ".tapectl-store/tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "expected", "retryable"),
+    [
+        (errno.EACCES, StoreDeniedError, False),
+        (errno.EROFS, StoreDeniedError, False),
+        (errno.ENOSPC, StoreError, True),
+        (errno.EIO, StoreError, True),
+        (errno.ENOENT, ObjectNotFoundError, False),
+    ],
+)
+def test_what_the_system_says(
+    store: DirectoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    expected: type[StoreError],
+    retryable: bool,
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(directory, "rename_durably", fail)
+    with pytest.raises(StoreError) as caught:
+        store.put("key", b"x")
+    assert type(caught.value) is expected
+    assert caught.value.retryable is retryable
+
+
+def test_a_restore_survives_the_process(tmp_path: Path) -> None:
+    now = [0]
+    before = DirectoryStore(tmp_path, retrieval_delay_s=5, now_ms=lambda: now[0])
+    before.put("cold", b"frozen", storage_class=StorageClass.GLACIER)
+    before.restore("cold", tier=directory.RetrievalTier.STANDARD, days=1)
+    now[0] = 5000
+    after = DirectoryStore(tmp_path, retrieval_delay_s=5, now_ms=lambda: now[0])
+    assert after.get("cold") == b"frozen"
