@@ -99,9 +99,9 @@ def test_a_barcode_is_not_used_twice(active: Gateway) -> None:
 
 def test_a_deleted_barcode_is_not_used_again(active: Gateway) -> None:
     active.cli("tape", "create", "--barcode", "GONE0001", "--size", "100GiB")
-    active.cli("sync")
+    active.cli("sync", "--until-idle")
     active.cli("tape", "delete", "GONE0001", "--yes")
-    active.cli("sync")
+    active.cli("sync", "--until-idle")
     refused(
         active, ExitCode.TAPE_EXISTS, "tape", "create", "--barcode", "GONE0001", "--size", "100GiB"
     )
@@ -131,17 +131,17 @@ def test_eject_of_a_loaded_tape(active: Gateway) -> None:
 
 def test_steps_that_the_status_does_not_allow(active: Gateway) -> None:
     (barcode,) = active.create_tapes("--count", "1")
-    active.cli("sync")
+    active.cli("sync", "--until-idle")
     refused(active, ExitCode.TAPE_STATUS, "tape", "retrieve", barcode)
     refused(active, ExitCode.TAPE_STATUS, "tape", "cancel-retrieve", barcode)
     refused(active, ExitCode.TAPE_STATUS, "tape", "cancel-eject", barcode)
     active.cli("tape", "eject", barcode)
-    active.cli("sync")
+    active.cli("sync", "--until-idle")
     assert active.tape_status(barcode) == "ARCHIVED"
     refused(active, ExitCode.TAPE_STATUS, "tape", "eject", barcode)
     refused(active, ExitCode.TAPE_STATUS, "tape", "delete", barcode, "--yes")
     active.cli("tape", "retrieve", barcode)
-    active.cli("sync")
+    active.cli("sync", "--until-idle")
     assert active.tape_status(barcode) == "RETRIEVED"
     refused(active, ExitCode.TAPE_STATUS, "tape", "delete", barcode, "--yes")
     refused(active, ExitCode.TAPE_STATUS, "tape", "retrieve", barcode)
@@ -217,6 +217,11 @@ def test_stores_that_refuse(gateway: Gateway) -> None:
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         }
         refused(gateway, ExitCode.STORE_NOT_FOUND, *at_moto, "--store", "s3://not-here/x")
+        server.client().create_bucket(
+            Bucket="far", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+        )
+        elsewhere = ("--store", "s3://far/x", "--region", "us-east-1")
+        assert "eu-west-1" in refused(gateway, ExitCode.STORE_REGION, *at_moto, *elsewhere)
     nobody = f"http://127.0.0.1:{free_port()}"
     down = ("activate", "--name", "x1", "--endpoint-url", nobody, "--store", "s3://here/x")
     refused(gateway, ExitCode.STORE_UNREACHABLE, *down)
