@@ -67,7 +67,6 @@ class TargetConnection:
         self._config = config
         self._login = Login(policy, config)
         self._full_feature: FullFeature | None = None
-        self._events: list[Event] = []
         self._login_outgoing: list[bytes | memoryview] = []
         self._begin: Callable[[memoryview, int], memoryview | None] = self._begin_login
         self._end: Callable[[], None] = self._end_login
@@ -186,7 +185,7 @@ class TargetConnection:
         if login.session is not None:
             numbers = (login.exp_cmd_sn, login.max_cmd_sn, login.stat_sn)
             self._enter_full_feature(login.session, numbers)
-            self._events.append(LoginCompleted(login.session))
+            self._full().events.append(LoginCompleted(login.session))
 
     def _enter_full_feature(self, session: SessionInfo, numbers: tuple[int, int, int]) -> None:
         """`numbers` are ExpCmdSN, MaxCmdSN and StatSN."""
@@ -194,8 +193,6 @@ class TargetConnection:
         self.session = session
         full_feature = FullFeature(self._policy, self._config, session, numbers)
         full_feature.writer.outgoing.extend(self._login_outgoing)
-        full_feature.events.extend(self._events)
-        self._events = []
         self._login_outgoing = []
         self._full_feature = full_feature
         self._begin = full_feature.begin
