@@ -137,9 +137,10 @@ def head(**fields: Any) -> dict[str, Any]:
 
 
 def test_a_bucket_of_another_region_is_named() -> None:
-    listing = {"ResponseMetadata": {"HTTPHeaders": {"x-amz-bucket-region": "us-west-2"}}}
+    bucket = {"ResponseMetadata": {"HTTPHeaders": {"x-amz-bucket-region": "us-west-2"}}}
+    client = FakeClient(list_objects_v2={}, head_bucket=bucket)
     with pytest.raises(StoreRegionError, match="us-west-2") as caught:
-        store_of(FakeClient(list_objects_v2=listing)).check()
+        store_of(client).check()
     assert caught.value.hint == "give the region with --region us-west-2"
 
 
