@@ -155,7 +155,11 @@ def login_credentials(
     with state.read() as db:
         record = chap.find(db, device.name, initiator_name)
     if record is None:
-        return (LoginCredential(user=initiator_name, secret=secrets.token_bytes(MAX_SECRET_BYTES)),)
+        return (
+            LoginCredential(
+                user=initiator_name, secret=secrets.token_hex(MAX_SECRET_BYTES // 2).encode()
+            ),
+        )
     return (
         LoginCredential(
             user=initiator_name,

@@ -83,10 +83,7 @@ def list_devices(state: State) -> Sequence[DeviceInfo]:
     gateway = describe_gateway(state)
     elements = ElementMap.of(gateway)
     with state.read() as db:
-        loaded = {
-            tape.element_address: tape.barcode
-            for tape in tapes.select(db, tapes.TapeFilter(in_elements_only=True))
-        }
+        loaded = {occupant.element_address: occupant.barcode for occupant in tapes.occupants(db)}
         with_chap = {entry.target for entry in chap.entries(db)}
     devices: list[DeviceInfo] = []
     for number in range(gateway.drive_count + 1):

@@ -32,7 +32,7 @@ from tapectl.state import tapes
 from tapectl.state.database import State
 from tapectl.state.gateways import read_gateway
 from tapectl.state.tape_status import TapeStatus
-from tapectl.state.tapes import Stamp, TapeFilter, TapeRecord
+from tapectl.state.tapes import Occupant, Stamp
 
 
 class DriveControl(Protocol):
@@ -79,12 +79,18 @@ class StateLibrary:
         with state.read() as db:
             gateway = read_gateway(db)
         self._elements = ElementMap.of(gateway)
-        self._serials: Mapping[int, str] = MappingProxyType(
+        serials = {
+            address: device_serial(gateway, number)
+            for number, address in enumerate(
+                self._elements.addresses(ElementType.DATA_TRANSFER), start=1
+            )
+        }
+        # Most elements are empty most of the time, and initiators list all of them often.
+        self._empty: Mapping[int, Element] = MappingProxyType(
             {
-                address: device_serial(gateway, number)
-                for number, address in enumerate(
-                    self._elements.addresses(ElementType.DATA_TRANSFER), start=1
-                )
+                address: Element(address, span.element_type, drive_serial=serials.get(address))
+                for span in self._elements.ranges
+                for address in range(span.first, span.first + span.count)
             }
         )
         self._robot = threading.Lock()
@@ -97,24 +103,23 @@ class StateLibrary:
         self, element_type: ElementType | None, first: int, count: int
     ) -> Sequence[Element]:
         """Return up to `count` elements with address >= `first`, of one type or of all."""
-        with self.state.read() as db:
-            records = tapes.select(db, TapeFilter(in_elements_only=True))
         now_ms = self._now_ms()
-        there = {
-            tape.element_address: tape
-            for tape in records
-            if tape.hold_until_ms is None or tape.hold_until_ms > now_ms
-        }
+        with self.state.read() as db:
+            there = {
+                occupant.element_address: occupant
+                for occupant in tapes.occupants(db)
+                if occupant.hold_until_ms is None or occupant.hold_until_ms > now_ms
+            }
         found: list[Element] = []
         for span in self._elements.ranges:
             if element_type is not None and span.element_type is not element_type:
                 continue
             begin = max(first, span.first)
             end = min(span.first + span.count, begin + count - len(found))
-            found.extend(
-                self._element(span.element_type, address, there.get(address))
-                for address in range(begin, end)
-            )
+            for address in range(begin, end):
+                occupant = there.get(address)
+                empty = self._empty[address]
+                found.append(empty if occupant is None else _occupied(empty, occupant))
         return found
 
     def move(self, source: int, destination: int) -> None:
@@ -143,19 +148,6 @@ class StateLibrary:
     def _move_planned(self, plan: tuple[int, int]) -> tuple[int, int]:
         move_tape(self, *plan)
         return plan
-
-    def _element(self, element_type: ElementType, address: int, tape: TapeRecord | None) -> Element:
-        if tape is None:
-            return Element(address, element_type, drive_serial=self._serials.get(address))
-        return Element(
-            address,
-            element_type,
-            volume_tag=tape.barcode,
-            source_address=tape.source_element,
-            placed_by_operator=tape.placed_by_operator,
-            accessible=tape.status is not TapeStatus.CREATING,
-            drive_serial=self._serials.get(address),
-        )
 
     def _perform(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Make several moves at once, or none: ask, let the drives act, then write it down."""
@@ -222,6 +214,18 @@ class StateLibrary:
         if self._elements.type_of(address) is not ElementType.DATA_TRANSFER:
             return None
         return self._elements.number(address)
+
+
+def _occupied(empty: Element, occupant: Occupant) -> Element:
+    return Element(
+        empty.address,
+        empty.element_type,
+        volume_tag=occupant.barcode,
+        source_address=occupant.source_element,
+        placed_by_operator=bool(occupant.placed_by_operator),
+        accessible=occupant.status != TapeStatus.CREATING,
+        drive_serial=empty.drive_serial,
+    )
 
 
 _DRIVE_REFUSALS = frozenset({MoveRefusal.REMOVAL_PREVENTED, MoveRefusal.DRIVE_FAILED})

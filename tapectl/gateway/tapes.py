@@ -160,7 +160,12 @@ def create_tapes(
         created = _repeated(db, request)
         if created is None:
             created = _create(db, gateway, request, _Making(by, draw))
-    return [describe_tape(state, barcode) for barcode in created]
+        records = [tapes.get(db, barcode) for barcode in created]
+        waiting = segments.waiting_bytes_by_tape(db)
+    elements = ElementMap.of(gateway)
+    return [
+        tape_info(gateway, elements, record, waiting.get(record.barcode, 0)) for record in records
+    ]
 
 
 def list_tapes(

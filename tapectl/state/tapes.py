@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from tapectl.state import events
 from tapectl.state.errors import TapeNotFoundError, TapeStatusError
@@ -61,7 +62,17 @@ class TapeFilter:
     statuses: frozenset[TapeStatus] | None = None
     pool_id: str | None = None
     barcode_glob: str | None = None
-    in_elements_only: bool = False
+
+
+class Occupant(NamedTuple):
+    """A tape in an element, with what an inventory tells of it; a tuple, as it is read often."""
+
+    element_address: int
+    barcode: str
+    source_element: int | None
+    placed_by_operator: int
+    status: str
+    hold_until_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +191,8 @@ def select(db: sqlite3.Connection, wanted: TapeFilter) -> Sequence[TapeRecord]:
         statuses = frozenset(TapeStatus) - {TapeStatus.DELETED}
     rows = db.execute(
         "SELECT * FROM tape WHERE (?1 IS NULL OR pool_id = ?1) AND (?2 IS NULL OR barcode GLOB ?2)"
-        " AND (NOT ?3 OR element_address IS NOT NULL)"
         f" AND status IN ({', '.join('?' * len(statuses))}) ORDER BY barcode",
-        (wanted.pool_id, wanted.barcode_glob, wanted.in_elements_only, *sorted(statuses)),
+        (wanted.pool_id, wanted.barcode_glob, *sorted(statuses)),
     )
     return [_record(row) for row in rows]
 
@@ -227,6 +237,14 @@ def in_element(db: sqlite3.Connection, address: int) -> TapeRecord | None:
     """Return the tape that occupies an element, None if it is empty."""
     row = db.execute("SELECT * FROM tape WHERE element_address = ?", (address,)).fetchone()
     return None if row is None else _record(row)
+
+
+def occupants(db: sqlite3.Connection) -> Sequence[Occupant]:
+    """Return every tape that is in an element."""
+    rows = db.execute(
+        f"SELECT {', '.join(Occupant._fields)} FROM tape WHERE element_address IS NOT NULL"
+    )
+    return [Occupant(*row) for row in rows]
 
 
 def occupied_elements(db: sqlite3.Connection) -> frozenset[int]:

@@ -178,7 +178,6 @@ def test_the_database_refuses_what_is_no_barcode(state: State, barcode: str) -> 
         (TapeFilter(pool_id="DEEP_ARCHIVE"), ["BBB001"]),
         (TapeFilter(statuses=frozenset({TapeStatus.AVAILABLE})), ["AAA002"]),
         (TapeFilter(statuses=frozenset()), []),
-        (TapeFilter(in_elements_only=True), ["AAA001"]),
     ],
 )
 def test_filters(state: State, wanted: TapeFilter, found: list[str]) -> None:
