@@ -41,20 +41,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    import typer
+    import typer.main
 
     from tapectl.cli import completion
     from tapectl.cli.commands import app
 
     if completion.COMPLETE_VARIABLE in os.environ:
-        completion.enable()
+        completion.answer(app)
+    # Not `app(...)`, which has its own ideas of Ctrl-C and closed pipes.
+    command = typer.main.get_command(app)
     try:
-        status = app(hoist_global_options(words), prog_name="tapectl", standalone_mode=False)
-    except typer.TyperException as error:
-        raise _usage_error(error) from error
-    except typer.Abort as error:  # Ctrl-C or Ctrl-D at a question
+        with command.make_context("tapectl", hoist_global_options(words)) as context:
+            command.invoke(context)
+    except typer.Exit as done:
+        return done.exit_code
+    except (typer.Abort, EOFError) as error:  # Ctrl-C or Ctrl-D at a question
         raise KeyboardInterrupt from error
-    return status if isinstance(status, int) else int(ExitCode.OK)
+    except typer.TyperException as error:
+        message = error.format_message()
+        if message.startswith("Usage: "):  # a noun alone: its help is the answer
+            typer.echo(message, err=True)
+            return int(ExitCode.USAGE)
+        raise _usage_error(error, message) from error
+    return int(ExitCode.OK)
 
 
 def hoist_global_options(words: Sequence[str]) -> list[str]:
@@ -79,11 +88,9 @@ def hoist_global_options(words: Sequence[str]) -> list[str]:
     return hoisted + rest
 
 
-def _usage_error(error: Exception) -> UsageError:
+def _usage_error(error: Exception, message: str) -> UsageError:
     """Return what the parser says in our form: lower case start, no full stop, one line."""
-    message = getattr(error, "format_message", error.__str__)()
-    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
-    text = " ".join(lines)
+    text = " ".join(message.replace("Value error, ", "").split())
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "tapectl"
     return UsageError(text[:1].lower() + text[1:].removesuffix("."), hint=f"run `{path} --help`")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+import sys
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -36,11 +37,12 @@ def script(shell: Shell) -> str:
     return text + "\n"
 
 
-def enable() -> None:
-    """Teach the parser to answer the scripts; call it when COMPLETE_VARIABLE is set."""
+def answer(root: typer.Typer) -> NoReturn:
+    """Answer a script, and exit; call it when COMPLETE_VARIABLE is set."""
     from typer._completion_classes import completion_init
 
     completion_init()
+    sys.exit(root(prog_name="tapectl"))
 
 
 @app.command(

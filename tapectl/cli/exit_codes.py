@@ -38,9 +38,10 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.STATE_BUSY: "Another process has kept the state file for too long.",
     ExitCode.ALREADY_SERVING: "Another `tapectl serve` or `tapectl sync` has this gateway.",
     ExitCode.ADDRESS_IN_USE: "The address to listen on is taken or not of this machine.",
-    ExitCode.DEVICE_NOT_FOUND: "No such device, or no such initiator in CHAP.",
+    ExitCode.DEVICE_NOT_FOUND: "No such device.",
     ExitCode.DEVICE_BUSY: "The device is busy, or its medium may not be removed now.",
     ExitCode.WAIT_TIMEOUT: "`--timeout` is over; what was begun goes on.",
     ExitCode.UNSAFE_LISTEN: "Refused to listen beyond this machine without CHAP.",
+    ExitCode.CHAP_NOT_FOUND: "The initiator has no CHAP credentials at this device.",
     ExitCode.INTERRUPTED: "Interrupted with Ctrl-C.",
 }

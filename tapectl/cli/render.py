@@ -22,6 +22,7 @@ from tapectl.units import format_size
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 Row = Mapping[str, object]
 
@@ -200,38 +201,56 @@ def _write_plain(rows: Sequence[Row], columns: Sequence[Column], *, headings: bo
 
 
 def _write_table(rows: Sequence[Row], columns: Sequence[Column], *, headings: bool) -> None:
-    from rich import box
-    from rich.table import Table
+    """Write a table as wide as it is: a terminal that is narrower folds the lines, and barcodes
+    and target names stay whole for copy and paste."""
     from rich.text import Text
 
-    table = Table(
-        box=box.SIMPLE_HEAD if headings else None,
-        header_style="bold",
-        pad_edge=False,
-        show_header=headings,
-    )
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.right else "left")
-    for row in rows:
-        table.add_row(*(Text(cell, STATUS_STYLES.get(cell, "")) for cell in _cells(row, columns)))
-    stdout_console().print(table)
+    cells = [_cells(row, columns) for row in rows]
+    titles = [column.title for column in columns] if headings else [""] * len(columns)
+    widths = [max(map(len, texts)) for texts in zip(titles, *cells, strict=True)]
+    lines = [_line(line, columns, widths, STATUS_STYLES) for line in cells]
+    if headings:
+        lines.insert(0, Text(_line(titles, columns, widths, {}).plain, "bold"))
+        lines.insert(1, Text("  ".join("─" * width for width in widths), "dim"))
+    console = stdout_console()
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _line(
+    cells: Sequence[str],
+    columns: Sequence[Column],
+    widths: Sequence[int],
+    styles: Mapping[str, str],
+) -> Text:
+    """Return one line of a table, its statuses coloured."""
+    from rich.text import Text
+
+    line = Text()
+    for cell, column, width in zip(cells, columns, widths, strict=True):
+        padding = " " * (width - len(cell))
+        line.append(padding if column.right else "")
+        line.append(cell, styles.get(cell))
+        line.append("  " if column.right else padding + "  ")
+    line.rstrip()
+    return line
 
 
 def _write_fields(row: Row, columns: Sequence[Column]) -> None:
     filled = [(column.title, _cell(row, column)) for column in columns]
-    width = max(len(title) for title, _ in filled)
+    width = max(len(title) for title, text in filled if text)
     for title, text in filled:
         if text:
             typer.echo(f"{title:<{width}}  {text}")
 
 
 def _write_fields_styled(row: Row, columns: Sequence[Column]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    grid = Table.grid(padding=(0, 2))
-    for column in columns:
-        text = _cell(row, column)
+    filled = [(column.title, _cell(row, column)) for column in columns]
+    width = max(len(title) for title, text in filled if text)
+    console = stdout_console()
+    for title, text in filled:
         if text:
-            grid.add_row(Text(column.title, "bold"), Text(text, STATUS_STYLES.get(text, "")))
-    stdout_console().print(grid)
+            line = Text(f"{title:<{width}}  ", "bold").append(text, STATUS_STYLES.get(text, "none"))
+            console.print(line, soft_wrap=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tapectl.cli import commands
 from tapectl.cli.app import hoist_global_options, main
 from tapectl.cli.failure import wants_json
 from tapectl.errors import ExitCode
+from tapectl.state.database import State
 
 Capture = pytest.CaptureFixture[str]
 
@@ -26,7 +26,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def failing(*_args: object, **_options: object) -> None:
         raise error
 
-    monkeypatch.setattr(commands, "app", failing)
+    monkeypatch.setattr(State, "open", failing)
 
 
 def test_version(capsys: Capture) -> None:
@@ -73,6 +73,15 @@ def test_usage_errors_have_our_form(words: list[str], capsys: Capture) -> None:
     assert lines[0].startswith("tapectl: ")
     assert lines[1].startswith("hint: run `tapectl")
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize("words", [[], ["tape"]])
+def test_a_noun_alone_shows_its_help(words: list[str], capsys: Capture) -> None:
+    assert main(words) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert said.startswith("Usage: tapectl")
+    assert "Commands:" in said
+    assert "hint:" not in said
 
 
 def test_a_usage_error_is_json_too(capsys: Capture) -> None:
