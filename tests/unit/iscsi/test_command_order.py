@@ -1,0 +1,162 @@
+"""Command numbers: order, gaps, window; and what is rejected."""
+
+from __future__ import annotations
+
+import pytest
+
+from tapectl.iscsi.connection import TargetConnection
+from tapectl.iscsi.constants import (
+    AsyncEvent,
+    RejectReason,
+)
+from tapectl.iscsi.digest import digest, encode_digest
+from tapectl.iscsi.errors import ProtocolError
+from tapectl.iscsi.pdu import (
+    NOPInPDU,
+    RejectPDU,
+    SNACKRequestPDU,
+)
+from tapectl.iscsi.policy import TargetConfig
+from tests.unit.iscsi.commands import (
+    FINAL,
+    READ,
+    SMALL,
+    WRITE,
+    answer_r2t,
+    command,
+    one_task,
+    pattern,
+    received_tasks,
+    send,
+)
+from tests.unit.iscsi.wire import (
+    DISCOVERY,
+    NORMAL,
+    OPEN_ISCSI,
+    Policy,
+    feed,
+    logged_in,
+    login_step,
+    outgoing,
+)
+
+
+def test_commands_are_delivered_in_order_even_if_a_later_one_is_whole_first() -> None:
+    connection = logged_in(SMALL)
+    send(connection, command(1, FINAL | WRITE, 2000))
+    send(connection, command(2, FINAL), command(3, FINAL | READ, 8))
+    assert connection.events() == []
+    [r2t] = outgoing(connection)
+    answer_r2t(connection, r2t, pattern(2000), 2000)
+    assert [task.itt for task in received_tasks(connection)] == [0x101, 0x102, 0x103]
+
+
+def test_an_immediate_command_does_not_wait() -> None:
+    connection = logged_in(SMALL)
+    send(connection, command(1, FINAL | WRITE, 2000))
+    send(connection, command(2, FINAL, immediate=True))
+    task = one_task(connection)
+    assert task.immediate
+    outgoing(connection)
+    connection.reply(task, 0)
+    [response] = outgoing(connection)
+    assert (response.exp_cmd_sn, response.max_cmd_sn) == (2, 32)
+
+
+def test_a_gap_is_waited_for() -> None:
+    connection = logged_in(OPEN_ISCSI)
+    send(connection, command(3, FINAL), command(2, FINAL), command(2, FINAL))
+    assert connection.events() == []
+    connection.send_nop_in()
+    assert outgoing(connection)[0].exp_cmd_sn == 1
+    send(connection, command(1, FINAL))
+    assert [task.itt for task in received_tasks(connection)] == [0x101, 0x102, 0x103]
+    connection.async_message(AsyncEvent.LOGOUT_REQUESTED)
+    assert outgoing(connection)[0].exp_cmd_sn == 4
+
+
+@pytest.mark.parametrize("cmd_sn", [0, 33, 1000, 0x80000001, 0xFFFFFFFF])
+def test_commands_outside_the_window_are_ignored(cmd_sn: int) -> None:
+    connection = logged_in(OPEN_ISCSI)
+    send(connection, command(cmd_sn, FINAL | WRITE, 8, data=b"12345678"))
+    assert connection.events() == []
+    assert outgoing(connection) == []
+    send(connection, command(1, FINAL))
+    assert one_task(connection).itt == 0x101
+
+
+def test_the_window_closes_and_opens_with_each_reply() -> None:
+    connection = logged_in(OPEN_ISCSI, config=TargetConfig(queue_depth=2))
+    send(connection, command(1, FINAL), command(2, FINAL), command(3, FINAL))
+    tasks = received_tasks(connection)
+    assert [task.itt for task in tasks] == [0x101, 0x102]
+    connection.reply(tasks[0], 0)
+    [response] = outgoing(connection)
+    assert (response.exp_cmd_sn, response.max_cmd_sn) == (3, 3)
+    send(connection, command(3, FINAL))
+    assert one_task(connection).itt == 0x103
+
+
+def test_immediate_commands_are_bounded() -> None:
+    connection = logged_in(OPEN_ISCSI, config=TargetConfig(immediate_commands_max=2))
+    for tag in (1, 2, 3):
+        send(connection, command(1, FINAL, immediate=True, initiator_task_tag=tag))
+    assert len(received_tasks(connection)) == 2
+    [reject] = outgoing(connection)
+    assert reject.reason == RejectReason.TOO_MANY_IMMEDIATE_COMMANDS
+
+
+def test_a_task_tag_in_use_ends_the_connection() -> None:
+    connection = logged_in(OPEN_ISCSI)
+    send(connection, command(1, FINAL, initiator_task_tag=5))
+    with pytest.raises(ProtocolError):
+        send(connection, command(2, FINAL, initiator_task_tag=5))
+    [reject] = outgoing(connection)
+    assert reject.reason == RejectReason.TASK_IN_PROGRESS
+
+
+def test_command_numbers_wrap() -> None:
+    connection = TargetConnection(Policy(), TargetConfig())
+    login_step(connection, {**NORMAL, **OPEN_ISCSI}, "13", cmd_sn=0xFFFFFFFF)
+    connection.events()
+    for cmd_sn in (0xFFFFFFFF, 0, 1):
+        send(connection, command(cmd_sn, FINAL, initiator_task_tag=3))
+        connection.reply(one_task(connection), 0)
+    assert [r.exp_cmd_sn for r in outgoing(connection)] == [0, 1, 2]
+
+
+def test_what_is_not_supported_is_rejected_with_its_header() -> None:
+    connection = logged_in(OPEN_ISCSI)
+    pdus = {
+        command(1, FINAL | READ | WRITE, 8, data=b"12345678"): RejectReason.COMMAND_NOT_SUPPORTED,
+        SNACKRequestPDU(initiator_task_tag=1): RejectReason.SNACK_REJECT,
+        NOPInPDU(stat_sn=0, exp_cmd_sn=0, max_cmd_sn=0): RejectReason.COMMAND_NOT_SUPPORTED,
+    }
+    for pdu, reason in pdus.items():
+        send(connection, pdu)
+        [reject] = outgoing(connection)
+        assert isinstance(reject, RejectPDU)
+        assert (reject.reason, reject.data) == (reason, pdu.encode()[:48])
+    send(connection, command(2, FINAL))
+    assert one_task(connection).itt == 0x102
+
+
+def test_discovery_sessions_take_no_commands() -> None:
+    connection = logged_in(identity=DISCOVERY)
+    send(connection, command(1, FINAL))
+    [reject] = outgoing(connection)
+    assert reject.reason == RejectReason.COMMAND_NOT_SUPPORTED
+    assert connection.events() == []
+
+
+def test_additional_header_segments_are_read_and_passed_over() -> None:
+    for digests in ("None", "CRC32C"):
+        connection = logged_in({**OPEN_ISCSI, "HeaderDigest": digests})
+        bhs = bytearray(command(1, FINAL | WRITE, 4, data=b"1234").encode()[:48])
+        ahs = bytes.fromhex("0005 01 00 00000000")
+        bhs[4] = len(ahs) // 4
+        header = bytes(bhs) + ahs
+        if digests == "CRC32C":
+            header += encode_digest(digest(header))
+        feed(connection, header + b"1234")
+        assert one_task(connection).data_out == b"1234"
