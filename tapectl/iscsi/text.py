@@ -10,8 +10,8 @@ from tapectl.iscsi.errors import PDUFormatError
 
 # RFC 7143 6.1: a key name is "at most 63 bytes" of these characters.
 _KEY: Final = re.compile(r"[A-Za-z0-9.\-+@_#/]{1,63}")
-# "a value length of 255 bytes" is the limit where a key says no other; names of large
-# binary items (CHAP_C, 1024 bytes in hex) are the longest (RFC 7143 6.1).
+# RFC 7143 6.1: 255 bytes "if not otherwise specified"; the binary values of CHAP may have 1024
+# bytes, which are twice as many digits and a prefix.
 VALUE_BYTES_MAX: Final = 255
 BINARY_VALUE_BYTES_MAX: Final = 2 + 2 * 1024
 _BINARY_KEYS: Final = frozenset({"CHAP_C", "CHAP_R"})
