@@ -212,9 +212,7 @@ def _write_table(rows: Sequence[Row], columns: Sequence[Column], *, headings: bo
     if headings:
         lines.insert(0, Text(_line(titles, columns, widths, {}).plain, "bold"))
         lines.insert(1, Text("  ".join("─" * width for width in widths), "dim"))
-    console = stdout_console()
-    for line in lines:
-        console.print(line, soft_wrap=True)
+    stdout_console().print(Text("\n").join(lines), soft_wrap=True)
 
 
 def _line(
@@ -252,5 +250,6 @@ def _write_fields_styled(row: Row, columns: Sequence[Column]) -> None:
     console = stdout_console()
     for title, text in filled:
         if text:
-            line = Text(f"{title:<{width}}  ", "bold").append(text, STATUS_STYLES.get(text, "none"))
+            line = Text().append(f"{title:<{width}}  ", "bold")
+            line.append(text, STATUS_STYLES.get(text))
             console.print(line, soft_wrap=True)

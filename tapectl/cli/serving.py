@@ -101,7 +101,8 @@ def sync(
     from tapectl.serve.transfer import run_sync
 
     with open_gateway(context) as (state, settings):
-        report = run_sync(settings)
+        done: list[int] = []
+        report = run_sync(settings, on_progress=lambda passed: done.append(passed.done))
         if until_idle and report.waiting:
 
             def look() -> Progress:
@@ -116,10 +117,10 @@ def sync(
                 )
 
             wait_until(settings, look, what="sync", timeout_s=timeout)
-            report = run_sync(settings)
+            report = run_sync(settings, on_progress=lambda passed: done.append(passed.done))
         found = gateway_status(state)
     row = {
-        "Done": report.done,
+        "Done": sum(done),
         "Waiting": report.waiting,
         "WaitingSegments": found.waiting_segments,
         "WaitingBytes": found.waiting_bytes,
