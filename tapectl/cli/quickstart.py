@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 GATEWAY_NAME = "quickstart"
 TAPE_SIZE_BYTES = 100 * GIB
+RETRIEVAL_POLL_S = 1.0
 # Barcodes as tapes of a real LTO-5 library have them.
 BARCODES = tuple(f"DEMO{number:02d}L5" for number in range(1, 6))
 
@@ -59,7 +60,12 @@ def quickstart(
     root = directory.absolute()
     # What the user has exported for the real gateway must not lead the demonstration astray.
     context.find_root().obj = Session(root / "tapectl.db", _config_of(context))
-    settings = load_settings(context, listen=tuple(listen) if listen else None)
+    settings = load_settings(
+        context,
+        listen=tuple(listen) if listen else None,
+        # Nobody who tries it wants to wait a minute to be told that a tape is back.
+        retrieval_poll_s=RETRIEVAL_POLL_S,
+    )
     _activate(root, settings)
     with State.open(settings.state_path) as state:
         _allocate_disks(state, root)

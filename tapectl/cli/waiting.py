@@ -10,7 +10,7 @@ import enum
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,16 +42,23 @@ class WaitInVainError(TapectlError):
 
 
 class Wanted(enum.Enum):
-    """The status that is waited for, and those on the way to it."""
+    """The statuses that are waited for, the usual one first, and those on the way to it."""
 
-    CREATED = ("AVAILABLE", ("CREATING",))
-    ARCHIVED = ("ARCHIVED", ("IN TRANSIT TO VTS", "ARCHIVING"))
-    RETRIEVED = ("RETRIEVED", ("RETRIEVING",))
-    DELETED = ("DELETED", ("DELETING",))
+    # A repeated request finds the tape wherever it has gone meanwhile.
+    CREATED = (
+        ("AVAILABLE", "IN TRANSIT TO VTS", "ARCHIVING", "ARCHIVED", "RETRIEVING", "RETRIEVED"),
+        ("CREATING",),
+    )
+    ARCHIVED = (("ARCHIVED",), ("IN TRANSIT TO VTS", "ARCHIVING"))
+    RETRIEVED = (("RETRIEVED",), ("RETRIEVING",))
+    DELETED = (("DELETED",), ("DELETING",))
 
-    def __init__(self, status: str, on_the_way: tuple[str, ...]) -> None:
-        self.status = status
+    def __init__(self, statuses: tuple[str, ...], on_the_way: tuple[str, ...]) -> None:
+        self.statuses = statuses
         self.on_the_way = on_the_way
+
+    def __str__(self) -> str:
+        return self.statuses[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +97,22 @@ def wait_for_tapes(
         return _progress_of(current(), wanted)
 
     what = barcodes[0] if len(barcodes) == 1 else f"{len(barcodes)} tapes"
-    wait_until(settings, look, what=f"{what} → {wanted.status}", timeout_s=timeout_s)
+    wait_until(settings, look, what=f"{what} → {wanted}", timeout_s=timeout_s)
     return current()
 
 
 def _progress_of(tapes: Sequence[TapeInfo], wanted: Wanted) -> Progress:
-    arrived = [tape for tape in tapes if tape.status == wanted.status]
+    arrived = [tape for tape in tapes if tape.status in wanted.statuses]
     for tape in tapes:
-        if tape.status != wanted.status and tape.status not in wanted.on_the_way:
+        if tape.status not in wanted.statuses + wanted.on_the_way:
             reason = f" ({tape.status_detail})" if tape.status_detail else ""
             raise WaitInVainError(
-                f"tape {tape.barcode} is {tape.status}{reason} and will not be {wanted.status}",
+                f"tape {tape.barcode} is {tape.status}{reason} and will not be {wanted}",
                 hint=f"run `tapectl events {tape.barcode}`",
             )
-    under_way = [tape for tape in tapes if tape.status != wanted.status]
+    under_way = [tape for tape in tapes if tape.status not in wanted.statuses]
     if not under_way:
-        return Progress(done=True, percent=100, text=wanted.status)
+        return Progress(done=True, percent=100, text=str(wanted))
     waiting_bytes = sum(tape.waiting_bytes for tape in under_way)
     text = under_way[0].status_detail or under_way[0].status.value
     if waiting_bytes:
@@ -123,7 +130,7 @@ def wait_until(
     timeout_s: float | None,
 ) -> None:
     """Return once `look` says done; raise WaitTimeoutError after `timeout_s`."""
-    from tapectl.serve.client import connect
+    from tapectl.serve.errors import AlreadyServingError
     from tapectl.serve.transfer import run_sync
 
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -140,12 +147,22 @@ def wait_until(
             return progress.done
 
         while not finished():
-            supervisor = connect(settings.state_path)
-            if supervisor is None:
+            if _is_served(settings):
+                time.sleep(POLL_INTERVAL_S)
+                continue
+            # One that is just starting up, or another sync, has waited for the lock in vain.
+            with suppress(AlreadyServingError):
                 run_sync(settings, until=finished)
-            else:
-                with supervisor:  # it does the work; nothing to ask of it
-                    time.sleep(POLL_INTERVAL_S)
+
+
+def _is_served(settings: Settings) -> bool:
+    from tapectl.serve.client import connect
+
+    supervisor = connect(settings.state_path)
+    if supervisor is None:
+        return False
+    with supervisor:
+        return True
 
 
 @contextmanager
