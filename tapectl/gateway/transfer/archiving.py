@@ -17,7 +17,7 @@ from tapectl.gateway.transfer.bucket_layout import (
     segments_prefix,
 )
 from tapectl.gateway.transfer.context import StepReport, TransferContext, combine
-from tapectl.gateway.transfer.leftovers import has_open_file
+from tapectl.gateway.transfer.leftovers import has_leftovers
 from tapectl.gateway.transfer.local_files import SEALED, LocalDisks, remove
 from tapectl.gateway.transfer.manifests import RecoveryPoint, put_manifest
 from tapectl.gateway.transfer.ownership import require_ownership
@@ -43,12 +43,15 @@ class Archiving:
     def run(self) -> StepReport:
         context = self._context
         local = LocalDisks.read(context)
+        with context.state.read() as db:
+            ready = tapes.ready_to_archive(db, context.now_ms())
+        whole = {tape.barcode for tape in ready if not has_leftovers(context, local, tape.barcode)}
         with context.state.write() as db:
             released = tapes.release_expired_holds(db, context.now_ms())
             begun = [
                 tapes.transition(db, tape.barcode, TapeStatus.ARCHIVING, context.stamp())
                 for tape in tapes.ready_to_archive(db, context.now_ms())
-                if not has_open_file(local, tape.barcode)
+                if tape.barcode in whole
             ]
             archiving = tapes.with_status(db, TapeStatus.ARCHIVING)
             next_hold_ms = tapes.next_hold_end_ms(db)

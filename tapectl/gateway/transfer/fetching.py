@@ -6,6 +6,7 @@ do the work: the wanted range, the rest of its segment, the segment after it.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -73,6 +74,7 @@ class FetchService:
         # In order of demand, the latest first.
         self._fills: OrderedDict[Place, _Fill] = OrderedDict()
         self._retired: deque[Path] = deque()
+        self._serials = itertools.count()
         self._work = threading.Condition()
         self._threads: list[threading.Thread] = []
 
@@ -85,16 +87,18 @@ class FetchService:
         Raises CartridgeReadError if the range can never be had, or not as things are.
         """
         local = LocalDisks.read(self._context)
-        with self._context.state.read() as db:
-            record = segments.find(db, barcode, sequence)
-        if record is None:
-            raise CartridgeReadError(f"tape {barcode} has no segment {sequence}")
-        for path in local.sealed_files(record):
-            if path.exists():
-                return path, True
-        if record.uploaded_at_ms is None:
-            raise CartridgeReadError(f"no copy of segment {sequence} of {barcode} can be read")
         with self._work:
+            # Read under the lock: a fill that ends is entered in the state before it leaves
+            # `_fills`, so that a segment is found here or there.
+            with self._context.state.read() as db:
+                record = segments.find(db, barcode, sequence)
+            if record is None:
+                raise CartridgeReadError(f"tape {barcode} has no segment {sequence}")
+            for path in local.sealed_files(record):
+                if path.exists():
+                    return path, True
+            if record.uploaded_at_ms is None:
+                raise CartridgeReadError(f"no copy of segment {sequence} of {barcode} can be read")
             entry = self._enter(record, local, demanded=True)
             if entry.failure is not None:
                 # Told once; the next one to ask begins anew.
@@ -131,15 +135,18 @@ class FetchService:
         place = (record.barcode, record.sequence)
         entry = self._fills.get(place)
         if entry is None:
-            entry = _Fill(SegmentFill(self._source(record, local), self._context.store), demanded)
-            self._fills[place] = entry
             self._drop_forgotten()
+            fill = SegmentFill(
+                self._source(record, local), self._context.store, next(self._serials)
+            )
+            entry = _Fill(fill, demanded)
+            self._fills[place] = entry
         entry.demanded |= demanded
         return entry
 
     def _drop_forgotten(self) -> None:
         for place in reversed(list(self._fills)):
-            if len(self._fills) <= _FILLS_MAX:
+            if len(self._fills) < _FILLS_MAX:
                 return
             entry = self._fills[place]
             if not entry.users and not entry.busy:
@@ -147,9 +154,13 @@ class FetchService:
                 del self._fills[place]
 
     def _source(self, record: SegmentRecord, local: LocalDisks) -> FillSource:
-        used = self._eviction.used_bytes()
+        used = {
+            disk_id: used_bytes
+            for disk_id, used_bytes in self._eviction.used_bytes().items()
+            if local.paths[disk_id].is_dir()
+        }
         if not used:
-            raise CartridgeReadError("there is no cache disk")
+            raise CartridgeReadError("no cache disk is present")
         disk_id = max(used, key=lambda one: local.sizes[one] - used[one])
         with self._context.state.read() as db:
             through = tapes.get(db, record.barcode).archived_through_sequence
@@ -260,12 +271,12 @@ class FetchService:
     def _read_ahead(self, source: FillSource) -> None:
         """Put the segment after this one at the end of the queue, if it is cold."""
         local = LocalDisks.read(self._context)
-        with self._context.state.read() as db:
-            following = next_sequence(db, source.barcode, source.summary.sequence)
-            record = None if following is None else segments.find(db, source.barcode, following)
-        if record is None or record.uploaded_at_ms is None or record.cache_disk_id is not None:
-            return
         with self._work:
+            with self._context.state.read() as db:
+                following = next_sequence(db, source.barcode, source.summary.sequence)
+                record = None if following is None else segments.find(db, source.barcode, following)
+            if record is None or record.uploaded_at_ms is None or record.cache_disk_id is not None:
+                return
             self._enter(record, local, demanded=False)
             self._work.notify_all()
 

@@ -34,15 +34,16 @@ class Retrieval:
         self._errors = errors
         self._poll_at_ms: dict[str, int] = {}
         self._restored: dict[str, dict[int, int | None]] = {}
+        # Tapes whose every object has been asked for.
+        self._asked: set[str] = set()
 
     def run(self) -> StepReport:
         with self._context.state.read() as db:
             retrieving = tapes.with_status(db, TapeStatus.RETRIEVING)
             here = tapes.select(db, TapeFilter(statuses=frozenset({TapeStatus.RETRIEVED})))
-        for barcode in self._poll_at_ms.keys() - {tape.barcode for tape in retrieving}:
+        for barcode in self._asked - {tape.barcode for tape in retrieving}:
             # Cancelled; a later retrieval begins anew.
-            del self._poll_at_ms[barcode]
-            self._restored.pop(barcode, None)
+            self._forget(barcode)
         return combine(
             [
                 self._errors.each(retrieving, self._retrieve),
@@ -70,9 +71,13 @@ class Retrieval:
             context.state, tape.barcode, context.stamp(), restore_until_ms=until_ms
         ):
             return self._poll_later(tape)
-        self._poll_at_ms.pop(tape.barcode, None)
-        self._restored.pop(tape.barcode, None)
+        self._forget(tape.barcode)
         return StepReport(done=1)
+
+    def _forget(self, barcode: str) -> None:
+        self._poll_at_ms.pop(barcode, None)
+        self._restored.pop(barcode, None)
+        self._asked.discard(barcode)
 
     def _poll_later(self, tape: TapeRecord) -> StepReport:
         due_ms = self._context.now_ms() + round(self._context.settings.retrieval_poll_s * 1000)
@@ -105,6 +110,7 @@ class Retrieval:
             return sequence, info if info.restore_state in _READABLE else None
 
         found: dict[int, int | None] = {}
+        asked_before = tape.barcode in self._asked
         for start in range(0, len(sequences), _BATCH):
             futures = [context.pool.submit(ask, one) for one in sequences[start:][:_BATCH]]
             failures = [error for one in as_completed(futures) if (error := one.exception())]
@@ -113,6 +119,11 @@ class Retrieval:
             for sequence, info in (future.result() for future in futures):
                 if info is not None:
                     found[sequence] = info.restored_until_ms
+            if asked_before and not found:
+                # They were asked for at once and come at about the same time: of a long tape
+                # the first ones tell that it is too early to look at all the others.
+                break
+        self._asked.add(tape.barcode)
         return found
 
     def _prolong(self, tape: TapeRecord) -> StepReport:
@@ -124,16 +135,22 @@ class Retrieval:
         due_ms = tape.restore_until_ms - round(days * _DAY_MS * _LEFT_TO_PROLONG)
         if context.now_ms() < due_ms:
             return StepReport(next_due_ms=due_ms)
+        if (poll_ms := self._poll_at_ms.get(tape.barcode, 0)) > context.now_ms():
+            return StepReport(waiting=1, next_due_ms=poll_ms)
         tier = RetrievalTier(tape.retrieval_tier or RetrievalTier.STANDARD)
-        until_ms: int | None = None
+        ends: list[int] = []
         for sequence in self._archived(tape):
             context.check_stop()
             key = archive_key(tape.barcode, sequence)
             context.store.restore(key, tier=tier, days=days)
-            ends_ms = context.store.head(key).restored_until_ms
-            if ends_ms is not None:
-                until_ms = ends_ms if until_ms is None else min(until_ms, ends_ms)
+            info = context.store.head(key)
+            if info.restore_state not in _READABLE:
+                # It has run out, while the gateway was down: it is being restored again.
+                return self._poll_later(tape)
+            if info.restored_until_ms is not None:
+                ends.append(info.restored_until_ms)
+        self._poll_at_ms.pop(tape.barcode, None)
         with context.state.write() as db:
             if tapes.get(db, tape.barcode).status is TapeStatus.RETRIEVED:
-                tapes.update(db, tape.barcode, restore_until_ms=until_ms)
+                tapes.update(db, tape.barcode, restore_until_ms=min(ends, default=None))
         return StepReport(done=1)

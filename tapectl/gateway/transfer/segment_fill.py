@@ -41,10 +41,13 @@ class FillSource:
 class SegmentFill:
     """Fetches chunks by range; any thread may call it. What is in the file has been checked."""
 
-    def __init__(self, source: FillSource, store: ObjectStore) -> None:
+    def __init__(self, source: FillSource, store: ObjectStore, serial: int) -> None:
+        """`serial` makes the name of the file the fill's own: a finished one keeps its name for a
+        while, and its file has the sealed name as well, so that no other may write to it."""
         self.source = source
-        self.path = source.folder / f"{source.summary.sequence:08d}{FILLING}"
-        self.sealed_path = self.path.with_suffix(SEALED)
+        name = f"{source.summary.sequence:08d}"
+        self.path = source.folder / f"{name}.{serial}{FILLING}"
+        self.sealed_path = source.folder / f"{name}{SEALED}"
         self._store = store
         self._chunks: Sequence[StoredChunk] = ()
         self._missing: set[int] = set()
@@ -86,7 +89,7 @@ class SegmentFill:
             )
         chunks = decode_table(footer, table)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         os.ftruncate(descriptor, footer.raw_bytes)
         with self._lock:
             self._chunks = chunks

@@ -50,6 +50,10 @@ class TapeErrors:
         """Run `work` for each tape. Raises the StoreError of a store that cannot be used now."""
         return combine([self.one(tape, work) for tape in found])
 
+    def put_off(self, barcode: str) -> bool:
+        """Whether a tape has failed a short while ago, for a reason of its own."""
+        return self._not_before_ms.get(barcode, 0) > self._context.now_ms()
+
     def one(self, tape: TapeRecord, work: Callable[[TapeRecord], StepReport]) -> StepReport:
         """Run `work` for a tape unless it failed a short while ago."""
         self._context.check_stop()

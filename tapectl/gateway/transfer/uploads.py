@@ -21,7 +21,7 @@ from tapectl.medium.manifest import ManifestRow
 from tapectl.state import segments, tapes
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tapes import TapeRecord
-from tapectl.state.transfer_queries import waiting_of_tape
+from tapectl.state.transfer_queries import tapes_waiting_for_upload, waiting_of_tape
 from tapectl.store.interface import StoreError
 
 # A pass uploads this many segments a worker, so that the other steps get their turn: with the
@@ -68,16 +68,20 @@ class Uploads:
         return combine(reports)
 
     def _waiting(self) -> dict[TapeRecord, Sequence[SegmentRecord]]:
-        """Return the next segments of each tape that has any, the longest waiting tape first."""
+        """Return the next segments of each tape that has any, the longest waiting tape first.
+
+        Every tape gets its share of a pass, those that are put off none of it.
+        """
         budget = self._context.settings.upload_workers * _SEGMENTS_A_WORKER
         with self._context.state.read() as db:
-            first = segments.waiting_for_upload(db, limit=budget)
-            counts: dict[str, int] = {}
-            for record in first:
-                counts[record.barcode] = counts.get(record.barcode, 0) + 1
+            barcodes = tapes_waiting_for_upload(db)
+            ready = [barcode for barcode in barcodes if not self._errors.put_off(barcode)]
+            share = max(1, budget // max(1, len(ready)))
+            chosen = frozenset(ready[:budget])
             return {
-                tapes.get(db, barcode): waiting_of_tape(db, barcode, limit=count)
-                for barcode, count in counts.items()
+                tapes.get(db, barcode): waiting_of_tape(db, barcode, limit=share)
+                for barcode in barcodes
+                if barcode in chosen or self._errors.put_off(barcode)
             }
 
     def _start(

@@ -11,6 +11,7 @@ import pytest
 
 from tapectl.gateway.transfer import bucket_layout
 from tapectl.gateway.transfer.engine import TransferEngine
+from tapectl.gateway.transfer.segment_fill import FillSource, SegmentFill
 from tapectl.medium.manifest import PAGE_ROWS, decode_manifest, decode_page
 from tapectl.medium.summary import SegmentSummary
 from tapectl.scsi.cartridge import CartridgeReadError
@@ -20,7 +21,7 @@ from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import ObjectNotFoundError, StorageClass, StoreError
 from tapectl.store.memory import MemoryStore
 from tests.support.failing_store import FailNth
-from tests.support.transfer_gateway import GATEWAY, TransferGateway, run_until_idle
+from tests.support.transfer_gateway import CACHE, GATEWAY, TransferGateway, run_until_idle
 
 TAPE = "TEST01L5"
 MIB = 1 << 20
@@ -367,6 +368,32 @@ def test_a_cold_segment_is_read_by_range_and_then_cached_with_the_next(
     assert cached[:2] == [1, 2]
     assert (gateway.cache / f"tapes/{TAPE}/00000001.seg").read_bytes() == contents[0]
     engine.close()
+
+
+def test_a_second_fill_does_not_touch_what_the_first_one_sealed(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    content = gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    record = gateway.segments(TAPE)[0]
+    source = FillSource(
+        barcode=TAPE,
+        summary=record.summary,
+        key=bucket_layout.segment_key(TAPE, 1),
+        object_bytes=record.object_bytes or 0,
+        disk_id=CACHE,
+        folder=gateway.cache / "tapes" / TAPE,
+    )
+    first, second = (SegmentFill(source, store, serial) for serial in range(2))
+    first.open()
+    while run := first.take():
+        first.fetch(run)
+    first.seal()
+    second.open()
+    assert first.sealed_path.read_bytes() == content
+    assert first.path.read_bytes() == content, "a reader may still have this name"
+    assert not second.has(0, 1)
 
 
 def test_a_damaged_object_is_an_error_and_never_data(
