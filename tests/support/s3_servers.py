@@ -1,7 +1,7 @@
 """Real S3 servers for tests: SeaweedFS and moto, child processes on free loopback ports.
 
 They are bounded: `timeout` ends them even if the test run is killed. A server that is not
-installed skips its tests, with the reason.
+installed skips its tests, with the reason, but fails them in CI.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from tapectl.store.s3 import S3Store
+from tests.support.clients import missing
 
 ACCESS_KEY = "testak"
 SECRET_KEY = "testsecret123"
@@ -140,36 +142,40 @@ def _program(name: str) -> str:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not installed")
+        missing(f"{name} is not installed")
     return found
 
 
 @contextmanager
 def _running(command: list[str], endpoint_url: str, cwd: Path | None = None) -> Iterator[None]:
-    log = tempfile.TemporaryFile()
-    process = subprocess.Popen(
-        ["timeout", str(_LIFE_S), *command],
-        stdout=log,
-        stderr=log,
-        cwd=cwd,
-        env={**os.environ, "MOTO_ALLOW_NONEXISTENT_REGION": "true"},
-    )
-    try:
-        deadline = time.monotonic() + _START_S
-        while not _answers(endpoint_url):
-            if process.poll() is not None or time.monotonic() > deadline:
-                log.seek(0)
-                said = log.read()[-2000:].decode(errors="replace")
-                pytest.fail(f"server did not start: {' '.join(command)}\n{said}")
-            time.sleep(0.1)
-        yield
-    finally:
-        process.terminate()  # `timeout` passes the signal on
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            ["timeout", str(_LIFE_S), *command],
+            stdout=log,
+            stderr=log,
+            cwd=cwd,
+            env={**os.environ, "MOTO_ALLOW_NONEXISTENT_REGION": "true"},
+        )
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            _wait_for_answer(process, endpoint_url, log)
+            yield
+        finally:
+            process.terminate()  # `timeout` passes the signal on
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_for_answer(process: subprocess.Popen[bytes], endpoint_url: str, log: IO[bytes]) -> None:
+    deadline = time.monotonic() + _START_S
+    while not _answers(endpoint_url):
+        if process.poll() is not None or time.monotonic() > deadline:
+            log.seek(0)
+            said = log.read()[-2000:].decode(errors="replace")
+            pytest.fail(f"server did not start: {process.args!r}\n{said}")
+        time.sleep(0.1)
 
 
 def _answers(endpoint_url: str) -> bool:
