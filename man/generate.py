@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,35 @@ import typer.main
 from tapectl.cli.commands import app
 from tapectl.cli.exit_codes import EXIT_CODE_MEANINGS
 from tapectl.cli.failure import BROKEN_PIPE_STATUS
+from tapectl.gateway.settings import Settings
 
 ENVIRONMENT = {
     "TAPECTL_STATE": "State file, as --state.",
     "TAPECTL_CONFIG": "Configuration file, as --config.",
     "TAPECTL_OUTPUT": "Output format, as --output: table, plain, json or tsv.",
-    "TAPECTL_...": "Any other setting, in capitals, as TAPECTL_HOLD_S for hold_s.",
+    "TAPECTL_...": "Any setting, in capitals, as TAPECTL_HOLD_S for hold_s.",
     "NO_COLOR": "When set, no colours.",
 }
+
+SETTINGS = {
+    "listen": "Addresses that serve listens on, a comma between them.",
+    "hold_s": "Seconds that an ejected tape stays in its import/export slot, where a move back"
+    " cancels; 0 as AWS does.",
+    "segment_bytes": "Size at which a segment is closed and uploaded.",
+    "upload_workers": "Uploads at the same time.",
+    "seal_idle_s": "Seconds after which a segment that nobody writes to is closed and uploaded.",
+    "cache_high_watermark_percent": "How full a cache disk gets before what is in the store is"
+    " dropped from it.",
+    "compression": "Compress (zstd) between the upload buffer and the store.",
+    "directory_retrieval_delay_s": "Seconds a directory store pretends that a retrieval takes.",
+    "retrieval_poll_s": "Seconds between two looks at a retrieval under way.",
+    "retrieval_days": "Days a retrieved copy stays readable in the store; extended while the tape"
+    " is in the library.",
+    "busy_timeout_s": "Seconds a command waits for room or for data before the initiator is told"
+    " BUSY.",
+    "allow_anonymous": "Listen beyond this machine even if anyone could log in.",
+}
+CONFIG_FILES = "/etc/tapectl/tapectl.toml for root, else $XDG_CONFIG_HOME/tapectl/tapectl.toml"
 
 # The parser's own classes have no public names to annotate with.
 Command = Any
@@ -75,6 +97,18 @@ def main_page(root: Command, context: Context) -> Iterator[str]:
     for code, meaning in EXIT_CODE_MEANINGS.items():
         yield from item(str(int(code)), meaning)
     yield from item(str(BROKEN_PIPE_STATUS), "Whoever read standard output has left.")
+    yield ".SH SETTINGS"
+    yield "Each in the configuration file by its name, in the environment as TAPECTL_ and its name"
+    yield "in capitals. A flag goes before the environment, that before the file."
+    defaults = {value.name: value.value for value in Settings.load({}, Path(os.devnull)).describe()}
+    for name, meaning in SETTINGS.items():
+        yield from item(name, f"{meaning} Default: {defaults[name]}.")
+    yield ".SH FILES"
+    yield from item(CONFIG_FILES, "Configuration, TOML.")
+    yield from item(
+        "/var/lib/tapectl/tapectl.db for root, else $XDG_STATE_HOME/tapectl/tapectl.db",
+        "State of the gateway; its lock and its sockets are beside it.",
+    )
     yield ".SH ENVIRONMENT"
     for variable, meaning in ENVIRONMENT.items():
         yield from item(variable, meaning)

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from tapectl.cli.exit_codes import EXIT_CODE_MEANINGS
 from tapectl.errors import ExitCode
+from tapectl.gateway.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
 
 
-def generator(folder: str) -> Callable[[], dict[str, str]]:
-    """Return `generate` of <folder>/generate.py, which is in no package."""
+def generator(folder: str) -> ModuleType:
+    """Return <folder>/generate.py, which is in no package."""
     path = PROJECT / folder / "generate.py"
     spec = importlib.util.spec_from_file_location(f"{folder}_generate", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    generate: Callable[[], dict[str, str]] = module.generate
-    return generate
+    return module
 
 
 @pytest.mark.parametrize("folder", ["man", "completions"])
 def test_committed_files_are_the_generated_ones(folder: str) -> None:
-    wanted = generator(folder)()
+    wanted = generator(folder).generate()
     found = {
         path.name: path.read_text()
         for path in (PROJECT / folder).iterdir()
@@ -44,6 +45,11 @@ def test_every_exit_code_has_one_meaning_and_is_in_the_manual() -> None:
     page = (PROJECT / "man" / "tapectl.1").read_text().split(".SH EXIT STATUS")[1]
     documented = {int(number) for number in re.findall(r"^\\fB(\d+)\\fR$", page, re.MULTILINE)}
     assert {int(code) for code in ExitCode} <= documented
+
+
+def test_every_setting_is_in_the_manual() -> None:
+    names = {field.name for field in fields(Settings)} - {"state_path", "sources"}
+    assert set(generator("man").SETTINGS) == names
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:
