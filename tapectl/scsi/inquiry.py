@@ -21,7 +21,7 @@ class PeripheralType(enum.IntEnum):
 
 # SPC-5 table 150, no revision claimed: SAM-5, SPC-4, iSCSI, and the device's own command set.
 _VERSION_DESCRIPTORS = {
-    PeripheralType.SEQUENTIAL_ACCESS: (0x00A0, 0x0460, 0x0960, 0x0500),
+    PeripheralType.SEQUENTIAL_ACCESS: (0x00A0, 0x0460, 0x0960, 0x0520),
     PeripheralType.MEDIUM_CHANGER: (0x00A0, 0x0460, 0x0960, 0x0480),
 }
 

@@ -15,7 +15,8 @@ from tapectl.scsi.sense import invalid_field_in_cdb
 if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
 
-_MEGABYTE = 10**6
+# Capacities are told in "increments of 1 048 576 bytes".
+_MEBIBYTE = 1 << 20
 _READ_ONLY = 0x80
 
 
@@ -50,12 +51,12 @@ def attributes(drive: TapeDrive) -> Sequence[Attribute]:
     """Return the attributes of the mounted volume, in ascending order of identifier."""
     medium = drive.threaded_medium()
     density = drive.personality.density
-    capacity_mb = medium.capacity_bytes // _MEGABYTE
-    remaining_mb = max(medium.capacity_bytes - medium.used_bytes, 0) // _MEGABYTE
+    capacity = medium.capacity_bytes // _MEBIBYTE
+    remaining = max(medium.capacity_bytes - medium.used_bytes, 0) // _MEBIBYTE
     identity = drive.server.identity
     return (
-        _number(0x0000, remaining_mb, 8),
-        _number(0x0001, capacity_mb, 8),
+        _number(0x0000, remaining, 8),
+        _number(0x0001, capacity, 8),
         _text(0x0005, density.assigning_organization, 8),
         _number(0x0006, density.code, 1),
         _text(0x020A, identity.vendor.ljust(8) + identity.serial, 40),
