@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tapectl.disks.interface import Placement, StoredSegment
+from tapectl.disks.tape_files import OPEN, SEALED, segment_name, tape_folder
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.settings import Settings
 from tapectl.medium.summary import SegmentSummary
@@ -44,7 +45,9 @@ class StateJournal:
         """Return the sealed segments of a tape by ascending sequence, voided ones included."""
         with self._state.read() as db:
             records = segments.of_tape(db, barcode)
-            paths = {disk.id: disk.path for disk in disks.all_disks(db)}
+            all_disks = disks.all_disks(db)
+        # A disk that is not there holds no copy.
+        paths = {disk.id: disk.path for disk in _present(all_disks)}
         return [
             StoredSegment(
                 summary=record.summary,
@@ -111,7 +114,8 @@ class StateJournal:
     def disk_paths(self) -> Sequence[Path]:
         """Return the directories of all present cache and upload-buffer disks."""
         with self._state.read() as db:
-            return [disk.path for disk in disks.all_disks(db) if (disk.path / "tapes").is_dir()]
+            all_disks = disks.all_disks(db)
+        return [disk.path for disk in _present(all_disks)]
 
     def _room(self, disk: DiskRecord, sealed_bytes: int) -> _Room | None:
         """Return what the disk can take, None if it is not there.
@@ -121,7 +125,7 @@ class StateJournal:
         """
         tapes_path = disk.path / "tapes"
         try:
-            open_segments = sum(1 for _ in tapes_path.glob("*/*.open"))
+            open_segments = sum(1 for _ in tapes_path.glob(f"*/*{OPEN}"))
             status = os.statvfs(tapes_path)
             device = tapes_path.stat().st_dev
         except OSError:
@@ -132,9 +136,14 @@ class StateJournal:
         return _Room(disk, device, free_bytes)
 
 
+def _present(records: Sequence[DiskRecord]) -> Sequence[DiskRecord]:
+    return [disk for disk in records if (disk.path / "tapes").is_dir()]
+
+
 def _segment_path(
     paths: Mapping[str, Path], disk_id: str | None, record: SegmentRecord
 ) -> Path | None:
-    if disk_id is None:
+    path = paths.get(disk_id or "")
+    if path is None:
         return None
-    return paths[disk_id] / "tapes" / record.barcode / f"{record.sequence:08d}.seg"
+    return tape_folder(path, record.barcode) / segment_name(record.sequence, SEALED)

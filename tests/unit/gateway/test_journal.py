@@ -103,6 +103,15 @@ def test_without_any_disk_of_a_role_the_write_fails(state: State, journal: State
     assert journal.disk_paths() == [disk_path(state, DiskRole.CACHE_STORAGE)]
 
 
+def test_a_disk_that_died_holds_no_copy(state: State, journal: StateJournal) -> None:
+    placement = journal.place("VTL001", SEGMENT_BYTES)
+    journal.record_sealed("VTL001", SUMMARY, placement)
+    (placement.cache_path / "tapes").rmdir()
+    (stored,) = journal.segments("VTL001")
+    assert stored.cache_path is None
+    assert stored.buffer_path is not None
+
+
 @pytest.fixture
 def add_cache(state: State, tmp_path: Path) -> Callable[[int], Path]:
     def add(size_bytes: int) -> Path:
