@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -152,17 +153,13 @@ class StateLibrary:
     def _perform(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Make several moves at once, or none: ask, let the drives act, then write it down."""
         steps = self._check(pairs)
-        undo: list[Callable[[], None]] = []
-        try:
+        with contextlib.ExitStack() as undo:
             for step in steps:
                 self._unload_source(step, undo)
             for step in steps:
                 self._load_destination(step, undo)
             self._write_down(pairs, steps)
-        except BaseException:
-            for action in reversed(undo):
-                action()
-            raise
+            undo.pop_all()
 
     def _check(self, pairs: Sequence[tuple[int, int]]) -> Sequence[Step]:
         with self.state.write() as db:
@@ -198,17 +195,17 @@ class StateLibrary:
             for step in steps:
                 apply_step(db, self._elements, step, eject)
 
-    def _unload_source(self, step: Step, undo: list[Callable[[], None]]) -> None:
+    def _unload_source(self, step: Step, undo: contextlib.ExitStack) -> None:
         number = self._drive_number(step.source)
         if number is not None:
             self._drives.unload(number)
-            undo.append(lambda: self._drives.load(number, step.barcode))
+            undo.callback(self._drives.load, number, step.barcode)
 
-    def _load_destination(self, step: Step, undo: list[Callable[[], None]]) -> None:
+    def _load_destination(self, step: Step, undo: contextlib.ExitStack) -> None:
         number = self._drive_number(step.destination)
         if number is not None:
             self._drives.load(number, step.barcode)
-            undo.append(lambda: self._drives.unload(number))
+            undo.callback(self._drives.unload, number)
 
     def _drive_number(self, address: int) -> int | None:
         if self._elements.type_of(address) is not ElementType.DATA_TRANSFER:

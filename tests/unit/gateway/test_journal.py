@@ -103,7 +103,7 @@ def test_without_any_disk_of_a_role_the_write_fails(state: State, journal: State
     assert journal.disk_paths() == [disk_path(state, DiskRole.CACHE_STORAGE)]
 
 
-def test_a_disk_that_died_holds_no_copy(state: State, journal: StateJournal) -> None:
+def test_a_disk_that_died_holds_no_copy(journal: StateJournal) -> None:
     placement = journal.place("VTL001", SEGMENT_BYTES)
     journal.record_sealed("VTL001", SUMMARY, placement)
     (placement.cache_path / "tapes").rmdir()
