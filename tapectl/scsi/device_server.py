@@ -91,14 +91,18 @@ class DeviceServer:
 
     def run(self, device: D, table: CommandTable[D], task: Task, lun: int) -> Reply:
         """Run one command of `table` on `device`; only CartridgeBusyError comes out of it."""
-        self.attentions.know(task.nexus)
+        attentions, cdb = self.attentions, task.cdb
+        if task.nexus not in attentions.known:
+            attentions.know(task.nexus)
         try:
             if lun:
                 return device.answer_for_other_lun(task)
-            command = table.find(task.cdb)
-            if task.cdb[command.cdb_bytes - 1] & _NACA:
+            command = table.find(cdb)
+            if cdb[command.cdb_bytes - 1] & _NACA:
                 raise invalid_field_in_cdb(command.cdb_bytes - 1, 2)
-            self._guard(command, task.nexus)
+            # Asked here and not in _guard: on the way of every block there is nothing to guard.
+            if attentions.pending or self.reservations.any:
+                self._guard(command, task.nexus)
             if command.needs_medium:
                 device.check_ready()
             return command.handler(device, task)
@@ -114,7 +118,7 @@ class DeviceServer:
         if reportable and attentions.has_reset(nexus):
             self._report_attention(nexus)
         reservations = self.reservations
-        if reservations.any and reservations.conflicts(nexus, command.access):
+        if reservations.conflicts(nexus, command.access):
             raise ReservationConflict
         if reportable:
             self._report_attention(nexus)

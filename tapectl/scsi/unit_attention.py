@@ -16,38 +16,39 @@ class UnitAttentions:
     """Which attention each known nexus has yet to be told.
 
     A nexus is known from its first command or login until it is lost. The same
-    condition waits once only. A reset comes before whatever else waits.
+    condition waits once only. A reset comes before whatever else waits. `known` and `pending` (no
+    queue in it is empty) are for the device server to look at, on the way of every command.
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, None] = {}
-        self._waiting: dict[str, list[ASC]] = {}
+        self.known: dict[str, None] = {}
+        self.pending: dict[str, list[ASC]] = {}
         self._told_power_on: dict[str, None] | None = None
 
     def know(self, nexus: str) -> None:
         """Remember a nexus; tell it of the power on that it has not heard of."""
-        if nexus in self._known:
+        if nexus in self.known:
             return
-        _remember(self._known, nexus)
+        _remember(self.known, nexus)
         if self._told_power_on is not None and nexus not in self._told_power_on:
             _remember(self._told_power_on, nexus)
             self.establish(nexus, ASC.POWER_ON_OCCURRED)
 
     def forget(self, nexus: str) -> None:
         """Drop a lost nexus and what it was still to be told."""
-        self._known.pop(nexus, None)
-        self._waiting.pop(nexus, None)
+        self.known.pop(nexus, None)
+        self.pending.pop(nexus, None)
 
     def power_on(self) -> None:
         """Tell every nexus, those to come too, once, that the device was powered on."""
         self._told_power_on = {}
-        for nexus in self._known:
+        for nexus in self.known:
             _remember(self._told_power_on, nexus)
             self.establish(nexus, ASC.POWER_ON_OCCURRED)
 
     def establish(self, nexus: str, code: ASC) -> None:
         """Let a condition wait for one nexus."""
-        queue = self._waiting.setdefault(nexus, [])
+        queue = self.pending.setdefault(nexus, [])
         if code in queue:
             return
         if code in _RESETS:
@@ -57,13 +58,13 @@ class UnitAttentions:
 
     def establish_all(self, code: ASC, *, but: str | None = None) -> None:
         """Let a condition wait for every known nexus, except the one that caused it."""
-        for nexus in self._known:
+        for nexus in self.known:
             if nexus != but:
                 self.establish(nexus, code)
 
     def waiting(self, nexus: str) -> ASC | None:
         """Return the next condition of a nexus; it goes on waiting."""
-        queue = self._waiting.get(nexus)
+        queue = self.pending.get(nexus)
         return queue[0] if queue else None
 
     def has_reset(self, nexus: str) -> bool:
@@ -72,12 +73,12 @@ class UnitAttentions:
 
     def report(self, nexus: str) -> ASC | None:
         """Return the next condition of a nexus and clear it."""
-        queue = self._waiting.get(nexus)
+        queue = self.pending.get(nexus)
         if not queue:
             return None
         code = queue.pop(0)
         if not queue:
-            del self._waiting[nexus]
+            del self.pending[nexus]
         return code
 
 
