@@ -129,7 +129,8 @@ class S3Store:
         options = {} if storage_class is StorageClass.STANDARD else {"StorageClass": storage_class}
         if isinstance(body, bytes | bytearray | memoryview):
             if len(body) <= MULTIPART_BYTES:
-                return self._put_bytes(key, bytes(body), options)
+                whole = bytes(body) if isinstance(body, memoryview) else body
+                return self._put_bytes(key, whole, options)
             body = io.BytesIO(body)
         start = body.tell()
         size_bytes = body.seek(0, 2) - start
@@ -261,7 +262,7 @@ class S3Store:
     def _where(self, key: str) -> str:
         return f"s3://{self._bucket}/{self._prefix}{key}"
 
-    def _put_bytes(self, key: str, body: bytes, options: dict[str, Any]) -> ObjectInfo:
+    def _put_bytes(self, key: str, body: bytes | bytearray, options: dict[str, Any]) -> ObjectInfo:
         checksum = base64.b64encode(checksums.crc32c(body).to_bytes(4, "big")).decode()
         with store_errors(self._where(key)):
             # The value itself, not only the algorithm: boto3 would else send it as a trailer over

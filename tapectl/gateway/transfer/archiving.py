@@ -18,7 +18,12 @@ from tapectl.gateway.transfer.bucket_layout import (
 )
 from tapectl.gateway.transfer.context import StepReport, TransferContext, combine
 from tapectl.gateway.transfer.leftovers import has_leftovers
-from tapectl.gateway.transfer.local_files import SEALED, LocalDisks, remove
+from tapectl.gateway.transfer.local_files import (
+    SEALED,
+    LocalDisks,
+    remove,
+    remove_empty_folders,
+)
 from tapectl.gateway.transfer.manifests import RecoveryPoint, put_manifest
 from tapectl.gateway.transfer.ownership import require_ownership
 from tapectl.gateway.transfer.tape_errors import TapeErrors
@@ -133,3 +138,4 @@ class Archiving:
             )
         for place in cached:
             remove(local.file(place.disk_id, place.barcode, place.sequence, SEALED))
+        remove_empty_folders(local, tape.barcode)

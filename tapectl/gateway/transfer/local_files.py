@@ -65,12 +65,19 @@ def tape_folder(disk: Path, barcode: str) -> Path:
 
 
 def remove(path: Path | None) -> None:
-    """Remove a file, and its folder when it was the last one; no error if there is none."""
-    if path is None:
-        return
-    path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        path.parent.rmdir()
+    """Remove a file; no error if there is none.
+
+    Its folder stays: a drive may be about to begin the next segment in it.
+    """
+    if path is not None:
+        path.unlink(missing_ok=True)
+
+
+def remove_empty_folders(local: LocalDisks, barcode: str) -> None:
+    """Remove the folders of a tape that has left the library, where nothing is in them."""
+    for root in local.paths.values():
+        with contextlib.suppress(OSError):
+            tape_folder(root, barcode).rmdir()
 
 
 def sweep(context: TransferContext) -> int:

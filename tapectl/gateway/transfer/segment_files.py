@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,26 +23,67 @@ from tapectl.medium.summary import SegmentSummary
 _ZSTD_LEVEL = 1
 
 
-def read_verified(paths: Sequence[Path], header: ObjectHeader, summary: SegmentSummary) -> bytes:
-    """Return the content of the first of `paths` that is whole and undamaged.
+class SegmentBuffers:
+    """The memory of one upload after the other: the raw segment and its object.
 
-    Every frame is checked, so that no damage of a local disk gets into the store, where it would
-    outlive the other copy. Raises MediumFormatError if none of them is, OSError if none is there.
+    For one thread at a time. It is kept, because the first touch of fresh memory costs
+    more than compressing what is put into it.
     """
-    failure: Exception = FileNotFoundError(f"no local copy of segment {summary.sequence}")
-    for path in paths:
-        try:
-            content = path.read_bytes()
-            verify(content, header, summary)
-        except (OSError, MediumFormatError) as error:
-            if isinstance(failure, FileNotFoundError):
-                failure = error
-        else:
-            return content
-    raise failure
+
+    def __init__(self) -> None:
+        self._raw = bytearray()
+        self._stored = bytearray()
+
+    def read_verified(
+        self, paths: Sequence[Path], header: ObjectHeader, summary: SegmentSummary
+    ) -> memoryview:
+        """Return the content of the first of `paths` that is whole and undamaged.
+
+        Every frame is checked, so that no damage of a local disk gets into the store, where it
+        would outlive the other copy. The view is good until the next call. Raises
+        MediumFormatError if none of them is whole, OSError if none is there.
+        """
+        failure: Exception = FileNotFoundError(f"no local copy of segment {summary.sequence}")
+        for path in paths:
+            try:
+                content = self._read(path, summary.file_bytes)
+                verify(content, header, summary)
+            except (OSError, MediumFormatError) as error:
+                if isinstance(failure, FileNotFoundError):
+                    failure = error
+            else:
+                return content
+        raise failure
+
+    def encode(self, content: memoryview, header: ObjectHeader, *, compression: bool) -> bytearray:
+        """Return the object of a segment; it is good until the next call."""
+        chunks = (content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES))
+        stored, end = self._stored, 0
+        for piece in encode_object(header, chunks, level=_ZSTD_LEVEL if compression else None):
+            # Over what the last object left, and beyond it.
+            stored[end : end + len(piece)] = piece
+            end += len(piece)
+        del stored[end:]
+        return stored
+
+    def _read(self, path: Path, size_bytes: int) -> memoryview:
+        with path.open("rb", buffering=0) as file:
+            found_bytes = os.fstat(file.fileno()).st_size
+            if found_bytes != size_bytes:
+                raise MediumFormatError(f"{path} has {found_bytes} bytes, not {size_bytes}")
+            if len(self._raw) < size_bytes:
+                self._raw = bytearray(size_bytes)
+            view = memoryview(self._raw)[:size_bytes]
+            filled = 0
+            while filled < size_bytes:
+                count = file.readinto(view[filled:])
+                if not count:
+                    raise MediumFormatError(f"{path} ends at {filled} of {size_bytes} bytes")
+                filled += count
+        return view
 
 
-def verify(content: bytes, header: ObjectHeader, summary: SegmentSummary) -> None:
+def verify(content: memoryview, header: ObjectHeader, summary: SegmentSummary) -> None:
     """Raise MediumFormatError unless `content` is the sealed segment that the summary speaks of."""
     name = f"segment {summary.sequence} of {header.barcode}"
     if len(content) != summary.file_bytes:
@@ -52,7 +94,7 @@ def verify(content: bytes, header: ObjectHeader, summary: SegmentSummary) -> Non
     footer = SegmentFooter.decode(content[-SEGMENT_FOOTER_BYTES:])
     index = content[footer.index_offset : footer.index_offset + footer.index_bytes]
     footer.decode_index(index)
-    view = memoryview(content)[: footer.index_offset]
+    view = content[: footer.index_offset]
     scanned = scan(found, lambda offset, number: frame_at(view[offset:], number, summary.sequence))
     if not scanned.summary == footer.summary == summary:
         raise MediumFormatError(f"checksum of a frame of {name}")
@@ -61,10 +103,3 @@ def verify(content: bytes, header: ObjectHeader, summary: SegmentSummary) -> Non
 def object_header(tape_uuid: str, barcode: str, summary: SegmentSummary) -> ObjectHeader:
     """Return the header of the object that holds a segment; `tape_uuid` as the state has it."""
     return ObjectHeader(uuid.UUID(tape_uuid), barcode, summary.sequence, summary.file_bytes)
-
-
-def encode(content: bytes, header: ObjectHeader, *, compression: bool) -> bytes:
-    """Return the object of a segment."""
-    view = memoryview(content)
-    chunks = (view[offset : offset + CHUNK_BYTES] for offset in range(0, len(view), CHUNK_BYTES))
-    return b"".join(encode_object(header, chunks, level=_ZSTD_LEVEL if compression else None))

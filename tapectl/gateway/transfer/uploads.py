@@ -7,6 +7,7 @@ Cut off anywhere, the segments that no manifest names yet are put again.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 
@@ -15,7 +16,7 @@ from tapectl.gateway.transfer.context import StepReport, TransferContext, combin
 from tapectl.gateway.transfer.local_files import LocalDisks, remove
 from tapectl.gateway.transfer.manifests import RecoveryPoint, put_manifest
 from tapectl.gateway.transfer.ownership import require_ownership
-from tapectl.gateway.transfer.segment_files import encode, object_header, read_verified
+from tapectl.gateway.transfer.segment_files import SegmentBuffers, object_header
 from tapectl.gateway.transfer.tape_errors import TapeErrors
 from tapectl.medium.manifest import ManifestRow
 from tapectl.state import segments, tapes
@@ -37,6 +38,7 @@ class Uploads:
     def __init__(self, context: TransferContext, errors: TapeErrors) -> None:
         self._context = context
         self._errors = errors
+        self._memory = threading.local()
 
     def run(self) -> StepReport:
         local = LocalDisks.read(self._context)
@@ -95,11 +97,17 @@ class Uploads:
         """Put one segment and return the size of its object; runs in a thread of the pool."""
         self._context.check_stop()
         header = object_header(tape.tape_uuid, tape.barcode, record.summary)
-        content = read_verified(local.sealed_files(record), header, record.summary)
-        body = encode(content, header, compression=self._context.settings.compression)
-        del content
+        buffers = self._buffers_of_thread()
+        content = buffers.read_verified(local.sealed_files(record), header, record.summary)
+        body = buffers.encode(content, header, compression=self._context.settings.compression)
         self._context.check_stop()
         return self._context.store.put(segment_key(tape.barcode, record.sequence), body).size_bytes
+
+    def _buffers_of_thread(self) -> SegmentBuffers:
+        buffers: SegmentBuffers | None = getattr(self._memory, "buffers", None)
+        if buffers is None:
+            buffers = self._memory.buffers = SegmentBuffers()
+        return buffers
 
     def _finish(self, tape: TapeRecord, uploads: UnderWay, local: LocalDisks) -> StepReport:
         """Name what arrived up to the first failure, then raise that failure."""
