@@ -1,0 +1,1 @@
+"""Cache and upload buffer: segments as files on local disks, and the cartridge made of them."""

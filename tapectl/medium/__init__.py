@@ -1,1 +1,1 @@
-"""The format of a tape as pure functions on bytes: frames, segments, their index and their chain."""
+"""The format of a tape, pure functions on bytes: frames, segments, their index, their chain."""

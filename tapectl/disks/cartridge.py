@@ -1,0 +1,412 @@
+"""A cartridge whose objects are in segments on local disks and, when cold, in the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tapectl.disks.interface import SegmentFetcher, SegmentJournal
+from tapectl.disks.reader_cache import ReaderCache
+from tapectl.disks.recovery import recover
+from tapectl.disks.sealing import Sealer, SealQueue
+from tapectl.disks.segment_files import SegmentFiles
+from tapectl.disks.segment_reader import SegmentReader
+from tapectl.disks.segment_writer import SegmentWriter
+from tapectl.disks.tape_files import TapeDescription
+from tapectl.disks.tape_map import TapeMap, Totals
+from tapectl.medium.chain import Chain
+from tapectl.medium.errors import ChainGapError
+from tapectl.medium.frame import FRAME_HEADER_BYTES
+from tapectl.medium.segment import SegmentHeader
+from tapectl.medium.summary import SegmentSummary
+from tapectl.scsi.cartridge import (
+    CartridgeFullError,
+    CartridgeReadError,
+    CartridgeWriteError,
+    Mark,
+)
+
+__all__ = ["SegmentedCartridge", "TapeDescription"]
+
+
+class SegmentedCartridge:
+    """`tapectl.scsi.cartridge.Cartridge` over segments. One thread at a time.
+
+    A write at end of data goes on with the open segment; one anywhere else seals it as it is and
+    starts a new one there. No segment is ever written again.
+    """
+
+    def __init__(
+        self,
+        tape: TapeDescription,
+        objects: TapeMap,
+        store: _NewSegments,
+        *,
+        seals: SealQueue,
+        readers: ReaderCache,
+    ) -> None:
+        """Use `open`."""
+        self._tape = tape
+        self._capacity_bytes = tape.capacity_bytes
+        self._map = objects
+        self._new_segments = store
+        self._seals = seals
+        self._readers = readers
+        self._position = 0
+        self._end = objects.end_object
+        self._used_bytes = objects.data_bytes
+        self._file_number: int | None = 0  # None: not known until somebody asks
+        # The run of equal objects at the position. `left` counts them from the position on, 0 when
+        # no run is known; `length` is the payload of each, 0 for filemarks.
+        self._run_reader: SegmentReader
+        self._run_left = self._run_length = self._run_step = self._run_offset = 0
+
+    @classmethod
+    def open(
+        cls,
+        tape: TapeDescription,
+        *,
+        journal: SegmentJournal,
+        fetcher: SegmentFetcher | None,
+        segment_bytes: int,
+        sealer: Sealer,
+    ) -> SegmentedCartridge:
+        """Load a tape at its beginning, having recovered what a killed process left of it.
+
+        `segment_bytes` is the size at which a segment is sealed. `sealer` runs a job, in another
+        thread if it likes. Raises CartridgeBusyError, CartridgeReadError, CartridgeWriteError.
+        """
+        recover(tape, journal)
+        segments = journal.segments(tape.barcode)
+        readers = ReaderCache(tape.barcode, fetcher)
+        readers.add(segments)
+        summaries = [segment.summary for segment in segments]
+        next_sequence = 1 + max((summary.sequence for summary in summaries), default=0)
+
+        def counts(summary: SegmentSummary, objects: int) -> tuple[int, int]:
+            whole = Chain()
+            whole.truncate(summary.first_object, file_number=0, data_bytes=0)
+            whole.append(summary)
+            index = readers.get(whole.entry(0)).index
+            return index.filemarks_before(objects), index.data_bytes_before(objects)
+
+        try:
+            chain = Chain.fold(summaries, counts)
+        except ChainGapError as exc:
+            readers.close()
+            raise CartridgeReadError(f"tape {tape.barcode}: {exc}") from exc
+        except BaseException:
+            readers.close()
+            raise
+        return cls(
+            tape,
+            TapeMap(chain, readers),
+            _NewSegments(tape, journal, segment_bytes, next_sequence),
+            seals=SealQueue(tape.barcode, journal, readers, sealer),
+            readers=readers,
+        )
+
+    @property
+    def barcode(self) -> str:
+        return self._tape.barcode
+
+    @property
+    def write_protected(self) -> bool:
+        return self._tape.write_protected
+
+    @property
+    def worm(self) -> bool:
+        return self._tape.worm
+
+    @property
+    def capacity_bytes(self) -> int:
+        return self._capacity_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        return self._used_bytes
+
+    @property
+    def written_bytes_at_position(self) -> int:
+        if self._position == self._end:
+            return self._used_bytes
+        return self._map.data_bytes_near(self._position)
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    @property
+    def file_number(self) -> int:
+        if self._file_number is None:
+            self._file_number = self._map.file_number_at(self._position)
+        return self._file_number
+
+    @property
+    def end_of_data(self) -> int:
+        return self._end
+
+    def write_blocks(self, data: memoryview, block_bytes: int) -> None:
+        """See Cartridge. All blocks of a call are in one segment."""
+        writer = self._map.writer
+        if (
+            writer is not None
+            and self._position == self._end
+            and len(data) == block_bytes
+            and self._used_bytes + block_bytes <= self._capacity_bytes
+            and writer.append_block(data)
+        ):
+            self._end += 1
+            self._position = self._end
+            self._used_bytes += block_bytes
+            self._run_left = 0
+            return
+        before = self._map.totals_at(self._position)
+        count = len(data) // block_bytes
+        room_blocks = max(0, self._capacity_bytes - before.data_bytes) // block_bytes
+        fitting = min(count, room_blocks)
+        if fitting:
+            self._append(
+                fitting * (FRAME_HEADER_BYTES + block_bytes),
+                before,
+                lambda writer: writer.append_blocks(data[: fitting * block_bytes], block_bytes),
+            )
+        if fitting < count:
+            raise CartridgeFullError(fitting)
+
+    def write_filemarks(self, count: int) -> None:
+        """See Cartridge. Filemarks take nothing of the capacity."""
+        if count:
+            before = self._map.totals_at(self._position)
+            self._append(
+                count * FRAME_HEADER_BYTES, before, lambda writer: writer.append_filemarks(count)
+            )
+
+    def erase(self) -> None:
+        """See Cartridge. At end of data there is nothing to erase."""
+        if self._position == self._end:
+            return
+        before = self._map.totals_at(self._position)
+        self._append(FRAME_HEADER_BYTES, before, SegmentWriter.append_end_of_data)
+        self._seal_open_segment()
+
+    def synchronize(self) -> None:
+        """See Cartridge."""
+        if self._map.writer is not None:
+            self._map.writer.files.synchronize()
+        self._seals.wait()
+
+    def seal_open_segment(self) -> bool:
+        """Have the open segment sealed and so uploaded; return whether there was one.
+
+        Raises CartridgeWriteError if an earlier seal failed, CartridgeBusyError.
+        """
+        if self._map.writer is None:
+            self._seals.check()
+            return False
+        self._seals.require_room()
+        self._seal_open_segment()
+        return True
+
+    def close(self) -> None:
+        """Seal and release everything, whatever fails; then raise CartridgeWriteError if it did.
+
+        Idempotent. What could not be sealed is recovered when the tape is loaded again.
+        """
+        try:
+            if self._map.writer is not None:
+                self._seal_open_segment()
+            self._seals.wait()
+        finally:
+            self._readers.close()
+            self._run_left = 0
+
+    def read_block(self, buffer: memoryview) -> int | Mark:
+        """See Cartridge."""
+        if not self._run_left:
+            if self._position >= self._end:
+                return Mark.END_OF_DATA
+            self._enter_run()
+        length = self._run_length
+        if not length:
+            self._pass_run_object()
+            if self._file_number is not None:
+                self._file_number += 1
+            return Mark.FILEMARK
+        if len(buffer) < length:
+            # The whole block must be seen to know that it is undamaged.
+            whole = memoryview(bytearray(length))
+            self._run_reader.read_block(self._position, self._run_offset, whole)
+            buffer[:] = whole[: len(buffer)]
+        else:
+            self._run_reader.read_block(self._position, self._run_offset, buffer[:length])
+        self._pass_run_object()
+        return length
+
+    def space_blocks(self, count: int) -> tuple[int, Mark | None]:
+        """See Cartridge."""
+        if count < 0:
+            return self._space_blocks_back(-count)
+        target, stop = self._position + count, Mark.END_OF_DATA
+        limit = self._end
+        file_number = self.file_number
+        if file_number < self._map.filemark_count and self._position < min(target, limit):
+            limit, stop = self._map.filemark_object(file_number), Mark.FILEMARK
+        if target <= limit:
+            self._move(target, file_number)
+            return count, None
+        passed = limit - self._position
+        if stop is Mark.FILEMARK:
+            self._move(limit + 1, file_number + 1)
+        else:
+            self._move(limit, file_number)
+        return passed, stop
+
+    def _space_blocks_back(self, count: int) -> tuple[int, Mark | None]:
+        file_number = self.file_number
+        # The place after the filemark before the position, or the beginning of the partition.
+        limit = self._map.filemark_object(file_number - 1) + 1 if file_number else 0
+        if self._position - count >= limit:
+            self._move(self._position - count, file_number)
+            return count, None
+        passed = self._position - limit
+        if file_number:
+            self._move(limit - 1, file_number - 1)
+            return passed, Mark.FILEMARK
+        self._move(0, 0)
+        return passed, Mark.BEGINNING_OF_PARTITION
+
+    def space_filemarks(self, count: int) -> tuple[int, Mark | None]:
+        """See Cartridge."""
+        file_number = self.file_number
+        target = file_number + count
+        if count == 0:
+            return 0, None
+        if target > self._map.filemark_count:
+            self.space_end_of_data()
+            return self._map.filemark_count - file_number, Mark.END_OF_DATA
+        if target < 0:
+            self._move(0, 0)
+            return file_number, Mark.BEGINNING_OF_PARTITION
+        if count > 0:
+            self._move(self._map.filemark_object(target - 1) + 1, target)
+        else:
+            self._move(self._map.filemark_object(target), target)
+        return abs(count), None
+
+    def space_end_of_data(self) -> None:
+        """See Cartridge."""
+        self._move(self._end, self._map.filemark_count)
+
+    def locate(self, position: int) -> Mark | None:
+        """See Cartridge. Looks into no segment."""
+        if position > self._end:
+            self.space_end_of_data()
+            return Mark.END_OF_DATA
+        self._move(position, None if position else 0)
+        return None
+
+    def locate_file(self, file_number: int) -> Mark | None:
+        """See Cartridge."""
+        if file_number > self._map.filemark_count:
+            self.space_end_of_data()
+            return Mark.END_OF_DATA
+        at = self._map.filemark_object(file_number - 1) + 1 if file_number else 0
+        self._move(at, file_number)
+        return None
+
+    def _move(self, position: int, file_number: int | None) -> None:
+        self._position = position
+        self._file_number = file_number
+        self._run_left = 0
+
+    def _append(
+        self, frames_bytes: int, before: Totals, write: Callable[[SegmentWriter], None]
+    ) -> None:
+        """Have `write` write frames at the position, before which `before` stands, to a segment.
+
+        When nothing of them could be written, the tape is as it was.
+        """
+        self._seals.check()
+        if self._tape.write_protected:
+            raise CartridgeWriteError(f"tape {self.barcode} is write-protected")
+        writer = self._map.writer
+        if writer is None or self._position != self._end or not writer.has_room(frames_bytes):
+            if writer is not None:
+                # Before room is asked for: on full disks only uploading this one can make some.
+                self._seals.require_room()
+                self._seal_open_segment()
+            self._seals.require_room()
+            writer = self._new_segments.begin(self._position, before, frames_bytes)
+        try:
+            write(writer)
+        finally:
+            if writer.is_empty:
+                writer.files.discard()
+            else:
+                if writer is not self._map.writer:
+                    self._map.begin(writer, before)
+                self._end = self._map.end_object
+                self._used_bytes = self._map.data_bytes
+                self._move(self._end, self._map.filemark_count)
+
+    def _seal_open_segment(self) -> None:
+        self._run_left = 0
+        self._seals.add(self._map.finish())
+
+    def _enter_run(self) -> None:
+        """Find the run of equal objects at the position, so that reading on is mere counting."""
+        span = self._map.span_at(self._position)
+        ordinal = self._position - span.first_object
+        run = span.reader.index.run_at(ordinal)
+        run_end = min(span.first_object + run.first + run.objects, span.end_object)
+        self._run_reader = span.reader
+        self._run_length = run.length
+        self._run_step = FRAME_HEADER_BYTES + run.length
+        self._run_offset = run.offset + (ordinal - run.first) * self._run_step
+        self._run_left = run_end - self._position
+
+    def _pass_run_object(self) -> None:
+        self._position += 1
+        self._run_left -= 1
+        self._run_offset += self._run_step
+
+
+class _NewSegments:
+    """Starts segments of one tape, each with the next sequence number."""
+
+    def __init__(
+        self, tape: TapeDescription, journal: SegmentJournal, segment_bytes: int, sequence: int
+    ) -> None:
+        self._tape = tape
+        self._journal = journal
+        self._segment_bytes = segment_bytes
+        self._sequence = sequence
+
+    def begin(self, position: int, before: Totals, frames_bytes: int) -> SegmentWriter:
+        """Return an empty segment at a position, with room for frames of so many bytes.
+
+        Raises CartridgeBusyError, CartridgeWriteError; nothing is left behind then.
+        """
+        barcode = self._tape.barcode
+        size_bytes = max(self._segment_bytes, SegmentWriter.allocation_bytes(frames_bytes))
+        placement = self._journal.place(barcode, size_bytes)
+        files = SegmentFiles.create(
+            placement, barcode=barcode, sequence=self._sequence, size_bytes=size_bytes
+        )
+        header = SegmentHeader(
+            tape_uuid=self._tape.uuid,
+            barcode=barcode,
+            sequence=self._sequence,
+            first_object=position,
+            file_number=before.file_number,
+            data_bytes_before=before.data_bytes,
+            created_ms=time.time_ns() // 1_000_000,
+        )
+        try:
+            writer = SegmentWriter(header, files, placement, size_bytes)
+        except CartridgeWriteError:
+            files.discard()
+            raise
+        self._sequence += 1
+        return writer

@@ -1,0 +1,88 @@
+"""The segments of a loaded tape that are open for reading: a few, the latest used ones."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+from tapectl.disks.interface import SegmentFetcher, StoredSegment
+from tapectl.disks.segment_reader import FetchedCopy, SegmentReader, open_segment
+from tapectl.disks.tape_files import SEALED, segment_name
+from tapectl.medium.chain import ChainEntry
+
+# Each holds up to two descriptors and an index; reading in order needs one at a time.
+_READERS_MAX = 8
+
+# The folders of the copies, in the order they are asked. Tapes have many segments in few folders:
+# one tuple for each pair, not two paths for each segment.
+_Folders = tuple[Path, ...]
+
+
+class ReaderCache:
+    """Opens segments by their entry in the chain. Segments being sealed are pinned."""
+
+    def __init__(self, barcode: str, fetcher: SegmentFetcher | None) -> None:
+        self._barcode = barcode
+        self._fetcher = fetcher
+        self._folders: dict[int, _Folders] = {}
+        self._interned: dict[_Folders, _Folders] = {}
+        self._readers: OrderedDict[int, SegmentReader] = OrderedDict()
+        self._pinned: dict[int, SegmentReader] = {}
+
+    def add(self, segments: Iterable[StoredSegment]) -> None:
+        """Take note of where sealed segments are."""
+        for segment in segments:
+            paths = (segment.cache_path, segment.buffer_path)
+            folders = tuple(path.parent for path in paths if path is not None)
+            self._set_folders(segment.summary.sequence, folders)
+
+    def pin(self, sequence: int, reader: SegmentReader, folders: _Folders) -> None:
+        """Keep the reader of a segment whose files cannot be opened by name yet."""
+        self._set_folders(sequence, folders)
+        self._pinned[sequence] = reader
+
+    def unpin(self, sequence: int) -> None:
+        """Let the reader of a segment that is sealed now go like any other."""
+        self._keep(sequence, self._pinned.pop(sequence))
+
+    def get(self, entry: ChainEntry) -> SegmentReader:
+        """Return the reader of a segment; raise CartridgeBusyError, CartridgeReadError."""
+        sequence = entry.sequence
+        reader = self.opened(sequence)
+        if reader is None:
+            fetched = None
+            if self._fetcher is not None:
+                fetched = FetchedCopy(
+                    self._fetcher,
+                    barcode=self._barcode,
+                    sequence=sequence,
+                    file_bytes=entry.file_bytes,
+                )
+            name = segment_name(sequence, SEALED)
+            paths = [folder / name for folder in self._folders.get(sequence, ())]
+            reader = open_segment(entry, paths, fetched)
+            self._keep(sequence, reader)
+        return reader
+
+    def opened(self, sequence: int) -> SegmentReader | None:
+        """Return the reader of a segment if it is open already."""
+        reader = self._pinned.get(sequence) or self._readers.get(sequence)
+        if sequence in self._readers:
+            self._readers.move_to_end(sequence)
+        return reader
+
+    def close(self) -> None:
+        """Close all files. Idempotent."""
+        for reader in (*self._pinned.values(), *self._readers.values()):
+            reader.close()
+        self._pinned.clear()
+        self._readers.clear()
+
+    def _set_folders(self, sequence: int, folders: _Folders) -> None:
+        self._folders[sequence] = self._interned.setdefault(folders, folders)
+
+    def _keep(self, sequence: int, reader: SegmentReader) -> None:
+        self._readers[sequence] = reader
+        while len(self._readers) > _READERS_MAX:
+            self._readers.popitem(last=False)[1].close()

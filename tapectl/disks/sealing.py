@@ -1,0 +1,91 @@
+"""Sealing behind the writer's back: finished segments become durable while the next is written."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from tapectl.disks.interface import SegmentJournal
+from tapectl.disks.reader_cache import ReaderCache
+from tapectl.disks.segment_writer import SegmentWriter
+from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError
+
+# Runs a job, now or in another thread, in order or not.
+Sealer = Callable[[Callable[[], None]], None]
+
+# Segments on their way to the disks. A writer that is faster than the disks waits here, before the
+# page cache is full of what they owe.
+_PENDING_MAX = 2
+_RETRY_S = 0.02
+
+
+class PendingSeal:
+    """One segment being sealed; `error` is for whoever has seen `done`."""
+
+    def __init__(self, writer: SegmentWriter, barcode: str, journal: SegmentJournal) -> None:
+        self.writer = writer
+        self.done = threading.Event()
+        self.error: Exception | None = None
+        self._barcode = barcode
+        self._journal = journal
+
+    def run(self) -> None:
+        """Seal it and enter it in the journal; called once, by the sealer's thread."""
+        try:
+            summary = self.writer.seal()
+            self._journal.record_sealed(self._barcode, summary, self.writer.placement)
+        except Exception as exc:
+            # Whatever it is, the tape's thread has to hear of it: this one has nobody to tell.
+            self.error = exc
+        finally:
+            self.done.set()
+
+
+class SealQueue:
+    """The segments of one tape that are being sealed.
+
+    A seal that failed stays failed until the tape is loaded again, when recovery does it anew:
+    after a failed flush nobody knows what the disk has.
+    """
+
+    def __init__(
+        self, barcode: str, journal: SegmentJournal, readers: ReaderCache, sealer: Sealer
+    ) -> None:
+        self._barcode = barcode
+        self._journal = journal
+        self._readers = readers
+        self._sealer = sealer
+        self._pending: deque[PendingSeal] = deque()
+        self._failure: Exception | None = None
+
+    def add(self, writer: SegmentWriter) -> None:
+        """Have a segment sealed whose reader is pinned."""
+        seal = PendingSeal(writer, self._barcode, self._journal)
+        self._pending.append(seal)
+        self._sealer(seal.run)
+
+    def check(self) -> None:
+        """Raise CartridgeWriteError if a seal has failed."""
+        while self._pending and self._pending[0].done.is_set():
+            self._settle(self._pending.popleft())
+        if self._failure is not None:
+            raise CartridgeWriteError(f"tape {self._barcode}: {self._failure}") from self._failure
+
+    def require_room(self) -> None:
+        """Raise CartridgeBusyError while too many seals are under way; as check."""
+        self.check()
+        if len(self._pending) >= _PENDING_MAX:
+            raise CartridgeBusyError("segments on their way to the disks", _RETRY_S)
+
+    def wait(self) -> None:
+        """Return when all is sealed; raise CartridgeWriteError if one could not be."""
+        for seal in self._pending:
+            seal.done.wait()
+        self.check()
+
+    def _settle(self, seal: PendingSeal) -> None:
+        if seal.error is None:
+            self._readers.unpin(seal.writer.header.sequence)
+        else:
+            self._failure = seal.error

@@ -1,0 +1,149 @@
+"""The files of one open segment: a copy on the cache disk and one on the upload buffer.
+
+On one file system it is one file with two names, else two files. Every write goes to
+all of them before it returns; one that did not reach all of them counts for none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tapectl.disks.disk_directory import sync_folder
+from tapectl.disks.interface import Placement
+from tapectl.disks.tape_files import OPEN, SEALED, segment_name, tape_folder
+from tapectl.medium.frame import FRAME_HEADER_BYTES
+from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError
+
+Buffer = bytes | bytearray | memoryview
+
+# After the disks were found full without warning: as long as an upload of a small segment takes.
+_FULL_RETRY_S = 0.25
+
+
+class SegmentFiles:
+    """`names` are all names of the copies, `fds` one descriptor for each file behind them."""
+
+    def __init__(self, names: Sequence[Path], fds: Sequence[int]) -> None:
+        self.names = tuple(names)
+        self.fds = tuple(fds)
+        self.failed = False  # takes no more frames
+        self._flush_failed = False
+        self._folders_are_synced = False
+
+    @classmethod
+    def create(
+        cls, placement: Placement, *, barcode: str, sequence: int, size_bytes: int
+    ) -> SegmentFiles:
+        """Make the file or files and allocate their room, so that no later write finds none.
+
+        Raises CartridgeBusyError if a disk is full, CartridgeWriteError if it fails; nothing
+        is left behind then.
+        """
+        name = segment_name(sequence, OPEN)
+        cache_name = tape_folder(placement.cache_path, barcode) / name
+        buffer_name = tape_folder(placement.buffer_path, barcode) / name
+        files = cls((), ())
+        try:
+            for path in (cache_name, buffer_name):
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                if placement.shared and files.fds:
+                    os.link(cache_name, path)
+                else:
+                    files.fds += (os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600),)
+                files.names += (path,)
+            for fd in files.fds:
+                os.posix_fallocate(fd, 0, size_bytes)
+        except OSError as exc:
+            files.discard()
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise CartridgeBusyError("a local disk is full", _FULL_RETRY_S) from exc
+            raise CartridgeWriteError(f"new segment {sequence} of {barcode}: {exc}") from exc
+        return files
+
+    def append(self, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> None:
+        """Write frames of `size_bytes` together at `offset` of every copy.
+
+        Raises CartridgeWriteError; then they are in no copy as far as any reader can tell, and
+        `failed` is set: the segment takes nothing more.
+        """
+        try:
+            for fd in self.fds:
+                if os.pwritev(fd, buffers, offset) != size_bytes:
+                    raise OSError(errno.EIO, "short write")
+        except OSError as exc:
+            self._take_back(offset)
+            raise CartridgeWriteError(f"write to {self.names[0].name}: {exc}") from exc
+
+    def _take_back(self, offset: int) -> None:
+        """Make the frame at `offset` none in the copies that got it."""
+        self.failed = True
+        for fd in self.fds:
+            # A copy that cannot take this write is the failed one: it has no frame there.
+            with contextlib.suppress(OSError):
+                os.pwrite(fd, bytes(FRAME_HEADER_BYTES), offset)
+
+    def synchronize(self) -> None:
+        """Return when all copies and their names are on stable storage; raise CartridgeWriteError.
+
+        After a flush that failed nobody knows what the kernel has dropped: `failed` is set, and
+        every further call fails.
+        """
+        if self.failed:
+            raise CartridgeWriteError(f"{self.names[0].name} has failed before")
+        try:
+            for fd in self.fds:
+                os.fdatasync(fd)
+            if not self._folders_are_synced:
+                self._sync_folders()
+                self._folders_are_synced = True
+        except OSError as exc:
+            self.failed = self._flush_failed = True
+            raise CartridgeWriteError(f"flush of {self.names[0].name}: {exc}") from exc
+
+    def seal(self, tail: bytes, file_bytes: int) -> None:
+        """Put index and footer at the end, make all durable, and then give the final names.
+
+        May be done again on a segment that was sealed in part. Raises CartridgeWriteError.
+        """
+        if self._flush_failed:
+            # The next flush may well succeed: it knows nothing of the pages that this one lost.
+            raise CartridgeWriteError(f"{self.names[0].name} has failed before")
+        try:
+            for fd in self.fds:
+                if os.pwrite(fd, tail, file_bytes - len(tail)) != len(tail):
+                    raise OSError(errno.EIO, "short write")
+                os.ftruncate(fd, file_bytes)
+                os.fsync(fd)
+            self.names = tuple(_with_final_name(name) for name in self.names)
+            self._sync_folders()
+        except OSError as exc:
+            raise CartridgeWriteError(f"sealing of {self.names[0].name}: {exc}") from exc
+
+    def discard(self) -> None:
+        """Remove the files: nothing in them counts."""
+        for name in self.names:
+            with contextlib.suppress(OSError):
+                name.unlink()
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; they stay as they are. Idempotent."""
+        fds, self.fds = self.fds, ()
+        for fd in fds:
+            os.close(fd)
+
+    def _sync_folders(self) -> None:
+        for folder in {name.parent for name in self.names}:
+            sync_folder(folder)
+            sync_folder(folder.parent)
+
+
+def _with_final_name(name: Path) -> Path:
+    sealed = name.with_suffix(SEALED)
+    if name != sealed:
+        name.rename(sealed)
+    return sealed

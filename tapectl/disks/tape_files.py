@@ -1,0 +1,34 @@
+"""Names of a tape's files on a disk, and which tape they are of."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+OPEN, SEALED = ".open", ".seg"
+
+
+@dataclass(frozen=True, slots=True)
+class TapeDescription:
+    """A tape as the state knows it. `capacity_bytes` counts user data, `tape_uuid` is its text."""
+
+    barcode: str
+    tape_uuid: str
+    capacity_bytes: int
+    write_protected: bool = False
+    worm: bool = False
+
+    @property
+    def uuid(self) -> uuid.UUID:
+        return uuid.UUID(self.tape_uuid)
+
+
+def tape_folder(disk: Path, barcode: str) -> Path:
+    """Return the folder of a tape's segments on a disk."""
+    return disk / "tapes" / barcode
+
+
+def segment_name(sequence: int, suffix: str) -> str:
+    """Return the name of a segment's file; `suffix` is OPEN or SEALED."""
+    return f"{sequence:08d}{suffix}"

@@ -1,0 +1,104 @@
+"""Two directories as disks, a journal in memory: what a SegmentedCartridge needs, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tapectl.disks import disk_directory
+from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
+from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, DiskMarker
+from tapectl.disks.interface import Placement, SegmentFetcher, StoredSegment
+from tapectl.disks.tape_files import SEALED, segment_name, tape_folder
+from tapectl.medium.summary import SegmentSummary
+from tapectl.scsi.cartridge import CartridgeBusyError
+
+TAPE = TapeDescription("TAP001L5", "6a1c1b1e-5f0e-4b39-9c3c-3c4d5e6f7a8b", 1 << 30)
+
+
+def run_now(job: Callable[[], None]) -> None:
+    """A sealer without a thread."""
+    job()
+
+
+@dataclass
+class TapeDisks:
+    """A cache disk and an upload-buffer disk under `root`, and the journal of their segments.
+
+    `shared` gives one file for both roles. `full` makes `place` find no room.
+    """
+
+    root: Path
+    shared: bool = False
+    full: bool = False
+    records: dict[int, StoredSegment] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for path, role in ((self.cache, CACHE_ROLE), (self.buffer, BUFFER_ROLE)):
+            path.mkdir(parents=True, exist_ok=True)
+            disk_directory.prepare(path, DiskMarker(f"disk-{path.name}", "gw-1", role))
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def buffer(self) -> Path:
+        return self.root / "buffer"
+
+    def segments(self, barcode: str) -> Sequence[StoredSegment]:
+        assert barcode == TAPE.barcode
+        return [self.records[sequence] for sequence in sorted(self.records)]
+
+    def record_sealed(self, barcode: str, summary: SegmentSummary, placement: Placement) -> None:
+        name = segment_name(summary.sequence, SEALED)
+        self.records[summary.sequence] = StoredSegment(
+            summary,
+            tape_folder(placement.cache_path, barcode) / name,
+            tape_folder(placement.buffer_path, barcode) / name,
+            uploaded=False,
+        )
+
+    def place(self, barcode: str, size_bytes: int) -> Placement:
+        if self.full:
+            raise CartridgeBusyError(f"no room for {size_bytes} bytes of {barcode}")
+        return Placement("disk-cache", self.cache, "disk-buffer", self.buffer, self.shared)
+
+    def disk_paths(self) -> Sequence[Path]:
+        return [path for path in (self.cache, self.buffer) if (path / "tapes").is_dir()]
+
+    def load(
+        self,
+        tape: TapeDescription = TAPE,
+        *,
+        segment_bytes: int = 4096,
+        fetcher: SegmentFetcher | None = None,
+        sealer: Callable[[Callable[[], None]], None] = run_now,
+    ) -> SegmentedCartridge:
+        """Load the tape."""
+        return SegmentedCartridge.open(
+            tape, journal=self, fetcher=fetcher, segment_bytes=segment_bytes, sealer=sealer
+        )
+
+    def files(self, suffix: str = "*") -> list[Path]:
+        """Return the segment files on both disks."""
+        return sorted(self.root.glob(f"*/tapes/*/*{suffix}"))
+
+
+def write(cartridge: SegmentedCartridge, *blocks: bytes) -> None:
+    """Write blocks one by one."""
+    for block in blocks:
+        cartridge.write_blocks(memoryview(block), len(block))
+
+
+def read_all(cartridge: SegmentedCartridge, first: int = 0) -> list[bytes | None]:
+    """Return all objects from `first` on, None for a filemark."""
+    from tapectl.scsi.cartridge import Mark
+
+    cartridge.locate(first)
+    buffer = memoryview(bytearray(1 << 20))
+    found: list[bytes | None] = []
+    while (length := cartridge.read_block(buffer)) is not Mark.END_OF_DATA:
+        found.append(None if isinstance(length, Mark) else bytes(buffer[:length]))
+    return found
