@@ -6,6 +6,7 @@ it was taken, so that the same command again goes on where it was cut off.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,7 +73,7 @@ def quickstart(
         _create_tapes(state)
 
     def on_ready(ready: ReadyInfo) -> None:
-        typer.echo(_instructions(ready, _shown_path(root)))
+        typer.echo(_instructions(ready, settings.state_path))
         sys.stdout.flush()
 
     raise typer.Exit(supervisor.run(settings, on_ready=on_ready))
@@ -122,15 +123,7 @@ def _create_tapes(state: State) -> None:
             create_tapes(state, request, actor=actor())
 
 
-def _shown_path(root: Path) -> str:
-    """Return the directory as it can be pasted: relative where that is shorter."""
-    try:
-        return f"./{root.relative_to(Path.cwd())}"
-    except ValueError:
-        return str(root)
-
-
-def _instructions(ready: ReadyInfo, directory: str) -> str:
+def _instructions(ready: ReadyInfo, state_path: Path) -> str:
     portal = ready.portals[0]
     command = _own_command()
     return f"""\
@@ -150,7 +143,7 @@ Connect an initiator, as root in another terminal (Debian: apt install open-iscs
   iscsiadm -m node -p {portal} --logout
 
 What to try next, in a third one:
-  export TAPECTL_STATE={directory}/tapectl.db
+  export TAPECTL_STATE={shlex.quote(str(state_path))}
   {command} status
   {command} tape list
   {command} tape eject {BARCODES[0]} --hold 0 --wait
@@ -163,4 +156,6 @@ What to try next, in a third one:
 def _own_command() -> str:
     """Return how this program was called, so that the lines work without an installation."""
     called = Path(sys.argv[0])
-    return str(called) if called.name == "tapectl" and called.parent != Path() else "tapectl"
+    if called.name != "tapectl" or called.parent == Path():
+        return "tapectl"
+    return shlex.quote(str(called.absolute()))

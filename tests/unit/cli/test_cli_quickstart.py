@@ -50,8 +50,8 @@ def test_it_makes_everything_in_one_directory(
     said = capsys.readouterr().out
     for part in ("iscsiadm -m discovery -t sendtargets -p 127.0.0.1:13260", "mtx -f", "tar -"):
         assert part in said
-    assert "TAPECTL_STATE=./tapectl-demo/tapectl.db" in said
     demo = tmp_path / "tapectl-demo"
+    assert f"TAPECTL_STATE={demo / 'tapectl.db'}" in said
     assert served[0].state_path == demo / "tapectl.db"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tapectl-demo"]
     listed = tape_list(demo / "tapectl.db", capsys)
