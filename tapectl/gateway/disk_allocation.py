@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -267,12 +268,15 @@ def _mounted_device(
             f"a block device without a file system: {node}",
             hint="--format makes a file system on it and mounts it",
         )
+    _refuse_small(node, device.size_bytes, request)
     mount_point = state.path.parent / "disks" / node.name
     _make_directory(mount_point, undo)
     try:
         block_devices.format_and_mount(str(node), mount_point)
     except OSError as exc:
-        raise DiskPathError(f"cannot make a file system on {node}: {exc}") from exc
+        # The device has been looked at again, closer.
+        kind = DiskNotEmptyError if exc.errno in (errno.EEXIST, errno.EBUSY) else DiskPathError
+        raise kind(f"cannot make a file system on {node}: {exc.strerror}") from exc
     return mount_point
 
 
@@ -342,14 +346,18 @@ def _room_bytes(path: Path, request: DiskAddition) -> int:
             f"the file system has {format_size(free_bytes)} free,"
             f" not {format_size(size_bytes)}: {path}"
         )
+    _refuse_small(path, size_bytes, request)
+    return size_bytes
+
+
+def _refuse_small(path: Path, size_bytes: int, request: DiskAddition) -> None:
     minimum = MIN_SMALL_BYTES if request.allow_small else MIN_BYTES
     if size_bytes < minimum:
-        hint = f"it needs {format_size(minimum)}"
+        lab = "" if request.allow_small else "; --allow-small takes less, for labs"
         raise DiskTooSmallError(
             f"the disk is too small, {format_size(size_bytes)}: {path}",
-            hint=hint if request.allow_small else f"{hint}; --allow-small takes less, for labs",
+            hint=f"it needs {format_size(minimum)}{lab}",
         )
-    return size_bytes
 
 
 def _enter(state: State, record: DiskRecord, by: Stamp) -> None:
@@ -408,6 +416,11 @@ def _warnings(added: DiskRecord, others: Sequence[DiskRecord]) -> Sequence[str]:
         warnings.append(
             f"{added.role} has {format_size(role_bytes)};"
             f" AWS takes at most {format_size(MAX_BYTES[added.role])}"
+        )
+    if added.device_node is not None:
+        warnings.append(
+            f"{added.device_node} is mounted at {added.path} until the next start of this machine;"
+            " add it to /etc/fstab"
         )
     device = added.path.stat().st_dev
     for other in others:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -241,6 +242,71 @@ def test_of_many_that_add_one_directory_one_wins(bare_state: State, directory: P
         thread.join()
     assert sorted(outcomes) == ["added"] + ["disk_in_use"] * 5
     assert list_disks(bare_state)[0].status == "present"
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A plain file that plays an empty block device of 1 TiB."""
+    node = tmp_path / "nvme9n1"
+    node.touch()
+    monkeypatch.setattr(stat, "S_ISBLK", stat.S_ISREG)
+    found = block_devices.BlockDevice(node=str(node), stable_id="wwn-9", size_bytes=1 << 40)
+    monkeypatch.setattr(block_devices, "list_block_devices", lambda: [found])
+    return node
+
+
+def test_a_free_device_is_listed_until_it_is_a_disk(
+    bare_state: State, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (free,) = list_disks(bare_state)
+    assert (free.allocation, free.device_node, free.path) == ("AVAILABLE", str(device), None)
+    error = refused(bare_state, addition(device))
+    assert "--format" in (error.hint or "")
+    formatted: list[tuple[str, Path]] = []
+    monkeypatch.setattr(
+        block_devices, "format_and_mount", lambda *arguments: formatted.append(arguments)
+    )
+    added = add_disk(bare_state, addition(device, format=True))
+    assert formatted == [(str(device), added.path)]
+    assert any("/etc/fstab" in warning for warning in added.warnings)
+    assert [disk.allocation for disk in list_disks(bare_state)] == ["CACHE_STORAGE"]
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code"),
+    [(errno.EEXIST, ExitCode.DISK_NOT_EMPTY), (errno.EIO, ExitCode.DISK_PATH)],
+)
+def test_a_device_that_is_not_formatted_is_left_alone(
+    bare_state: State,
+    device: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    exit_code: ExitCode,
+) -> None:
+    def fail(node: str, _mount_point: Path) -> None:
+        raise OSError(number, "it holds a signature: xfs", node)
+
+    monkeypatch.setattr(block_devices, "format_and_mount", fail)
+    error = refused(bare_state, addition(device, format=True))
+    assert error.exit_code == exit_code
+    assert "it holds a signature: xfs" in error.message
+    assert not (bare_state.path.parent / "disks").exists()
+
+
+def test_a_device_in_use_is_never_formatted(
+    bare_state: State, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("formatted")
+
+    used = block_devices.BlockDevice(
+        node=str(device), stable_id="wwn-9", size_bytes=1 << 40, used_for="mounted at /home"
+    )
+    monkeypatch.setattr(block_devices, "format_and_mount", never)
+    monkeypatch.setattr(block_devices, "list_block_devices", lambda: [used])
+    error = refused(bare_state, addition(device, format=True))
+    assert error.exit_code == ExitCode.DISK_NOT_EMPTY
+    assert "mounted at /home" in error.message
 
 
 def test_only_a_device_can_be_formatted(bare_state: State, directory: Path) -> None:
