@@ -26,7 +26,10 @@ from tapectl.state.tapes import Stamp
 from tapectl.units import GIB, MIB, TIB, format_size
 
 AVAILABLE = "AVAILABLE"
-"""Allocation of a block device that no disk of the gateway is on."""
+"""Allocation of an empty block device, which add_disk would take."""
+
+IN_USE = "IN USE"
+"""Allocation of a block device that holds something: mounted, divided, or with a signature."""
 
 AWS_MIN_BYTES = 150 * GIB
 """AWS's least cache and least upload buffer; less is a warning here."""
@@ -98,7 +101,7 @@ class DiskInfo:
     """An allocated disk, or a block device that could be one.
 
     `status` is AWS's DiskStatus: `present`, `missing` (no marker of ours at the path) or
-    `mismatch` (the marker of another disk); `allocation` is the role or AVAILABLE. `path` is the
+    `mismatch` (the marker of another disk); `allocation` is the role, AVAILABLE or IN USE. `path` is the
     directory, for an unallocated device where it is mounted or None. `used_bytes` counts sealed
     segments. `warnings` are for people.
     """
@@ -130,7 +133,7 @@ class DiskAddition:
 
 
 def list_disks(state: State) -> Sequence[DiskInfo]:
-    """Return the allocated disks in the order they were added, then the free block devices."""
+    """Return the allocated disks in the order they were added, then the other block devices."""
     with state.read() as db:
         gateway_id = read_gateway(db).id
         records = disks.all_disks(db)
@@ -145,7 +148,7 @@ def list_disks(state: State) -> Sequence[DiskInfo]:
                     path=device.mount_point,
                     device_node=device.node,
                     status=PRESENT,
-                    allocation=AVAILABLE,
+                    allocation=AVAILABLE if device.used_for is None else IN_USE,
                     size_bytes=device.size_bytes,
                 )
             )
