@@ -34,10 +34,11 @@ FAILED_PASS_S = 5.0
 SYNC_POLL_S = 0.2
 
 
-def open_engine(settings: Settings) -> TransferEngine:
+def open_engine(settings: Settings, *, drives_run: bool = True) -> TransferEngine:
     """Return the engine over this gateway's state and store; raise TapectlError."""
     state = State.open(settings.state_path)
-    return TransferEngine(state, open_store(describe_gateway(state), settings), settings)
+    store = open_store(describe_gateway(state), settings)
+    return TransferEngine(state, store, settings, drives_run=drives_run)
 
 
 class TransferProcess:
@@ -110,7 +111,7 @@ def _seconds_to_next(report: PassReport, *, now_ms: int) -> float:
 @contextlib.contextmanager
 def _locked_engine(settings: Settings) -> Iterator[TransferEngine]:
     with serve_lock(settings.state_path, "sync", wait_s=2.0):
-        yield open_engine(settings)
+        yield open_engine(settings, drives_run=False)
 
 
 def run_sync(

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from tapectl.errors import ExitCode
+from tapectl.gateway.transfer.engine import TransferEngine
+from tapectl.scsi.cartridge import CartridgeBusyError, Mark
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.directory import DirectoryStore
 from tapectl.store.interface import (
@@ -28,8 +31,9 @@ from tapectl.store.s3 import S3Store
 from tests.support.s3_servers import S3Server, free_ports, moto_server, weed_server
 from tests.support.transfer_gateway import TransferGateway, run_until_idle
 
-TAPE = "LIFE01L5"
+TAPE, DRIVEN = "LIFE01L5", "LIFE02L5"
 MIB = 1 << 20
+Result = TypeVar("Result")
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +96,63 @@ def test_the_whole_life_of_a_tape(tmp_path: Path, store: ObjectStore) -> None:
     gateway.change_status(TAPE, TapeStatus.DELETING)
     run_until_idle(engine)
     assert list(store.list(f"tapes/{TAPE}/")) == []
+    engine.close()
+
+
+class EngineFetcher:
+    """What a drive worker has between itself and the transfer process, without the socket."""
+
+    def __init__(self, engine: TransferEngine) -> None:
+        self._engine = engine
+
+    def ensure(self, barcode: str, sequence: int, offset: int, size_bytes: int) -> Path:
+        path, ready = self._engine.fetch_service.ensure(barcode, sequence, offset, size_bytes)
+        if not ready:
+            raise CartridgeBusyError("on its way")
+        return path
+
+
+def patiently(call: Callable[[], Result]) -> Result:
+    """Run a command again while it answers busy, as the connection loop does."""
+    for _ in range(3000):
+        try:
+            return call()
+        except CartridgeBusyError:
+            time.sleep(0.005)
+    raise AssertionError("the data never came")
+
+
+def test_what_a_drive_wrote_it_reads_after_the_shelf(tmp_path: Path, store: ObjectStore) -> None:
+    gateway = TransferGateway(tmp_path / "gateway", ms=time.time_ns() // 1_000_000)
+    engine = gateway.engine(store)
+    gateway.create_tape(DRIVEN)
+    run_until_idle(engine)
+    blocks = [os.urandom(65536) for _ in range(80)]
+    cartridge = gateway.load(DRIVEN)
+    for block in blocks:
+        cartridge.write_blocks(memoryview(block), len(block))
+    cartridge.write_filemarks(1)
+    cartridge.close()
+    gateway.change_status(DRIVEN, TapeStatus.IN_TRANSIT_TO_VTS)
+    run_until_idle(engine)
+    assert gateway.tape(DRIVEN).status is TapeStatus.ARCHIVED
+    assert gateway.local_files() == []
+    gateway.change_status(DRIVEN, TapeStatus.RETRIEVING, retrieval_tier="Standard")
+    for _ in range(5):
+        run_until_idle(engine)
+        gateway.ms += 10_000
+    assert gateway.tape(DRIVEN).status is TapeStatus.RETRIEVED
+
+    fetcher = EngineFetcher(engine)
+    cartridge = patiently(lambda: gateway.load(DRIVEN, fetcher=fetcher))
+    buffer = memoryview(bytearray(65536))
+    for block in blocks:
+        assert patiently(lambda: cartridge.read_block(buffer)) == len(block)
+        assert buffer == block
+    assert patiently(lambda: cartridge.read_block(buffer)) is Mark.FILEMARK
+    assert patiently(lambda: cartridge.read_block(buffer)) is Mark.END_OF_DATA
+    assert cartridge.write_protected
+    cartridge.close()
     engine.close()
 
 

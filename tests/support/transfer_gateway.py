@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
+from tapectl.disks.disk_directory import DiskMarker, prepare
+from tapectl.disks.interface import SegmentFetcher
+from tapectl.gateway.journal import StateJournal
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.transfer.context import PassReport
 from tapectl.gateway.transfer.engine import TransferEngine
@@ -72,6 +76,7 @@ class TransferGateway:
                 (BUFFER, DiskRole.UPLOAD_BUFFER, self.buffer),
             ):
                 path.mkdir()
+                prepare(path, DiskMarker(disk_id, self.gateway.id, role.value))
                 disk = DiskRecord(
                     id=disk_id,
                     role=role,
@@ -94,13 +99,29 @@ class TransferGateway:
     def stamp(self) -> Stamp:
         return Stamp("test", self.ms)
 
-    def engine(self, store: ObjectStore, **settings: object) -> TransferEngine:
+    def engine(
+        self, store: ObjectStore, *, drives_run: bool = True, **settings: object
+    ) -> TransferEngine:
         """Return an engine as a new process would make it."""
         return TransferEngine(
             self.state,
             store,
             replace(SETTINGS, **settings),  # type: ignore[arg-type]
             now_ms=lambda: self.ms,
+            drives_run=drives_run,
+        )
+
+    def load(
+        self, barcode: str, *, fetcher: SegmentFetcher | None = None, segment_bytes: int = 1 << 20
+    ) -> SegmentedCartridge:
+        """Return the cartridge as a drive loads it; it seals in the thread that writes."""
+        tape = self.tape(barcode)
+        return SegmentedCartridge.open(
+            TapeDescription(barcode, tape.tape_uuid, tape.size_bytes, tape.write_protected),
+            journal=StateJournal(self.state, SETTINGS, now_ms=lambda: self.ms),
+            fetcher=fetcher,
+            segment_bytes=segment_bytes,
+            sealer=lambda job: job(),
         )
 
     def create_tape(self, barcode: str, *, pool: str = "GLACIER") -> TapeRecord:

@@ -17,7 +17,7 @@ from tapectl.gateway.transfer.bucket_layout import (
     segments_prefix,
 )
 from tapectl.gateway.transfer.context import StepReport, TransferContext, combine
-from tapectl.gateway.transfer.leftovers import has_leftovers
+from tapectl.gateway.transfer.leftovers import recover_leftovers
 from tapectl.gateway.transfer.local_files import (
     SEALED,
     LocalDisks,
@@ -47,16 +47,11 @@ class Archiving:
 
     def run(self) -> StepReport:
         context = self._context
-        local = LocalDisks.read(context)
-        with context.state.read() as db:
-            ready = tapes.ready_to_archive(db, context.now_ms())
-        whole = {tape.barcode for tape in ready if not has_leftovers(context, local, tape.barcode)}
         with context.state.write() as db:
             released = tapes.release_expired_holds(db, context.now_ms())
             begun = [
                 tapes.transition(db, tape.barcode, TapeStatus.ARCHIVING, context.stamp())
                 for tape in tapes.ready_to_archive(db, context.now_ms())
-                if tape.barcode in whole
             ]
             archiving = tapes.with_status(db, TapeStatus.ARCHIVING)
             next_hold_ms = tapes.next_hold_end_ms(db)
@@ -65,8 +60,13 @@ class Archiving:
 
     def _archive(self, tape: TapeRecord) -> StepReport:
         context = self._context
+        # Out of the library for good, no drive can have the tape: now it can be told whether the
+        # disks hold more of it than the state knows.
+        recovered = recover_leftovers(context, LocalDisks.read(context), tape)
         with context.state.read() as db:
             records = segments.of_tape(db, tape.barcode)
+            if segments.waiting_uploads(db, tape.barcode).segments:
+                return StepReport(done=recovered, waiting=1)
             pool = pools.find(db, tape.pool_id)
         assert pool is not None  # a foreign key
         through = tape.archived_through_sequence

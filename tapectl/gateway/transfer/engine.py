@@ -25,6 +25,7 @@ from tapectl.gateway.transfer.context import (
 from tapectl.gateway.transfer.deletion import Deletion
 from tapectl.gateway.transfer.eviction import Eviction
 from tapectl.gateway.transfer.fetching import FetchService
+from tapectl.gateway.transfer.leftovers import Leftovers
 from tapectl.gateway.transfer.local_files import sweep
 from tapectl.gateway.transfer.retrieval import Retrieval
 from tapectl.gateway.transfer.tape_errors import TapeErrors
@@ -46,7 +47,9 @@ class _Step(Protocol):
 class TransferEngine:
     """One a gateway and process. `run_pass` is for one thread, `stop` and `fetch_service` for any.
 
-    `now_ms` is the time since 1970. Raises NotActivatedError if the state has no gateway.
+    `now_ms` is the time since 1970. With `drives_run` false the caller holds the lock that keeps
+    drives from running, and what they left open is sealed and uploaded too. Raises
+    NotActivatedError if the state has no gateway.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class TransferEngine:
         settings: Settings,
         *,
         now_ms: Callable[[], int] = clock_now_ms,
+        drives_run: bool = True,
     ) -> None:
         with state.read() as db:
             gateway = gateways.read_gateway(db)
@@ -66,7 +70,9 @@ class TransferEngine:
         self._outage: StoreError | None = None
         self.fetch_service = FetchService(context)
         errors = TapeErrors(context)
+        leftovers = () if drives_run else (Leftovers(context, errors),)
         self._steps: tuple[_Step, ...] = (
+            *leftovers,
             Claims(context, errors),
             Uploads(context, errors),
             Archiving(context, errors),

@@ -1,15 +1,60 @@
-"""Segments that a dead worker left behind, of tapes that are in no drive."""
+"""Segments that a dead worker left behind: open, or sealed and not entered in the state.
+
+A drive recovers them when it loads the tape. Here it is done where no drive can load it meanwhile:
+for a tape that is being archived, and for all tapes while nothing serves.
+"""
 
 from __future__ import annotations
 
-from tapectl.gateway.transfer.context import TransferContext
+from tapectl.disks.recovery import recover
+from tapectl.disks.tape_files import TapeDescription
+from tapectl.gateway.journal import StateJournal
+from tapectl.gateway.transfer.context import StepReport, TransferContext
 from tapectl.gateway.transfer.local_files import OPEN, SEALED, LocalDisks, tape_folder
+from tapectl.gateway.transfer.tape_errors import TapeErrors
+from tapectl.state import tapes
+from tapectl.state.tape_status import TapeStatus
+from tapectl.state.tapes import TapeRecord
 from tapectl.state.transfer_queries import sequences_of_tape
 
+# Of these nothing is written any more.
+_GONE = frozenset({TapeStatus.DELETING, TapeStatus.DELETED, TapeStatus.IRRECOVERABLE})
 
-def has_leftovers(context: TransferContext, local: LocalDisks, barcode: str) -> bool:
-    """Whether a disk has a segment of the tape that is not sealed yet, or that is sealed and not
-    entered in the state: the tape then holds more than the state knows."""
+
+class Leftovers:
+    """The step of a process that knows that no drive runs."""
+
+    def __init__(self, context: TransferContext, errors: TapeErrors) -> None:
+        self._context = context
+        self._errors = errors
+
+    def run(self) -> StepReport:
+        context = self._context
+        local = LocalDisks.read(context)
+        with context.state.read() as db:
+            found = [tapes.find(db, barcode) for barcode in local.barcodes()]
+        whose = [tape for tape in found if tape is not None and tape.status not in _GONE]
+
+        def work(tape: TapeRecord) -> StepReport:
+            return StepReport(done=recover_leftovers(context, local, tape))
+
+        return self._errors.each(whose, work)
+
+
+def recover_leftovers(context: TransferContext, local: LocalDisks, tape: TapeRecord) -> int:
+    """Seal and enter what was left of a tape that no drive can have; return how many segments.
+
+    Raises scsi.cartridge.CartridgeError if a disk fails or is full, or a segment is unknowable.
+    """
+    if not _has_leftovers(context, local, tape.barcode):
+        return 0
+    description = TapeDescription(tape.barcode, tape.tape_uuid, tape.size_bytes)
+    journal = StateJournal(context.state, context.settings, now_ms=context.now_ms)
+    return recover(description, journal)
+
+
+def _has_leftovers(context: TransferContext, local: LocalDisks, barcode: str) -> bool:
+    """Whether the disks hold more of the tape than the state knows."""
     folders = [tape_folder(root, barcode) for root in local.paths.values()]
     if any(True for folder in folders for _ in folder.glob(f"*{OPEN}")):
         return True

@@ -52,6 +52,11 @@ class LocalDisks:
         )
         return [path for path in found if path is not None]
 
+    def barcodes(self) -> list[str]:
+        """Return the barcodes of the tapes that have a folder on any disk."""
+        found = (path for root in self.paths.values() for path in root.glob("tapes/*"))
+        return sorted({path.name for path in found})
+
     def files_of(self, suffix: str) -> Iterator[tuple[str, str, Path]]:
         """Yield disk id, barcode and path of every file with a suffix on any disk."""
         for disk_id, root in self.paths.items():

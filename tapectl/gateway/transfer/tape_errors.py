@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from tapectl.gateway.transfer.context import StepReport, TransferContext, combine
 from tapectl.gateway.transfer.ownership import FencedError
 from tapectl.medium.errors import MediumFormatError
+from tapectl.scsi.cartridge import CartridgeError
 from tapectl.state import tapes
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
@@ -65,7 +66,7 @@ class TapeErrors:
         except FencedError as error:
             self._fence(tape.barcode, str(error))
             return StepReport(done=1)
-        except (*_OF_ONE_TAPE, MediumFormatError, OSError) as error:
+        except (*_OF_ONE_TAPE, MediumFormatError, CartridgeError, OSError) as error:
             return self._wait(tape.barcode, str(error))
         except StoreError as error:
             self._tell(tape.barcode, error.message)

@@ -264,16 +264,31 @@ def test_a_hold_keeps_the_tape_and_says_when_it_ends(
     assert gateway.tape(TAPE).status is TapeStatus.ARCHIVED
 
 
-def test_a_tape_with_an_open_segment_is_not_archived(
-    gateway: TransferGateway, engine: TransferEngine
+def test_what_a_killed_drive_left_open_goes_to_the_shelf_too(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
     gateway.create_tape(TAPE)
-    gateway.write_segment(TAPE, blocks())
     run_until_idle(engine)
-    (gateway.cache / f"tapes/{TAPE}/00000002.open").write_bytes(b"")
-    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
-    engine.run_pass()
-    assert gateway.tape(TAPE).status is TapeStatus.IN_TRANSIT_TO_VTS
+    abandoned = gateway.load(TAPE)
+    abandoned.write_blocks(memoryview(b"block" * 1000), 5000)
+    assert [Path(name).suffix for name in gateway.local_files()] == [".open", ".open"]
+    archive(gateway, engine)
+    assert gateway.local_files() == []
+    assert len(list(store.list(bucket_layout.archive_prefix(TAPE)))) == 1
+    assert gateway.segments(TAPE)[0].summary.data_bytes == 5000
+
+
+def test_an_open_segment_is_left_to_the_drives_while_they_run(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    run_until_idle(engine)
+    abandoned = gateway.load(TAPE)
+    abandoned.write_blocks(memoryview(b"block" * 1000), 5000)
+    run_until_idle(engine)
+    assert gateway.segments(TAPE) == []
+    run_until_idle(gateway.engine(store, drives_run=False))
+    assert gateway.segments(TAPE)[0].uploaded_at_ms is not None
 
 
 def test_a_restored_copy_is_prolonged_while_the_tape_is_here(
