@@ -101,9 +101,9 @@ class DiskInfo:
     """An allocated disk, or a block device that could be one.
 
     `status` is AWS's DiskStatus: `present`, `missing` (no marker of ours at the path) or
-    `mismatch` (the marker of another disk); `allocation` is the role, AVAILABLE or IN USE. `path` is the
-    directory, for an unallocated device where it is mounted or None. `used_bytes` counts sealed
-    segments. `warnings` are for people.
+    `mismatch` (the marker of another disk); `allocation` is the role, AVAILABLE or IN USE.
+    `path` is the directory, for an unallocated device where it is mounted or None. `used_bytes`
+    counts sealed segments. `warnings` are for people.
     """
 
     disk_id: str
