@@ -11,7 +11,7 @@ from tapectl.gateway.library import DriveControl, StateLibrary, move_tape
 from tapectl.gateway.settings import Settings
 from tapectl.iscsi.connection import TargetConnection
 from tapectl.iscsi.session import SessionInfo
-from tapectl.scsi.personality import CHANGER_PERSONALITIES
+from tapectl.scsi.personality import CHANGER_PERSONALITIES, DRIVE_PERSONALITIES
 from tapectl.scsi.smc.changer import MediaChanger
 from tapectl.serve.connection_loop import ConnectionLoop
 from tapectl.serve.json_lines import Message
@@ -35,6 +35,7 @@ class ChangerUnit:
         self,
         device: DeviceInfo,
         changer_type: str,
+        drive_type: str,
         state: State,
         settings: Settings,
         drives: DriveControl,
@@ -48,6 +49,7 @@ class ChangerUnit:
             self._library,
             serial=device.serial,
             target_name=device.target_name,
+            drives=DRIVE_PERSONALITIES[drive_type],
         )
         self._host = UnitHost(self._changer)
         self._seen = self._inventory()

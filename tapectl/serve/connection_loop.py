@@ -124,6 +124,8 @@ class ConnectionLoop:
 
     def _run_command(self, task: ScsiTask) -> None:
         session, host = self._session, self._host
+        if self._connection.is_aborted(task):  # while it stood in line
+            return
         session.commands += 1
         session.bytes_out += len(task.data_out)
         try:
@@ -151,7 +153,7 @@ class ConnectionLoop:
         deadline = time.monotonic() + self._busy_timeout_s
         while True:
             self._serve_meanwhile(busy.retry_after_s)
-            if task.done:  # aborted meanwhile
+            if self._connection.is_aborted(task):
                 self._flush()
                 return
             try:

@@ -77,6 +77,7 @@ class Supervisor:
         self._changer = ChangerUnit(
             devices[CHANGER_NUMBER],
             gateway.changer_type,
+            gateway.drive_type,
             state,
             settings,
             WorkerDrives(self._drives),
