@@ -113,13 +113,14 @@ def _from_lsblk(rows: Sequence[Mapping[str, Any]], sysfs: Path) -> Iterator[Bloc
         # Old versions of lsblk print numbers and flags as text.
         size_bytes, read_only = int(row["size"] or 0), str(row["ro"]) in ("True", "1")
         if size_bytes and not read_only and str(row["type"]).startswith(_TYPES):
-            mount_point = row.get("mountpoint")
+            # Swap is "mounted" at a word in brackets.
+            mount_point = str(row.get("mountpoint") or "")
             yield BlockDevice(
                 node=str(row["path"]),
                 stable_id=str(row.get("wwn") or row.get("serial") or row["path"]),
                 size_bytes=size_bytes,
                 model=_text(row.get("model")),
-                mount_point=Path(mount_point) if str(mount_point).startswith("/") else None,
+                mount_point=Path(mount_point) if mount_point.startswith("/") else None,
                 used_for=_used_for(row, children, sysfs),
             )
         yield from _from_lsblk(children, sysfs)

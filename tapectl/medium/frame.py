@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tapectl.medium.checksum import crc32c
@@ -118,18 +117,3 @@ def _length_is_legal(kind: int, length: int) -> bool:
     if kind == _BLOCK:
         return 1 <= length <= BLOCK_BYTES_MAX
     return length == 0
-
-
-def frames_in(data: memoryview) -> Iterator[tuple[Frame, memoryview]]:
-    """Yield the frames at the start of `data` with their payloads, up to the first damaged one.
-
-    The payloads are views of `data`; their CRC32C has been checked.
-    """
-    offset = 0
-    while (frame := decode_frame(data[offset : offset + FRAME_HEADER_BYTES])) is not None:
-        offset += FRAME_HEADER_BYTES
-        payload = data[offset : offset + frame.length]
-        if len(payload) != frame.length or crc32c(payload) != frame.payload_crc:
-            return
-        yield frame, payload
-        offset += frame.length

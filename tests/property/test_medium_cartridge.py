@@ -1,4 +1,4 @@
-"""A cartridge of segments is the same as a list of objects, whatever is done to it, in any order."""
+"""A cartridge of segments is a list of objects, whatever is done to it and in whatever order."""
 
 from __future__ import annotations
 
