@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ from tapectl.state.database import State
 
 _log = logging.getLogger(__name__)
 
+# Of the CPU it takes what the workers leave.
+NICENESS = 10
 # Looks by itself this often: a wake may be lost when a process dies.
 IDLE_PASS_S = 5.0
 # After a pass that failed as a whole (the state is on a full disk, say).
@@ -45,6 +48,8 @@ class TransferProcess:
     """The service of the transfer process: a loop of passes, and the fetch server."""
 
     def __init__(self, start: Message) -> None:
+        # Compression is never to cost a writer latency: the drives' workers go first.
+        os.nice(NICENESS)
         settings = Settings.from_json(str(start["settings"]))
         self._engine = open_engine(settings)
         self._wake = threading.Event()
