@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -151,22 +150,32 @@ def _program(name: str) -> str:
 def _running(command: list[str], endpoint_url: str, cwd: Path | None = None) -> Iterator[None]:
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            ["timeout", "--signal=KILL", str(_LIFE_S), *command],
+            ["timeout", str(_LIFE_S), *command],
             stdout=log,
             stderr=log,
             cwd=cwd,
             env={**os.environ, "MOTO_ALLOW_NONEXISTENT_REGION": "true"},
-        # A group of its own, `timeout` and the server, to be ended together.
-        start_new_session=True,
         )
         try:
             _wait_for_answer(process, endpoint_url, log)
             yield
         finally:
-            # Nothing in it is to be kept, and SeaweedFS takes longer than a test to stop by itself.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        log.close()
+            process.terminate()  # `timeout` passes the signal on
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_for_answer(process: subprocess.Popen[bytes], endpoint_url: str, log: IO[bytes]) -> None:
+    deadline = time.monotonic() + _START_S
+    while not _answers(endpoint_url):
+        if process.poll() is not None or time.monotonic() > deadline:
+            log.seek(0)
+            said = log.read()[-2000:].decode(errors="replace")
+            pytest.fail(f"server did not start: {process.args!r}\n{said}")
+        time.sleep(0.1)
 
 
 def _answers(endpoint_url: str) -> bool:
