@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -150,22 +151,21 @@ def _program(name: str) -> str:
 def _running(command: list[str], endpoint_url: str, cwd: Path | None = None) -> Iterator[None]:
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            ["timeout", str(_LIFE_S), *command],
+            ["timeout", "--signal=KILL", str(_LIFE_S), *command],
             stdout=log,
             stderr=log,
             cwd=cwd,
             env={**os.environ, "MOTO_ALLOW_NONEXISTENT_REGION": "true"},
+            # A group of its own, `timeout` and the server, to be ended together.
+            start_new_session=True,
         )
         try:
             _wait_for_answer(process, endpoint_url, log)
             yield
         finally:
-            process.terminate()  # `timeout` passes the signal on
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            # SeaweedFS takes longer than a test to stop by itself, and outlives `timeout` then.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _wait_for_answer(process: subprocess.Popen[bytes], endpoint_url: str, log: IO[bytes]) -> None:
