@@ -80,17 +80,13 @@ class Child:
             raise ChannelClosedError(f"{self.name} is not running")
         return channel.request(message, fds)
 
-    def ask_to_stop(self) -> None:
-        """Tell the child to flush and leave."""
+    def stop(self) -> None:
+        """Tell the child to flush and leave; wait until it has, and kill it if it does not."""
         self._stopping.set()
         try:
             self.request({"op": "stop"})
         except ChannelClosedError as exc:
             _log.info("%s: %s", self.name, exc)
-
-    def join(self) -> None:
-        """Wait for the child to leave; kill it if it takes too long."""
-        self._stopping.set()
         if self._process is None:
             return
         try:

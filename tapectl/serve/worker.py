@@ -180,14 +180,13 @@ class DriveWorker:
                 self._record_use(cartridge)
 
     def _status(self) -> Message:
-        # Without the lock: a status must not wait for a command, and a torn
-        # reading of two counters harms nobody.
+        # Without the lock: a status must not wait for a command, and counters that are a
+        # command apart harm nobody.
         cartridge = self._cartridge
         return {
             "barcode": cartridge.barcode if cartridge else None,
             "threaded": self._drive.threaded,
             "position": cartridge.position if cartridge else None,
-            "file_number": cartridge.file_number if cartridge else None,
             "used_bytes": cartridge.used_bytes if cartridge else None,
             "sessions": [
                 {
