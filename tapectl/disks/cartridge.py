@@ -336,7 +336,6 @@ class SegmentedCartridge:
                 # Before room is asked for: on full disks only uploading this one can make some.
                 self._seals.require_room()
                 self._seal_open_segment()
-            self._seals.require_room()
             writer = self._new_segments.begin(self._position, before, frames_bytes)
         try:
             write(writer)

@@ -12,7 +12,7 @@ from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, DiskMarker
 from tapectl.disks.interface import Placement, SegmentFetcher, StoredSegment
 from tapectl.disks.tape_files import SEALED, segment_name, tape_folder
 from tapectl.medium.summary import SegmentSummary
-from tapectl.scsi.cartridge import CartridgeBusyError
+from tapectl.scsi.cartridge import CartridgeBusyError, Mark
 
 TAPE = TapeDescription("TAP001L5", "6a1c1b1e-5f0e-4b39-9c3c-3c4d5e6f7a8b", 1 << 30)
 
@@ -81,7 +81,7 @@ class TapeDisks:
             tape, journal=self, fetcher=fetcher, segment_bytes=segment_bytes, sealer=sealer
         )
 
-    def files(self, suffix: str = "*") -> list[Path]:
+    def files(self, suffix: str = "") -> list[Path]:
         """Return the segment files on both disks."""
         return sorted(self.root.glob(f"*/tapes/*/*{suffix}"))
 
@@ -94,8 +94,6 @@ def write(cartridge: SegmentedCartridge, *blocks: bytes) -> None:
 
 def read_all(cartridge: SegmentedCartridge, first: int = 0) -> list[bytes | None]:
     """Return all objects from `first` on, None for a filemark."""
-    from tapectl.scsi.cartridge import Mark
-
     cartridge.locate(first)
     buffer = memoryview(bytearray(1 << 20))
     found: list[bytes | None] = []

@@ -1,0 +1,222 @@
+"""What was acknowledged is there after any death of the writer and any failure of one call."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tapectl.disks.tape_files import OPEN, SEALED
+from tapectl.scsi.cartridge import CartridgeError, CartridgeReadError
+from tests.support.tape_disks import TAPE, TapeDisks, read_all, write
+
+BLOCKS = [bytes([at]) * (40 + at) for at in range(1, 10)]
+
+
+@pytest.fixture(params=[False, True], ids=["two disks", "shared"])
+def disks(tmp_path, request):
+    return TapeDisks(tmp_path, shared=request.param)
+
+
+def leave_open(disks, *blocks, segment_bytes=1 << 16):
+    """Write and die: the cartridge is neither sealed nor closed."""
+    write(disks.load(segment_bytes=segment_bytes), *blocks)
+    return disks.files(OPEN)
+
+
+def test_an_open_segment_is_sealed_by_the_next_load_and_by_no_other(disks):
+    leave_open(disks, *BLOCKS)
+    assert read_all(disks.load()) == BLOCKS
+    assert not disks.files(OPEN)
+    sealed = {path: path.stat().st_mtime_ns for path in disks.files(SEALED)}
+    assert len(sealed) == 2
+    assert read_all(disks.load()) == BLOCKS
+    assert {path: path.stat().st_mtime_ns for path in disks.files(SEALED)} == sealed
+
+
+def test_a_segment_that_nothing_was_written_to_is_removed(disks):
+    leave_open(disks, BLOCKS[0])
+    for path in disks.files(OPEN)[: 1 if disks.shared else 2]:
+        with open(path, "r+b") as file:
+            file.seek(256)
+            file.write(bytes(100))
+    assert read_all(disks.load()) == []
+    assert not disks.files()
+
+
+def test_a_last_frame_torn_at_any_byte_is_none_and_the_rest_stays(tmp_path):
+    frame_start = 256 + sum(32 + len(block) for block in BLOCKS[:-1])
+    for length in range(frame_start, frame_start + 32 + len(BLOCKS[-1]), 5):
+        disks = TapeDisks(tmp_path / str(length))
+        for path in leave_open(disks, *BLOCKS):
+            size = path.stat().st_size
+            os.truncate(path, length)
+            os.truncate(path, size)
+        assert read_all(disks.load()) == BLOCKS[:-1]
+
+
+def test_a_frame_that_reached_one_copy_only_is_put_in_both(tmp_path):
+    for torn in (0, 1):
+        disks = TapeDisks(tmp_path / str(torn))
+        path = leave_open(disks, *BLOCKS)[torn]
+        os.truncate(path, 256 + 50)
+        assert read_all(disks.load()) == BLOCKS
+        copies = [path.read_bytes() for path in disks.files(SEALED)]
+        assert copies[0] == copies[1]
+
+
+def test_damage_here_in_one_copy_and_there_in_the_other_is_healed(tmp_path):
+    disks = TapeDisks(tmp_path)
+    first, second = leave_open(disks, *BLOCKS)
+    for path, at in ((first, 256 + 40), (second, 256 + 32 + 41 + 5), (first, 20)):
+        data = bytearray(path.read_bytes())
+        data[at] ^= 1
+        path.write_bytes(data)
+    assert read_all(disks.load()) == BLOCKS
+    copies = [path.read_bytes() for path in disks.files(SEALED)]
+    assert copies[0] == copies[1]
+
+
+@pytest.mark.parametrize("lost", ["cache", "buffer"])
+def test_the_copy_of_a_lost_disk_is_made_again(tmp_path, lost):
+    for shared in (False, True):
+        disks = TapeDisks(tmp_path / str(shared), shared=shared)
+        leave_open(disks, *BLOCKS)
+        shutil.rmtree(disks.root / lost / "tapes" / TAPE.barcode)
+        assert read_all(disks.load()) == BLOCKS
+        assert len(disks.files(SEALED)) == 2
+
+
+def test_a_segment_of_another_tape_is_not_taken(disks):
+    leave_open(disks, *BLOCKS)
+    other = type(TAPE)(TAPE.barcode, "00000000-0000-4000-8000-000000000001", 1 << 30)
+    with pytest.raises(CartridgeReadError, match="another tape"):
+        disks.load(other)
+    assert disks.files(OPEN)
+
+
+class FailNth:
+    """Stands for one function of os and fails its n-th call."""
+
+    def __init__(self, monkeypatch, name, n):
+        self.calls = 0
+        self._real = getattr(os, name)
+        self._n = n
+        monkeypatch.setattr(os, name, self)
+
+    def __call__(self, *arguments, **options):
+        self.calls += 1
+        if self.calls == self._n:
+            raise OSError(5, "Input/output error")
+        return self._real(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    "name", ["pwritev", "pwrite", "fdatasync", "fsync", "ftruncate", "rename", "link", "open"]
+)
+@pytest.mark.parametrize("shared", [False, True])
+def test_any_call_may_fail_once(tmp_path, monkeypatch, name, shared):
+    for n in itertools.count(1):
+        disks = TapeDisks(tmp_path / str(n), shared=shared)
+        with monkeypatch.context() as patch:
+            failing = FailNth(patch, name, n)
+            acknowledged = write_through_failures(disks)
+        assert read_all(disks.load()) == acknowledged
+        assert not disks.files(OPEN)
+        if failing.calls < n:
+            return
+
+
+def write_through_failures(disks):
+    """Do what a drive does, trying again nothing; return the objects that were acknowledged."""
+    acknowledged = []
+    try:
+        cartridge = disks.load(segment_bytes=700)
+    except CartridgeError:
+        return acknowledged
+    for block in BLOCKS:
+        try:
+            write(cartridge, block)
+            acknowledged.append(block)
+        except CartridgeError:
+            assert cartridge.end_of_data == len(acknowledged)
+            assert cartridge.position == len(acknowledged)
+        with contextlib.suppress(CartridgeError):
+            if len(acknowledged) % 3 == 0:
+                cartridge.synchronize()
+    with contextlib.suppress(CartridgeError):
+        cartridge.close()
+    return acknowledged
+
+
+@pytest.mark.parametrize(
+    "name", ["pwrite", "fsync", "ftruncate", "rename", "link", "open", "pread"]
+)
+@pytest.mark.parametrize("shared", [False, True])
+def test_recovery_may_be_cut_short_at_any_call(tmp_path, monkeypatch, name, shared):
+    for n in itertools.count(1):
+        disks = TapeDisks(tmp_path / str(n), shared=shared)
+        leave_open(disks, *BLOCKS, segment_bytes=700)
+        with monkeypatch.context() as patch:
+            failing = FailNth(patch, name, n)
+            with contextlib.suppress(CartridgeError):
+                disks.load()
+        assert read_all(disks.load()) == BLOCKS
+        assert not disks.files(OPEN)
+        if failing.calls < n:
+            return
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from tapectl.scsi.cartridge import CartridgeBusyError
+from tests.support.tape_disks import TapeDisks
+disks = TapeDisks(Path(sys.argv[1]), shared=sys.argv[2] == "shared")
+cartridge = disks.load(segment_bytes=100_000, sealer=ThreadPoolExecutor(1).submit)
+cartridge.space_end_of_data()
+for number in range(cartridge.position, 100_000):
+    block = number.to_bytes(8, "big") * (1 + number * 37 % 2000)
+    while True:
+        try:
+            cartridge.write_blocks(memoryview(block), len(block))
+            break
+        except CartridgeBusyError:
+            pass
+    sys.stdout.write("%08d" % number)
+    sys.stdout.flush()
+"""
+
+
+@pytest.mark.parametrize("placement", ["shared", "two"])
+def test_no_acknowledged_block_is_lost_to_kill(tmp_path, placement):
+    rng = random.Random(placement)
+    root = Path(__file__).parents[2]
+    for _ in range(3):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), placement],
+            stdout=subprocess.PIPE,
+            cwd=root,
+        )
+        assert writer.stdout is not None
+        wanted = rng.randint(1, 400)
+        output = writer.stdout.read(8 * wanted)
+        writer.send_signal(signal.SIGKILL)
+        output += writer.stdout.read()
+        writer.wait()
+        writer.stdout.close()
+        acknowledged = int(output[len(output) // 8 * 8 - 8 :][:8])
+
+        found = read_all(TapeDisks(tmp_path, shared=placement == "shared").load())
+        assert len(found) > acknowledged
+        for number, block in enumerate(found):
+            assert block == number.to_bytes(8, "big") * (1 + number * 37 % 2000)
