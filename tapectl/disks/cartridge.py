@@ -76,8 +76,9 @@ class SegmentedCartridge:
         `segment_bytes` is the size at which a segment is sealed. `sealer` runs a job, in another
         thread if it likes. Raises CartridgeBusyError, CartridgeReadError, CartridgeWriteError.
         """
-        recover(tape, journal)
         segments = journal.segments(tape.barcode)
+        if recover(tape, journal, {segment.summary.sequence for segment in segments}):
+            segments = journal.segments(tape.barcode)
         readers = ReaderCache(tape.barcode, fetcher)
         readers.add(segments)
         summaries = [segment.summary for segment in segments]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,13 +48,14 @@ class _Leftover:
     marker: DiskMarker
 
 
-def recover(tape: TapeDescription, journal: SegmentJournal) -> int:
+def recover(tape: TapeDescription, journal: SegmentJournal, journalled: Container[int]) -> int:
     """Seal what was left open, enter in the journal what was sealed; return how many segments.
+
+    `journalled` are the sequence numbers that the journal has.
 
     Raises CartridgeBusyError if a lost copy has no room yet, CartridgeReadError for a segment that
     cannot be known, CartridgeWriteError if a disk fails.
     """
-    journalled = {segment.summary.sequence for segment in journal.segments(tape.barcode)}
     recovered = 0
     try:
         for sequence, leftovers in sorted(_find(tape.barcode, journal).items()):
