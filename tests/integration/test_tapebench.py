@@ -29,7 +29,7 @@ def loaded(make_gateway: Callable[..., Gateway]) -> Gateway:
 def test_mixed_positions_filemarks_and_lengths(
     loaded: Gateway, tapebench: Tapebench, engine: str, form: tuple[str, ...]
 ) -> None:
-    options = ("-o", "mixed", "-E", engine, "-b", "64k", "-t", "32m", "--fm-every", "100", *form)
+    options = ("-o", "mixed", "-E", engine, "-b", "64k", "-t", "32m", *form)
     tapebench.run(*options, urls=loaded.urls([1])).assert_clean()
 
 
@@ -47,7 +47,7 @@ def test_mixed_positions_filemarks_and_lengths(
             id="small-bursts",
         ),
         pytest.param(("-b", "64k", "-q", "16"), id="queue-depth-16"),
-        pytest.param(("-b", "64k", "--compressible", "--fm-every", "97"), id="filemarks"),
+        pytest.param(("-b", "64k", "--compressible", "--fm-every", "6m"), id="filemarks"),
     ],
 )
 def test_what_is_written_verifies(
