@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
@@ -19,7 +20,7 @@ from tapectl.gateway.journal import StateJournal
 from tapectl.gateway.settings import Settings
 from tapectl.iscsi.connection import TargetConnection
 from tapectl.iscsi.policy import TargetConfig
-from tapectl.scsi.cartridge import CartridgeError
+from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeError
 from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.ssc.drive import TapeDrive
 from tapectl.serve.child_main import ChildService, run_child
@@ -33,6 +34,10 @@ from tapectl.state import tapes
 from tapectl.state.database import State
 
 _log = logging.getLogger(__name__)
+
+# How long a load waits for an index that is only in the store, or for room to recover into. The
+# changer's session waits as long, and an initiator gives a silent one up after ten seconds.
+LOAD_WAIT_S = 8.0
 
 
 class DriveWorker:
@@ -105,17 +110,28 @@ class DriveWorker:
         ).start()
 
     def _load(self, barcode: str, *, attention: bool) -> None:
-        cartridge = SegmentedCartridge.open(
+        deadline = time.monotonic() + LOAD_WAIT_S
+        while True:
+            try:
+                cartridge = self._open_cartridge(barcode)
+                break
+            except CartridgeBusyError as exc:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(exc.retry_after_s)
+        with self._host.lock:
+            self._cartridge = cartridge
+            self._drive.load(cartridge, attention=attention)
+        _log.info("loaded %s", barcode)
+
+    def _open_cartridge(self, barcode: str) -> SegmentedCartridge:
+        return SegmentedCartridge.open(
             self._describe(barcode),
             journal=self._journal,
             fetcher=self._fetcher,
             segment_bytes=self._settings.segment_bytes,
             sealer=self._seal_in_background,
         )
-        with self._host.lock:
-            self._cartridge = cartridge
-            self._drive.load(cartridge, attention=attention)
-        _log.info("loaded %s", barcode)
 
     def _unload(self) -> Message:
         with self._host.lock:
