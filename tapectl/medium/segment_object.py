@@ -78,7 +78,8 @@ def encode_object(
     """Yield the pieces of an object in order; a piece is good until the next is asked for.
 
     `chunks` are the CHUNK_BYTES long pieces of the segment file, the last one what remains.
-    `level` is zstd's, None stores every chunk raw. Raises MediumFormatError if they are not `header.raw_bytes` long together.
+    `level` is zstd's, None stores every chunk raw. Raises MediumFormatError if they are not
+    `header.raw_bytes` long together.
     """
     yield header.encode()
     compressor = None

@@ -6,6 +6,8 @@ for a tape that is being archived, and for all tapes while nothing serves.
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from tapectl.disks.recovery import recover
 from tapectl.disks.tape_files import TapeDescription
 from tapectl.gateway.journal import StateJournal
@@ -46,19 +48,19 @@ def recover_leftovers(context: TransferContext, local: LocalDisks, tape: TapeRec
 
     Raises scsi.cartridge.CartridgeError if a disk fails or is full, or a segment is unknowable.
     """
-    if not _has_leftovers(context, local, tape.barcode):
+    with context.state.read() as db:
+        known = sequences_of_tape(db, tape.barcode)
+    if not _has_leftovers(local, tape.barcode, known):
         return 0
     description = TapeDescription(tape.barcode, tape.tape_uuid, tape.size_bytes)
     journal = StateJournal(context.state, context.settings, now_ms=context.now_ms)
-    return recover(description, journal)
+    return recover(description, journal, known)
 
 
-def _has_leftovers(context: TransferContext, local: LocalDisks, barcode: str) -> bool:
+def _has_leftovers(local: LocalDisks, barcode: str, known: Container[int]) -> bool:
     """Whether the disks hold more of the tape than the state knows."""
     folders = [tape_folder(root, barcode) for root in local.paths.values()]
     if any(True for folder in folders for _ in folder.glob(f"*{OPEN}")):
         return True
-    with context.state.read() as db:
-        known = sequences_of_tape(db, barcode)
     found = (path.stem for folder in folders for path in folder.glob(f"*{SEALED}"))
     return any(stem.isdigit() and int(stem) not in known for stem in found)
