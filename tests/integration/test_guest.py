@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway import Gateway
-from tests.support.guest import run_guest
+from tests.support.guest import GuestResult, run_guest
 
 SUITES = ("discovery", "sg3", "mtx", "mt", "tar")
 KNOWN_FAIL = Path(__file__).with_name("guest-known-fail.txt")
@@ -33,13 +33,41 @@ def library(make_gateway: Callable[..., Gateway]) -> Iterator[Gateway]:
     gateway.stop()
 
 
-@pytest.mark.timeout(1200)
+# The check pipes the list of sessions into `grep -q`, under pipefail: with more than 4 KiB of list,
+# some nine sessions, the writer dies of the closed pipe. It runs in the test with fewer sessions.
+WITH_FEW_SESSIONS_ONLY = "discovery/idle-nop"
+
+
+@pytest.mark.timeout(1500)
 def test_every_check_of_the_guest_suites_passes(library: Gateway) -> None:
-    result = run_guest(library.portal, *SUITES, EXPECT_DRIVES=str(DRIVES), EXPECT_CHANGERS="1")
+    result = run_guest(
+        library.portal,
+        *SUITES,
+        EXPECT_DRIVES=str(DRIVES),
+        EXPECT_CHANGERS="1",
+        SKIP_CHECKS=WITH_FEW_SESSIONS_ONLY,
+    )
+    assert_passed(result)
+    assert {name.split("/")[0] for name in result.passed} >= set(SUITES), result.output
+    stale = [name for name in known_failures() if name in result.passed]
+    assert not stale, f"these pass now, take them off the list: {stale}"
+
+
+@pytest.mark.timeout(1500)
+def test_transport_options_with_few_sessions(library: Gateway) -> None:
+    result = run_guest(
+        library.portal,
+        "discovery",
+        TARGETS="mediachanger|tapedrive-0[12]",
+        EXPECT_DRIVES="2",
+        EXPECT_CHANGERS="1",
+    )
+    assert_passed(result)
+    assert WITH_FEW_SESSIONS_ONLY in result.passed
+
+
+def assert_passed(result: GuestResult) -> None:
     assert result.exit_status in (0, 1), result.output
     allowed = known_failures()
     failed = [f"{name}: {why}" for name, why in result.failed.items() if name not in allowed]
     assert not failed, "\n".join(["failed checks:", *failed])
-    stale = [name for name in allowed if name in result.passed]
-    assert not stale, f"these pass now, take them off the list: {stale}"
-    assert {name.split("/")[0] for name in result.passed} >= set(SUITES), result.output
