@@ -35,9 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         discard_stdout()
         return BROKEN_PIPE_STATUS
-    except Exception:
-        return report_bug()
+    except Exception as error:
+        return int(ExitCode.INTERRUPTED) if _comes_of_interrupt(error) else report_bug()
     return status
+
+
+def _comes_of_interrupt(error: BaseException) -> bool:
+    """Return whether Ctrl-C is behind the error: Python wraps it, where a class is being made."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__
+    return cause is not None
 
 
 def _run(words: Sequence[str]) -> int:

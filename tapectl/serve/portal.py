@@ -90,9 +90,10 @@ class Portal:
         return [format_address(*listener.getsockname()[:2]) for listener in self._listeners]
 
     def run(self) -> None:
-        """Accept until `stop`."""
-        with selectors.DefaultSelector() as selector:
+        """Accept until `stop`, then close the listeners; sessions go on."""
+        with contextlib.ExitStack() as listening, selectors.DefaultSelector() as selector:
             for listener in self._listeners:
+                listening.enter_context(listener)
                 selector.register(listener, selectors.EVENT_READ)
             selector.register(self._stop_reader, selectors.EVENT_READ)
             while True:
@@ -103,10 +104,8 @@ class Portal:
                     self._accept(key.fileobj)
 
     def stop(self) -> None:
-        """Make `run` return and close the listeners; sessions go on."""
+        """Make `run` return, now or as soon as it is called."""
         self._stop_writer.send(b"x")
-        for listener in self._listeners:
-            listener.close()
 
     def _accept(self, listener: socket.socket) -> None:
         try:

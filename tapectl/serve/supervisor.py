@@ -30,10 +30,12 @@ from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.channel import ChannelClosedError
 from tapectl.serve.child import Child
 from tapectl.serve.child_main import LOG_FORMAT
-from tapectl.serve.control import ControlServer, control_socket_path
+from tapectl.serve.client import connect
+from tapectl.serve.control import ControlOperations, control_socket_path
 from tapectl.serve.drives import DriveUnit, WorkerDrives
 from tapectl.serve.errors import UnsafeListenError
 from tapectl.serve.json_lines import Message
+from tapectl.serve.json_server import JsonServer
 from tapectl.serve.lock import serve_lock
 from tapectl.serve.login_policy import TargetDirectory
 from tapectl.serve.portal import Portal, open_listener
@@ -91,7 +93,8 @@ class Supervisor:
     def run(self, on_ready: Callable[[ReadyInfo], None]) -> None:
         """Start, serve, and stop in order; what was acknowledged is on both disks afterwards."""
         children = [*(drive.child for drive in self._drives), self._transfer]
-        control = ControlServer(control_socket_path(self._state_path), self._operations())
+        operations = ControlOperations(self._operations())
+        control = JsonServer(control_socket_path(self._state_path), operations.answer)
         try:
             # All processes start up at the same time; then each gets its work.
             for child in children:
@@ -200,11 +203,20 @@ def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | None = No
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     state = State.open(settings.state_path)
     check_listen(settings, state)
-    with serve_lock(settings.state_path, "serve", wait_s=LOCK_WAIT_S) as lock_fd:
+    with serve_lock(settings.state_path, "serve", wait_s=_lock_wait_s(settings)) as lock_fd:
         supervisor = Supervisor(settings, state, lock_fd=lock_fd)
         with _signals_stop(supervisor):
             supervisor.run(on_ready or (lambda _info: None))
     return 0
+
+
+def _lock_wait_s(settings: Settings) -> float:
+    """Return how long to wait for the lock: not at all where a supervisor is well and answers."""
+    other = connect(settings.state_path)
+    if other is None:
+        return LOCK_WAIT_S
+    with other:
+        return 0.0
 
 
 @contextlib.contextmanager
