@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tapectl.errors import ExitCode, TapectlError
-from tapectl.serve.json_lines import JsonLines, Message, listen
+from tapectl.serve.json_lines import Message
 
 _log = logging.getLogger(__name__)
 
@@ -19,42 +18,14 @@ def control_socket_path(state_path: Path) -> Path:
     return state_path.with_name("tapectl.sock")
 
 
-class ControlServer:
-    """Answers admin commands, a thread a connection. Owns the socket file."""
+class ControlOperations:
+    """Runs the operations by name and turns what they raise into an answer."""
 
-    def __init__(self, path: Path, operations: Mapping[str, Operation]) -> None:
-        self._path = path
+    def __init__(self, operations: Mapping[str, Operation]) -> None:
         self._operations = operations
-        self._listener = listen(path)
 
-    def start(self) -> None:
-        threading.Thread(target=self._accept, name="control", daemon=True).start()
-
-    def close(self) -> None:
-        """Take the socket away: commands find no supervisor from now on."""
-        self._path.unlink(missing_ok=True)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                stream, _ = self._listener.accept()
-            except OSError:
-                return  # closed
-            threading.Thread(
-                target=self._serve, args=(JsonLines(stream),), name="control-client", daemon=True
-            ).start()
-
-    def _serve(self, lines: JsonLines) -> None:
-        try:
-            while (request := lines.receive()) is not None:
-                lines.send(self._answer(request))
-        except (OSError, ValueError) as exc:
-            _log.debug("control client: %s", exc)
-        finally:
-            lines.close()
-
-    def _answer(self, request: Message) -> Message:
+    def answer(self, request: Message) -> Message:
+        """Answer one request; see json_server.Answer."""
         operation = self._operations.get(str(request.get("op")))
         if operation is None:
             return _failure("unknown_operation", ExitCode.FAILURE, f"no such: {request.get('op')}")

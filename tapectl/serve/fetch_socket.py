@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeReadError
-from tapectl.serve.json_lines import JsonLines, Message, connect, listen
+from tapectl.serve.json_lines import JsonLines, Message, connect
 
 _log = logging.getLogger(__name__)
 
@@ -33,34 +33,15 @@ class FetchSource(Protocol):
     ) -> tuple[Path, bool]: ...
 
 
-class FetchServer:
-    """Answers workers, a thread a connection. Owns the listening socket."""
+class FetchOperations:
+    """What workers may ask of the transfer process."""
 
-    def __init__(self, path: Path, source: FetchSource, wake: Callable[[], None]) -> None:
-        self._listener = listen(path)
+    def __init__(self, source: FetchSource, wake: Callable[[], None]) -> None:
         self._source = source
         self._wake = wake
 
-    def start(self) -> None:
-        threading.Thread(target=self._accept, name="fetch-accept", daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            stream, _ = self._listener.accept()
-            threading.Thread(
-                target=self._serve, args=(JsonLines(stream),), name="fetch", daemon=True
-            ).start()
-
-    def _serve(self, lines: JsonLines) -> None:
-        try:
-            while (request := lines.receive()) is not None:
-                lines.send(self._answer(request))
-        except (OSError, ValueError) as exc:
-            _log.info("a worker left: %s", exc)
-        finally:
-            lines.close()
-
-    def _answer(self, request: Message) -> Message:
+    def answer(self, request: Message) -> Message:
+        """Answer one request; see json_server.Answer."""
         if request.get("op") == "wake":
             self._wake()
             return {"ok": True}

@@ -20,8 +20,9 @@ from tapectl.gateway.settings import Settings
 from tapectl.gateway.stores import open_store
 from tapectl.gateway.transfer.engine import PassReport, TransferEngine
 from tapectl.serve.child_main import ChildService, run_child
-from tapectl.serve.fetch_socket import FetchServer, transfer_socket_path
+from tapectl.serve.fetch_socket import FetchOperations, transfer_socket_path
 from tapectl.serve.json_lines import Message
+from tapectl.serve.json_server import JsonServer
 from tapectl.serve.lock import serve_lock
 from tapectl.state.database import State
 
@@ -54,12 +55,8 @@ class TransferProcess:
         self._engine = open_engine(settings)
         self._wake = threading.Event()
         self._stopped = threading.Event()
-        server = FetchServer(
-            transfer_socket_path(settings.state_path),
-            self._engine.fetch_service,
-            self._wake.set,
-        )
-        server.start()
+        operations = FetchOperations(self._engine.fetch_service, self._wake.set)
+        JsonServer(transfer_socket_path(settings.state_path), operations.answer).start()
         self._loop = threading.Thread(target=self._run_passes, name="passes", daemon=True)
         self._loop.start()
 
