@@ -26,7 +26,8 @@ from tapectl.serve.json_server import JsonServer
 from tapectl.serve.lock import serve_lock
 from tapectl.state.database import State
 
-_log = logging.getLogger(__name__)
+# Run as a module, __name__ is __main__.
+_log = logging.getLogger("tapectl.serve.transfer")
 
 # Of the CPU it takes what the workers leave.
 NICENESS = 10

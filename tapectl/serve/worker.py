@@ -33,7 +33,8 @@ from tapectl.serve.unit_host import Session, UnitHost
 from tapectl.state import tapes
 from tapectl.state.database import State
 
-_log = logging.getLogger(__name__)
+# Run as a module, __name__ is __main__.
+_log = logging.getLogger("tapectl.serve.worker")
 
 # How long a load waits for an index that is only in the store, or for room to recover into. The
 # changer's session waits as long, and an initiator gives a silent one up after ten seconds.
