@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,19 @@ import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.tapebench import Tapebench
+
+
+def pytest_configure() -> None:
+    """Make Ctrl-C work in what the tests start, also where they run in a shell's background.
+
+    There SIGINT is ignored, which children inherit; a handler becomes the default in them.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the guest first: beside it, all other files fit in the time it takes."""
+    items.sort(key=lambda item: item.path.name != "test_guest.py")
 
 
 @pytest.fixture

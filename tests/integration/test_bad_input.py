@@ -16,7 +16,6 @@ import pytest
 from tapectl.errors import ExitCode
 from tests.support.clients import missing, require_root
 from tests.support.gateway import (
-    INTERRUPTIBLE,
     START_TIMEOUT_S,
     TAPECTL,
     Gateway,
@@ -328,7 +327,7 @@ INTERRUPTED_AFTER_S = (0.05, 0.15, 0.3, 0.5, 0.8, 1.2, 2.0, 4.0)
 def interrupt(gateway: Gateway, after_s: float, *words: str) -> tuple[int, str]:
     """Start a command, press Ctrl-C after a time, return its exit status and stderr."""
     process = subprocess.Popen(
-        [*INTERRUPTIBLE, *words],
+        [str(TAPECTL), *words],
         env=gateway.environment,
         cwd=gateway.root,
         stdin=subprocess.DEVNULL,
@@ -382,7 +381,7 @@ def test_ctrl_c_at_any_point_of_quickstart(make_gateway: MakeGateway) -> None:
 
 
 def serves_five_tapes(gateway: Gateway, words: tuple[str, ...]) -> None:
-    process = subprocess.Popen([*INTERRUPTIBLE, *words], env=gateway.environment, cwd=gateway.root)
+    process = subprocess.Popen([str(TAPECTL), *words], env=gateway.environment, cwd=gateway.root)
     try:
         wait_until(lambda: bool(gateway.control("status")), "quickstart serves", START_TIMEOUT_S)
     finally:

@@ -43,7 +43,7 @@ def library(make_gateway: Callable[..., Gateway]) -> Iterator[Gateway]:
 WITH_FEW_SESSIONS_ONLY = "discovery/idle-nop"
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(1800)
 def test_every_check_of_the_guest_suites_passes(library: Gateway) -> None:
     result = run_guest(
         library.portal,
@@ -58,7 +58,7 @@ def test_every_check_of_the_guest_suites_passes(library: Gateway) -> None:
     assert not stale, f"these pass now, take them off the list: {stale}"
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(1800)
 def test_transport_options_with_few_sessions_and_chap(library: Gateway) -> None:
     secret_file = library.root / "secret"
     secret_file.write_text(CHAP_SECRET)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.clients import PROJECT, require_root, require_shared
-from tests.support.gateway import INTERRUPTIBLE, START_TIMEOUT_S, Gateway, wait_until
+from tests.support.gateway import START_TIMEOUT_S, TAPECTL, Gateway, wait_until
 from tests.support.initiator import Session, discover
 from tests.support.tape_client import MediaChanger, TapeDrive
 
@@ -46,7 +46,7 @@ def test_quickstart_serves_a_library_with_five_tapes(
     assert words == ["quickstart"]
     gateway.state = gateway.root / "tapectl-demo" / "tapectl.db"
     process = subprocess.Popen(
-        [*INTERRUPTIBLE, *words, "--listen", f"127.0.0.1:{gateway.port}"],
+        [str(TAPECTL), *words, "--listen", f"127.0.0.1:{gateway.port}"],
         cwd=gateway.root,
         env=gateway.environment,
         stdin=subprocess.DEVNULL,

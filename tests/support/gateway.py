@@ -18,9 +18,6 @@ from tests.support.tape_client import MediaChanger, TapeDrive
 
 # The command as a user runs it, from the environment that runs the tests.
 TAPECTL = Path(sys.executable).with_name("tapectl")
-# A shell gives what it starts in the background SIGINT ignored, and that is inherited: a test that
-# presses Ctrl-C must not depend on how it was started itself.
-INTERRUPTIBLE = ("env", "--default-signal=INT", str(TAPECTL))
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 90.0
