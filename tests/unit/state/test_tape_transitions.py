@@ -39,7 +39,7 @@ def force(db: sqlite3.Connection, status: TapeStatus) -> None:
     db.execute("UPDATE tape SET status = ?", (status,))
 
 
-ALLOWED = [(a, b) for a, targets in TRANSITIONS.items() for b in targets]
+ALLOWED = [(a, b) for a, targets in TRANSITIONS.items() for b in sorted(targets)]
 FORBIDDEN = [pair for pair in itertools.product(TapeStatus, TapeStatus) if pair not in ALLOWED]
 
 
