@@ -99,12 +99,13 @@ def test_quickstart_on_a_fresh_debian() -> None:
     require_root()
     fresh = require_shared("harness", "fresh.sh")
     script = (
-        f"({quickstart_command()}) >log 2>&1 & "
+        # In braces: fresh.sh puts `cd ... &&` before it, which `&` alone would take along.
+        f"{{ ({quickstart_command()}) >log 2>&1 & "
         "for i in $(seq 600); do "
         "  .venv/bin/tapectl --state tapectl-demo/tapectl.db status >status 2>&1 && "
         "  python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 3260))' "
         "    2>/dev/null && break; sleep 1; "
-        "done; cat log; .venv/bin/tapectl --state tapectl-demo/tapectl.db tape list -o tsv"
+        "done; cat log; .venv/bin/tapectl --state tapectl-demo/tapectl.db tape list -o tsv; }"
     )
     done = subprocess.run(
         [str(fresh), str(PROJECT), script],

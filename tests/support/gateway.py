@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tapectl.serve import json_lines
 from tests.support.initiator import LoginRefusedError, Session, SessionOptions
 from tests.support.tape_client import MediaChanger, TapeDrive
 
@@ -163,14 +164,15 @@ class Gateway:
 
     def control(self, operation: str) -> dict[str, Any]:
         """Ask the supervisor over its control socket; empty when there is none."""
-        with socket.socket(socket.AF_UNIX) as stream:
-            stream.settimeout(START_TIMEOUT_S)
-            try:
-                stream.connect(str(self.state.with_name("tapectl.sock")))
+        try:
+            # The folders of tests may be too deep for a socket's address; this way they are not.
+            with json_lines.connect(
+                self.state.with_name("tapectl.sock"), START_TIMEOUT_S
+            ) as stream:
                 stream.sendall(json.dumps({"op": operation}).encode() + b"\n")
                 line = stream.makefile().readline()
-            except OSError:
-                return {}
+        except OSError:
+            return {}
         answer: dict[str, Any] = json.loads(line) if line else {}
         return answer
 
