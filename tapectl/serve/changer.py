@@ -109,12 +109,10 @@ class ChangerUnit:
 
     def _inventory(self) -> frozenset[str]:
         """The barcodes in the library. Where each stands is the initiators' own doing."""
+        count = sum(element_range.count for element_range in self._library.ranges())
         return frozenset(
             element.volume_tag
-            for element_range in self._library.ranges()
-            for element in self._library.elements(
-                element_range.element_type, element_range.first, element_range.count
-            )
+            for element in self._library.elements(None, 0, count)
             if element.volume_tag is not None
         )
 

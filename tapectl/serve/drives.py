@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from tapectl.gateway.devices import DeviceInfo
 from tapectl.gateway.settings import Settings
+from tapectl.gateway.tapes import barcode_in_element
 from tapectl.iscsi.connection import TargetConnection
 from tapectl.scsi.library import MoveError, MoveRefusal
 from tapectl.serve.channel import ChannelClosedError
 from tapectl.serve.child import Child
 from tapectl.serve.json_lines import Message
-from tapectl.state import tapes
 from tapectl.state.database import State
 
 _log = logging.getLogger(__name__)
@@ -89,17 +89,12 @@ class DriveUnit:
         }
 
     def _load_what_it_holds(self, restarted: bool) -> None:
-        with self._state.read() as db:
-            tape = tapes.in_element(db, self.device.element_address)
-        if tape is None:
+        barcode = barcode_in_element(self._state, self.device.element_address)
+        if barcode is None:
             return
-        answer = self.child.request(
-            {"op": "load", "barcode": tape.barcode, "attention": not restarted}
-        )
+        answer = self.child.request({"op": "load", "barcode": barcode, "attention": not restarted})
         if not answer["ok"]:
-            _log.error(
-                "%s: cannot load %s: %s", self.child.name, tape.barcode, answer.get("message")
-            )
+            _log.error("%s: cannot load %s: %s", self.child.name, barcode, answer.get("message"))
 
 
 class WorkerDrives:

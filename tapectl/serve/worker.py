@@ -12,12 +12,14 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
 from tapectl.gateway.journal import StateJournal
 from tapectl.gateway.settings import Settings
+from tapectl.gateway.tapes import record_used_bytes
 from tapectl.iscsi.connection import TargetConnection
 from tapectl.iscsi.policy import TargetConfig
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeError
@@ -152,7 +154,7 @@ class DriveWorker:
             return
         self._cartridge = None
         cartridge.close()
-        self._record_use(cartridge)
+        record_used_bytes(self._state, cartridge.barcode, cartridge.used_bytes)
 
     def _describe(self, barcode: str) -> TapeDescription:
         with self._state.read() as db:
@@ -165,13 +167,8 @@ class DriveWorker:
             worm=tape.worm,
         )
 
-    def _record_use(self, cartridge: SegmentedCartridge) -> None:
-        with self._state.write() as db:
-            tapes.update(db, cartridge.barcode, used_bytes=cartridge.used_bytes)
-
-    def _seal_in_background(self, job: object) -> None:
+    def _seal_in_background(self, job: Callable[[], None]) -> None:
         def seal_and_wake() -> None:
-            assert callable(job)
             job()
             self._fetcher.wake()
 
@@ -194,7 +191,7 @@ class DriveWorker:
                 except CartridgeError as exc:
                     _log.warning("%s: sealing at rest: %s", cartridge.barcode, exc)
                     continue
-                self._record_use(cartridge)
+                record_used_bytes(self._state, cartridge.barcode, cartridge.used_bytes)
 
     def _status(self) -> Message:
         # Without the lock: a status must not wait for a command, and counters that are a
