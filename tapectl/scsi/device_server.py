@@ -11,6 +11,7 @@ from tapectl.scsi.inquiry import Identity, VpdPage
 from tapectl.scsi.log_pages import LogPage
 from tapectl.scsi.logical_unit import Reply, Status
 from tapectl.scsi.mode_pages import ModePages
+from tapectl.scsi.nonvolatile import NonvolatileMemory, NonvolatileMemoryError, VolatileMemory
 from tapectl.scsi.reservations import ReservationConflict, Reservations
 from tapectl.scsi.sense import (
     ASC,
@@ -25,6 +26,7 @@ _NACA = 0x04
 _CONTROL_MODE_PAGE = (0x0A, 0x00)
 _CONFLICT = Reply(Status.RESERVATION_CONFLICT)
 _NO_DATA = b""
+_INTERNAL_FAILURE = Sense(SenseKey.HARDWARE_ERROR, ASC.INTERNAL_TARGET_FAILURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,16 @@ D = TypeVar("D", bound=Device)
 class DeviceServer:
     """State that SPC gives every logical unit, and the way of a command through it.
 
-    `removal_preventers` are the nexuses whose PREVENT ALLOW MEDIUM REMOVAL holds.
+    `removal_preventers` are the nexuses whose PREVENT ALLOW MEDIUM REMOVAL holds; `memory` keeps
+    what outlives the device server.
     """
 
-    def __init__(self, identity: Identity, mode_pages: ModePages) -> None:
+    def __init__(
+        self, identity: Identity, mode_pages: ModePages, memory: NonvolatileMemory | None = None
+    ) -> None:
         self.identity = identity
         self.mode_pages = mode_pages
+        self.memory = memory if memory is not None else VolatileMemory()
         self.attentions = UnitAttentions()
         self.reservations = Reservations()
         self.removal_preventers: set[str] = set()
@@ -110,6 +116,8 @@ class DeviceServer:
             return self.check_condition(refusal.sense)
         except ReservationConflict:
             return _CONFLICT
+        except NonvolatileMemoryError:
+            return self.check_condition(_INTERNAL_FAILURE)
 
     def _guard(self, command: Command[D], nexus: str) -> None:
         """Report what waits and refuse what is reserved, in SAM-6 5.3.3's order of precedence."""

@@ -17,6 +17,7 @@ from tapectl.serve.connection_loop import ConnectionLoop
 from tapectl.serve.json_lines import Message
 from tapectl.serve.unit_host import Session, UnitHost
 from tapectl.state.database import State
+from tapectl.state.device_memory import DeviceMemory
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class ChangerUnit:
             serial=device.serial,
             target_name=device.target_name,
             drives=DRIVE_PERSONALITIES[drive_type],
+            memory=DeviceMemory(state, device.serial),
         )
         self._host = UnitHost(self._changer)
         self._seen = self._inventory()

@@ -34,6 +34,7 @@ from tapectl.serve.session_policy import OneTargetPolicy
 from tapectl.serve.unit_host import Session, UnitHost
 from tapectl.state import tapes
 from tapectl.state.database import State
+from tapectl.state.device_memory import DeviceMemory
 
 # Run as a module, __name__ is __main__.
 _log = logging.getLogger("tapectl.serve.worker")
@@ -56,6 +57,7 @@ class DriveWorker:
             DRIVE_PERSONALITIES[str(start["drive_type"])],
             serial=str(start["serial"]),
             target_name=str(start["target_name"]),
+            memory=DeviceMemory(self._state, str(start["serial"])),
         )
         self._target_name = str(start["target_name"])
         self._host = UnitHost(self._drive)

@@ -171,6 +171,16 @@ CREATE TABLE client_token (
     created_at_ms  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """,
+    # 2: what a device keeps while it is without power.
+    """
+CREATE TABLE device_memory (
+    -- Reservations with APTPL, saved mode pages, lifetime counters; each is its writer's format.
+    device  TEXT NOT NULL,   -- serial number of the changer or of a drive
+    name    TEXT NOT NULL,
+    value   BLOB NOT NULL,
+    PRIMARY KEY (device, name)
+) STRICT, WITHOUT ROWID;
+""",
 )
 
 

@@ -12,6 +12,7 @@ from tapectl.scsi.library import Library
 from tapectl.scsi.log_pages import LogPage, tape_alert, with_supported_lists
 from tapectl.scsi.logical_unit import Reply
 from tapectl.scsi.mode_pages import ModePages
+from tapectl.scsi.nonvolatile import NonvolatileMemory
 from tapectl.scsi.personality import DRIVE_PERSONALITIES, ChangerPersonality, DrivePersonality
 from tapectl.scsi.sense import ASC
 from tapectl.scsi.smc.commands import COMMANDS
@@ -25,7 +26,8 @@ _VPD_PAGES = vpd_pages({})
 class MediaChanger:
     """A media changer; implements `tapectl.scsi.logical_unit.LogicalUnit`.
 
-    `drives` is the identity of the library's drives, which READ ELEMENT STATUS tells with DVCID.
+    `drives` is the identity of the library's drives, which READ ELEMENT STATUS tells with DVCID;
+    `memory` is kept while the changer is without power.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class MediaChanger:
         serial: str,
         target_name: str = "",
         drives: DrivePersonality = DRIVE_PERSONALITIES["IBM-ULT3580-TD5"],
+        memory: NonvolatileMemory | None = None,
     ) -> None:
         self.personality = personality
         self.library = library
@@ -49,7 +52,7 @@ class MediaChanger:
             target_name=target_name,
             vendor_bytes=personality.inquiry_vendor_bytes,
         )
-        self.server = DeviceServer(identity, ModePages(changer_mode_pages(library)))
+        self.server = DeviceServer(identity, ModePages(changer_mode_pages(library)), memory)
 
     def inventory_changed(self) -> None:
         """A cartridge came to or left an import/export element other than by MOVE MEDIUM."""

@@ -13,6 +13,7 @@ from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage
 from tapectl.scsi.log_pages import LogPage
 from tapectl.scsi.logical_unit import Reply
 from tapectl.scsi.mode_pages import ModePages
+from tapectl.scsi.nonvolatile import NonvolatileMemory
 from tapectl.scsi.personality import DrivePersonality
 from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey
 from tapectl.scsi.spc import lun_not_there
@@ -46,11 +47,17 @@ class Parameters:
 class TapeDrive:
     """A tape drive; implements `tapectl.scsi.logical_unit.LogicalUnit`.
 
-    `cartridge` is what is in the drive, `medium` the same while it is threaded.
+    `cartridge` is what is in the drive, `medium` the same while it is threaded. `memory` is kept
+    while the drive is without power.
     """
 
     def __init__(
-        self, personality: DrivePersonality, *, serial: str, target_name: str = ""
+        self,
+        personality: DrivePersonality,
+        *,
+        serial: str,
+        target_name: str = "",
+        memory: NonvolatileMemory | None = None,
     ) -> None:
         self.personality = personality
         identity = Identity(
@@ -61,7 +68,7 @@ class TapeDrive:
             serial=serial,
             target_name=target_name,
         )
-        self.server = DeviceServer(identity, ModePages(drive_mode_pages(self)))
+        self.server = DeviceServer(identity, ModePages(drive_mode_pages(self)), memory)
         self.parameters = Parameters()
         self.counters = Counters()
         self.alerts: set[TapeAlert] = set()
