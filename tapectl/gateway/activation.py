@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.clock import now_ms as clock_now_ms
-from tapectl.scsi.personality import CHANGER_PERSONALITIES, DRIVE_PERSONALITIES
+from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
+from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.state import events, gateways
 from tapectl.state.database import State
 from tapectl.state.errors import NotActivatedError

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.elements import ElementMap
+from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
 from tapectl.scsi.library import ElementType
-from tapectl.scsi.personality import CHANGER_PERSONALITIES, DRIVE_PERSONALITIES
+from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.state import chap, tapes
 from tapectl.state.database import State
 from tapectl.state.gateways import GatewayRecord

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
+from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
 from tapectl.scsi.library import ElementRange, ElementType
-from tapectl.scsi.personality import CHANGER_PERSONALITIES
 from tapectl.state.gateways import GatewayRecord
 
 

@@ -11,7 +11,8 @@ from tapectl.gateway.library import DriveControl, StateLibrary, move_tape
 from tapectl.gateway.settings import Settings
 from tapectl.iscsi.connection import TargetConnection
 from tapectl.iscsi.session import SessionInfo
-from tapectl.scsi.personality import CHANGER_PERSONALITIES, DRIVE_PERSONALITIES
+from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
+from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.smc.changer import MediaChanger
 from tapectl.serve.connection_loop import ConnectionLoop
 from tapectl.serve.json_lines import Message

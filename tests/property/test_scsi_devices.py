@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
 from tapectl.scsi.logical_unit import LogicalUnit, Status
-from tapectl.scsi.personality import CHANGER_PERSONALITIES, DRIVE_PERSONALITIES
+from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.smc import MediaChanger
 from tapectl.scsi.smc.commands import COMMANDS as CHANGER_COMMANDS
 from tapectl.scsi.ssc import TapeDrive

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Never
 
+from tapectl.scsi.changer_personality import ChangerPersonality
 from tapectl.scsi.command_table import Command, Task
 from tapectl.scsi.device_server import DeviceServer, ModeHeader
 from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage, vpd_pages
@@ -13,7 +14,7 @@ from tapectl.scsi.log_pages import LogPage, tape_alert, with_supported_lists
 from tapectl.scsi.logical_unit import Reply
 from tapectl.scsi.mode_pages import ModePages
 from tapectl.scsi.nonvolatile import NonvolatileMemory
-from tapectl.scsi.personality import DRIVE_PERSONALITIES, ChangerPersonality, DrivePersonality
+from tapectl.scsi.personality import DRIVE_PERSONALITIES, DrivePersonality
 from tapectl.scsi.sense import ASC
 from tapectl.scsi.smc.commands import COMMANDS
 from tapectl.scsi.smc.mode_pages import changer_mode_pages

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
 from tapectl.scsi.library import ElementType, MoveRefusal
-from tapectl.scsi.personality import CHANGER_PERSONALITIES
 from tapectl.scsi.smc import MediaChanger
 from tests.support.memory_library import MemoryLibrary
 from tests.support.scsi_initiator import Initiator

@@ -6,8 +6,9 @@ import struct
 
 import pytest
 
+from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
 from tapectl.scsi.logical_unit import LogicalUnit, Status
-from tapectl.scsi.personality import CHANGER_PERSONALITIES, DRIVE_PERSONALITIES
+from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.smc import MediaChanger
 from tapectl.scsi.ssc import TapeDrive
 from tests.support.memory_cartridge import MemoryCartridge
