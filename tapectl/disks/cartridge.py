@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
 from tapectl.disks.interface import SegmentFetcher, SegmentJournal
+from tapectl.disks.new_segments import NewSegments
 from tapectl.disks.reader_cache import ReaderCache
 from tapectl.disks.recovery import recover
 from tapectl.disks.sealing import Sealer, SealQueue
-from tapectl.disks.segment_files import SegmentFiles
 from tapectl.disks.segment_reader import SegmentReader
 from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.disks.tape_files import TapeDescription
 from tapectl.disks.tape_map import TapeMap, Totals
 from tapectl.medium.chain import Chain
 from tapectl.medium.errors import ChainGapError
-from tapectl.medium.frame import FRAME_HEADER_BYTES
-from tapectl.medium.segment import SegmentHeader
+from tapectl.medium.frame import FRAME_HEADER_BYTES, FrameKind
 from tapectl.medium.summary import SegmentSummary
+from tapectl.medium.volume import VolumeRecord
 from tapectl.scsi.cartridge import (
+    AttributeKey,
     CartridgeFullError,
     CartridgeReadError,
     CartridgeWriteError,
+    EncryptedBlock,
     Mark,
+    PartitionUse,
+    StoredAttribute,
 )
 
 __all__ = ["SegmentedCartridge", "TapeDescription"]
@@ -33,33 +37,36 @@ class SegmentedCartridge:
     """`tapectl.scsi.cartridge.Cartridge` over segments. One thread at a time.
 
     A write at end of data goes on with the open segment; one anywhere else seals it as it is and
-    starts a new one there. No segment is ever written again.
+    starts a new one there. No segment is ever written again, and at most one is open.
     """
 
     def __init__(
         self,
         tape: TapeDescription,
-        objects: TapeMap,
-        store: _NewSegments,
+        volume: VolumeRecord,
+        maps: Sequence[TapeMap],
         *,
+        journal: SegmentJournal,
+        new_segments: NewSegments,
         seals: SealQueue,
         readers: ReaderCache,
     ) -> None:
         """Use `open`."""
         self._tape = tape
-        self._capacity_bytes = tape.capacity_bytes
-        self._map = objects
-        self._new_segments = store
+        self._volume = volume
+        self._maps = maps
+        self._journal = journal
+        self._new_segments = new_segments
         self._seals = seals
         self._readers = readers
-        self._position = 0
-        self._end = objects.end_object
-        self._used_bytes = objects.data_bytes
-        self._file_number: int | None = 0  # None: not known until somebody asks
         # The run of equal objects at the position. `left` counts them from the position on, 0 when
         # no run is known; `length` is the payload of each, 0 for filemarks.
         self._run_reader: SegmentReader
+        self._run_kind = FrameKind.BLOCK
         self._run_left = self._run_length = self._run_step = self._run_offset = 0
+        self._position = 0
+        self._file_number: int | None = 0  # None: not known until somebody asks
+        self.select_partition(0)
 
     @classmethod
     def open(
@@ -79,10 +86,12 @@ class SegmentedCartridge:
         segments = journal.segments(tape.barcode)
         if recover(tape, journal, {segment.summary.sequence for segment in segments}):
             segments = journal.segments(tape.barcode)
+        volume = journal.volume(tape.barcode)
         readers = ReaderCache(tape.barcode, fetcher)
         readers.add(segments)
         summaries = [segment.summary for segment in segments]
         next_sequence = 1 + max((summary.sequence for summary in summaries), default=0)
+        counting = [row for row in summaries if row.sequence > volume.formatted_through]
 
         def counts(summary: SegmentSummary, objects: int) -> tuple[int, int]:
             whole = Chain()
@@ -92,7 +101,10 @@ class SegmentedCartridge:
             return index.filemarks_before(objects), index.data_bytes_before(objects)
 
         try:
-            chain = Chain.fold(summaries, counts)
+            chains = [
+                Chain.fold(counting, counts, partition=number)
+                for number in range(len(volume.partition_bytes) or 1)
+            ]
         except ChainGapError as exc:
             readers.close()
             raise CartridgeReadError(f"tape {tape.barcode}: {exc}") from exc
@@ -101,8 +113,10 @@ class SegmentedCartridge:
             raise
         return cls(
             tape,
-            TapeMap(chain, readers),
-            _NewSegments(tape, journal, segment_bytes, next_sequence),
+            volume,
+            [TapeMap(chain, readers) for chain in chains],
+            journal=journal,
+            new_segments=NewSegments(tape, journal, segment_bytes, next_sequence),
             seals=SealQueue(tape.barcode, journal, readers, sealer),
             readers=readers,
         )
@@ -118,6 +132,77 @@ class SegmentedCartridge:
     @property
     def worm(self) -> bool:
         return self._tape.worm
+
+    @property
+    def generation(self) -> int:
+        return self._tape.generation
+
+    @property
+    def cleaning(self) -> bool:
+        return self._tape.cleaning
+
+    @property
+    def partition(self) -> int:
+        return self._partition
+
+    @property
+    def partitions(self) -> Sequence[PartitionUse]:
+        return [
+            PartitionUse(self._partition_bytes(number), objects.data_bytes)
+            for number, objects in enumerate(self._maps)
+        ]
+
+    @property
+    def volume_used_bytes(self) -> int:
+        """Bytes of user data in all partitions."""
+        return sum(objects.data_bytes for objects in self._maps)
+
+    def _partition_bytes(self, number: int) -> int:
+        sizes = self._volume.partition_bytes
+        return sizes[number] if sizes else self._tape.capacity_bytes
+
+    def select_partition(self, number: int) -> None:
+        """See Cartridge."""
+        self._partition = number
+        self._map = self._maps[number]
+        self._capacity_bytes = self._partition_bytes(number)
+        self._end = self._map.end_object
+        self._used_bytes = self._map.data_bytes
+        self._move(0, 0)
+
+    def format(self, partition_bytes: Sequence[int]) -> None:
+        """See Cartridge. The segments stay as they are; the record says that they are void."""
+        self._require_writable()
+        self._seals.require_room()
+        self._seal_open_segment()
+        through = self._new_segments.sequence - 1
+        kept = {
+            key: stored
+            for key, stored in self._volume.attributes.items()
+            if key[0] < len(partition_bytes)
+        }
+        self._record(VolumeRecord(tuple(partition_bytes), through, kept))
+        self._maps = [TapeMap(Chain(), self._readers) for _ in partition_bytes]
+        self.select_partition(0)
+
+    def attribute(self, partition: int, identifier: int) -> StoredAttribute | None:
+        """See Cartridge."""
+        return self._volume.attributes.get((partition, identifier))
+
+    def attribute_identifiers(self, partition: int) -> Sequence[int]:
+        """See Cartridge."""
+        return sorted(key[1] for key in self._volume.attributes if key[0] == partition)
+
+    def set_attributes(self, changes: Mapping[AttributeKey, StoredAttribute | None]) -> None:
+        """See Cartridge."""
+        merged = {**self._volume.attributes, **changes}
+        kept = {key: stored for key, stored in merged.items() if stored is not None}
+        if kept != self._volume.attributes:
+            self._record(dataclasses.replace(self._volume, attributes=kept))
+
+    def _record(self, volume: VolumeRecord) -> None:
+        self._journal.record_volume(self.barcode, volume)
+        self._volume = volume
 
     @property
     def capacity_bytes(self) -> int:
@@ -147,13 +232,14 @@ class SegmentedCartridge:
     def end_of_data(self) -> int:
         return self._end
 
-    def write_blocks(self, data: memoryview, block_bytes: int) -> None:
+    def write_blocks(self, data: memoryview, block_bytes: int, *, encrypted: bool = False) -> None:
         """See Cartridge. All blocks of a call are in one segment."""
         writer = self._map.writer
         if (
             writer is not None
             and self._position == self._end
             and len(data) == block_bytes
+            and not encrypted
             and self._used_bytes + block_bytes <= self._capacity_bytes
             and writer.append_block(data)
         ):
@@ -167,10 +253,13 @@ class SegmentedCartridge:
         room_blocks = max(0, self._capacity_bytes - before.data_bytes) // block_bytes
         fitting = min(count, room_blocks)
         if fitting:
+            kind = FrameKind.ENCRYPTED_BLOCK if encrypted else FrameKind.BLOCK
             self._append(
                 fitting * (FRAME_HEADER_BYTES + block_bytes),
                 before,
-                lambda writer: writer.append_blocks(data[: fitting * block_bytes], block_bytes),
+                lambda writer: writer.append_blocks(
+                    data[: fitting * block_bytes], block_bytes, kind
+                ),
             )
         if fitting < count:
             raise CartridgeFullError(fitting)
@@ -193,8 +282,9 @@ class SegmentedCartridge:
 
     def synchronize(self) -> None:
         """See Cartridge."""
-        if self._map.writer is not None:
-            self._map.writer.files.synchronize()
+        written = self._written_map()
+        if written is not None and written.writer is not None:
+            written.writer.files.synchronize()
         self._seals.wait()
 
     def seal_open_segment(self) -> bool:
@@ -202,7 +292,7 @@ class SegmentedCartridge:
 
         Raises CartridgeWriteError if an earlier seal failed, CartridgeBusyError.
         """
-        if self._map.writer is None:
+        if self._written_map() is None:
             self._seals.check()
             return False
         self._seals.require_room()
@@ -215,14 +305,13 @@ class SegmentedCartridge:
         Idempotent. What could not be sealed is recovered when the tape is loaded again.
         """
         try:
-            if self._map.writer is not None:
-                self._seal_open_segment()
+            self._seal_open_segment()
             self._seals.wait()
         finally:
             self._readers.close()
             self._run_left = 0
 
-    def read_block(self, buffer: memoryview) -> int | Mark:
+    def read_block(self, buffer: memoryview) -> int | Mark | EncryptedBlock:
         """See Cartridge."""
         if not self._run_left:
             if self._position >= self._end:
@@ -234,6 +323,8 @@ class SegmentedCartridge:
             if self._file_number is not None:
                 self._file_number += 1
             return Mark.FILEMARK
+        if self._run_kind is not FrameKind.BLOCK:
+            return self._read_encrypted_block()
         if len(buffer) < length:
             # The whole block must be seen to know that it is undamaged.
             whole = memoryview(bytearray(length))
@@ -243,6 +334,13 @@ class SegmentedCartridge:
             self._run_reader.read_block(self._position, self._run_offset, buffer[:length])
         self._pass_run_object()
         return length
+
+    def _read_encrypted_block(self) -> EncryptedBlock:
+        data = bytearray(self._run_length)
+        kind = self._run_kind
+        self._run_reader.read_block(self._position, self._run_offset, memoryview(data), kind)
+        self._pass_run_object()
+        return EncryptedBlock(bytes(data))
 
     def space_blocks(self, count: int) -> tuple[int, Mark | None]:
         """See Cartridge."""
@@ -329,15 +427,14 @@ class SegmentedCartridge:
         When nothing of them could be written, the tape is as it was.
         """
         self._seals.check()
-        if self._tape.write_protected:
-            raise CartridgeWriteError(f"tape {self.barcode} is write-protected")
+        self._require_writable()
         writer = self._map.writer
         if writer is None or self._position != self._end or not writer.has_room(frames_bytes):
-            if writer is not None:
+            if self._written_map() is not None:
                 # Before room is asked for: on full disks only uploading this one can make some.
                 self._seals.require_room()
                 self._seal_open_segment()
-            writer = self._new_segments.begin(self._position, before, frames_bytes)
+            writer = self._new_segments.begin(self._partition, self._position, before, frames_bytes)
         try:
             write(writer)
         finally:
@@ -350,9 +447,20 @@ class SegmentedCartridge:
                 self._used_bytes = self._map.data_bytes
                 self._move(self._end, self._map.filemark_count)
 
+    def _require_writable(self) -> None:
+        if self._tape.write_protected:
+            raise CartridgeWriteError(f"tape {self.barcode} is write-protected")
+
+    def _written_map(self) -> TapeMap | None:
+        """Return the map of the partition whose segment is open, if one is."""
+        return next((objects for objects in self._maps if objects.writer is not None), None)
+
     def _seal_open_segment(self) -> None:
-        self._run_left = 0
-        self._seals.add(self._map.finish())
+        """Have the open segment sealed, if there is one."""
+        written = self._written_map()
+        if written is not None:
+            self._run_left = 0
+            self._seals.add(written.finish())
 
     def _enter_run(self) -> None:
         """Find the run of equal objects at the position, so that reading on is mere counting."""
@@ -361,6 +469,7 @@ class SegmentedCartridge:
         run = span.reader.index.run_at(ordinal)
         run_end = min(span.first_object + run.first + run.objects, span.end_object)
         self._run_reader = span.reader
+        self._run_kind = run.kind
         self._run_length = run.length
         self._run_step = FRAME_HEADER_BYTES + run.length
         self._run_offset = run.offset + (ordinal - run.first) * self._run_step
@@ -370,43 +479,3 @@ class SegmentedCartridge:
         self._position += 1
         self._run_left -= 1
         self._run_offset += self._run_step
-
-
-class _NewSegments:
-    """Starts segments of one tape, each with the next sequence number."""
-
-    def __init__(
-        self, tape: TapeDescription, journal: SegmentJournal, segment_bytes: int, sequence: int
-    ) -> None:
-        self._tape = tape
-        self._journal = journal
-        self._segment_bytes = segment_bytes
-        self._sequence = sequence
-
-    def begin(self, position: int, before: Totals, frames_bytes: int) -> SegmentWriter:
-        """Return an empty segment at a position, with room for frames of so many bytes.
-
-        Raises CartridgeBusyError, CartridgeWriteError; nothing is left behind then.
-        """
-        barcode = self._tape.barcode
-        size_bytes = max(self._segment_bytes, SegmentWriter.allocation_bytes(frames_bytes))
-        placement = self._journal.place(barcode, size_bytes)
-        files = SegmentFiles.create(
-            placement, barcode=barcode, sequence=self._sequence, size_bytes=size_bytes
-        )
-        header = SegmentHeader(
-            tape_uuid=self._tape.uuid,
-            barcode=barcode,
-            sequence=self._sequence,
-            first_object=position,
-            file_number=before.file_number,
-            data_bytes_before=before.data_bytes,
-            created_ms=time.time_ns() // 1_000_000,
-        )
-        try:
-            writer = SegmentWriter(header, files, placement, size_bytes)
-        except CartridgeWriteError:
-            files.discard()
-            raise
-        self._sequence += 1
-        return writer

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tapectl.medium.summary import SegmentSummary
+from tapectl.medium.volume import VolumeRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,14 @@ class SegmentJournal(Protocol):
 
     def record_sealed(self, barcode: str, summary: SegmentSummary, placement: Placement) -> None:
         """Enter a sealed segment, whose files are fsynced; idempotent by sequence."""
+        ...
+
+    def volume(self, barcode: str) -> VolumeRecord:
+        """Return what was last recorded of a tape's partitions and auxiliary memory."""
+        ...
+
+    def record_volume(self, barcode: str, volume: VolumeRecord) -> None:
+        """Record it, durably; raise scsi.cartridge.CartridgeWriteError where that fails."""
         ...
 
     def place(self, barcode: str, size_bytes: int) -> Placement:

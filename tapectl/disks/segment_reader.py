@@ -10,7 +10,7 @@ from pathlib import Path
 from tapectl.disks.interface import SegmentFetcher
 from tapectl.medium.chain import ChainEntry
 from tapectl.medium.errors import MediumFormatError
-from tapectl.medium.frame import BLOCK_BYTES_MAX, FRAME_HEADER_BYTES, is_block
+from tapectl.medium.frame import BLOCK_BYTES_MAX, FRAME_HEADER_BYTES, FrameKind, is_block
 from tapectl.medium.run_index import RunIndex
 from tapectl.medium.segment import (
     SEGMENT_FOOTER_BYTES,
@@ -90,29 +90,35 @@ class SegmentReader:
         self._header = bytearray(FRAME_HEADER_BYTES)
         self._header_view = memoryview(self._header)
 
-    def read_block(self, number: int, offset: int, payload: memoryview) -> None:
+    def read_block(
+        self,
+        number: int,
+        offset: int,
+        payload: memoryview,
+        kind: int = FrameKind.BLOCK.value,
+    ) -> None:
         """Fill `payload`, as long as the block, with block `number`, whose frame is at `offset`.
 
         Raises CartridgeBusyError, CartridgeReadError; the buffer is undefined then.
         """
         for fd in self._fds:
-            if self._read(fd, number, offset, payload):
+            if self._read(fd, number, offset, payload, kind):
                 return
             _log.error("segment %d: block %d is damaged in one copy", self._sequence, number)
         if self._fetched is not None:
             fd = self._fetched.ensure(offset, FRAME_HEADER_BYTES + len(payload))
-            if self._read(fd, number, offset, payload):
+            if self._read(fd, number, offset, payload, kind):
                 return
         raise CartridgeReadError(f"block {number} of segment {self._sequence} is damaged")
 
-    def _read(self, fd: int, number: int, offset: int, payload: memoryview) -> bool:
+    def _read(self, fd: int, number: int, offset: int, payload: memoryview, kind: int) -> bool:
         try:
             got = os.preadv(fd, (self._header, payload), offset)
         except OSError as exc:
             _log.error("segment %d: %s", self._sequence, exc)
             return False
         return got == FRAME_HEADER_BYTES + len(payload) and is_block(
-            self._header_view, number, self._sequence, payload
+            self._header_view, number, self._sequence, payload, kind
         )
 
     def close(self) -> None:

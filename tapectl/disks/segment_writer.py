@@ -79,7 +79,9 @@ class SegmentWriter:
         index.append(_BLOCK, len(payload))
         return True
 
-    def append_blocks(self, data: memoryview, block_bytes: int) -> None:
+    def append_blocks(
+        self, data: memoryview, block_bytes: int, kind: FrameKind = FrameKind.BLOCK
+    ) -> None:
         """Write equal blocks; the caller has asked `has_room`.
 
         Raises CartridgeWriteError; `index` says how many blocks count.
@@ -88,10 +90,10 @@ class SegmentWriter:
         for start in range(0, len(data), step):
             part = data[start : start + step]
             count = len(part) // block_bytes
-            buffers = self._encoder.blocks(self.end_object, part, block_bytes)
+            buffers = self._encoder.blocks(self.end_object, part, block_bytes, kind)
             size_bytes = count * (FRAME_HEADER_BYTES + block_bytes)
             self.files.append(buffers, size_bytes, self.index.end_offset)
-            self.index.append(_BLOCK, block_bytes, count)
+            self.index.append(kind, block_bytes, count)
 
     def append_filemarks(self, count: int) -> None:
         """Write filemarks; the caller has asked `has_room`. As append_blocks."""

@@ -18,6 +18,8 @@ class TapeDescription:
     capacity_bytes: int
     write_protected: bool = False
     worm: bool = False
+    generation: int = 5
+    cleaning: bool = False
 
     @property
     def uuid(self) -> uuid.UUID:

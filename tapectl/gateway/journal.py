@@ -12,10 +12,12 @@ from tapectl.disks.tape_files import OPEN, SEALED, segment_name, tape_folder
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.settings import Settings
 from tapectl.medium.summary import SegmentSummary
+from tapectl.medium.volume import VolumeRecord
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError
-from tapectl.state import disks, segments
+from tapectl.state import disks, segments, volumes
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord, DiskRole
+from tapectl.state.errors import StateError
 from tapectl.state.segments import SegmentRecord
 
 FULL_RETRY_S = 0.25
@@ -69,6 +71,20 @@ class StateJournal:
         )
         with self._state.write() as db:
             segments.insert(db, record)
+
+    def volume(self, barcode: str) -> VolumeRecord:
+        """Return what was last recorded of a tape's partitions and auxiliary memory."""
+        with self._state.read() as db:
+            row = volumes.get(db, barcode)
+        return VolumeRecord.from_document(row.document) if row else VolumeRecord()
+
+    def record_volume(self, barcode: str, volume: VolumeRecord) -> None:
+        """Record it, durably; raise CartridgeWriteError where that fails."""
+        try:
+            with self._state.write() as db:
+                volumes.put(db, barcode, volume.to_document())
+        except StateError as exc:
+            raise CartridgeWriteError(f"tape {barcode}: {exc}") from exc
 
     def place(self, barcode: str, size_bytes: int) -> Placement:
         """Choose the cache disk and the upload-buffer disk with the most room.

@@ -30,7 +30,11 @@ class FrameKind(enum.IntEnum):
     BLOCK = 1
     FILEMARK = 2
     END_OF_DATA = 3  # the last frame of its segment; takes no object number
+    ENCRYPTED_BLOCK = 4  # a block whose payload the drive has encrypted
 
+
+# The kinds that have a payload.
+BLOCK_KINDS = frozenset((FrameKind.BLOCK, FrameKind.ENCRYPTED_BLOCK))
 
 # Plain integers for the path of every block: reading a member of an enum costs a lookup.
 _BLOCK = int(FrameKind.BLOCK)
@@ -57,21 +61,23 @@ class FrameEncoder:
         self._header = bytearray(FRAME_HEADER_BYTES)
         self._body = memoryview(self._header)[:_CRC_OFFSET]
 
-    def block(self, number: int, payload: memoryview) -> bytearray:
+    def block(self, number: int, payload: memoryview, kind: int = _BLOCK) -> bytearray:
         """Return the header of a block; the buffer is reused by the next call."""
         header = self._header
         _FIELDS.pack_into(
-            header, 0, _MAGIC, _BLOCK, 0, 0, number, len(payload), crc32c(payload), self._sequence
+            header, 0, _MAGIC, kind, 0, 0, number, len(payload), crc32c(payload), self._sequence
         )
         _HEADER_CRC.pack_into(header, _CRC_OFFSET, crc32c(self._body))
         return header
 
-    def blocks(self, number: int, data: memoryview, block_bytes: int) -> list[bytes | memoryview]:
+    def blocks(
+        self, number: int, data: memoryview, block_bytes: int, kind: int = _BLOCK
+    ) -> list[bytes | memoryview]:
         """Return header, payload, header, payload... of the equal blocks in `data`, not copied."""
         buffers: list[bytes | memoryview] = []
         for offset in range(0, len(data), block_bytes):
             payload = data[offset : offset + block_bytes]
-            buffers.append(bytes(self.block(number, payload)))
+            buffers.append(bytes(self.block(number, payload, kind)))
             buffers.append(payload)
             number += 1
         return buffers
@@ -85,13 +91,15 @@ class FrameEncoder:
         return body + _HEADER_CRC.pack(crc32c(body))
 
 
-def is_block(header: memoryview, number: int, sequence: int, payload: memoryview) -> bool:
+def is_block(
+    header: memoryview, number: int, sequence: int, payload: memoryview, kind: int = _BLOCK
+) -> bool:
     """Whether `header` is that of block `number` of the segment and `payload` its undamaged bytes.
 
     The header's own CRC need not be looked at: every field is compared with what it must be.
     """
     return header[:_CRC_OFFSET] == _FIELDS.pack(
-        _MAGIC, _BLOCK, 0, 0, number, len(payload), crc32c(payload), sequence & 0xFFFFFFFF
+        _MAGIC, kind, 0, 0, number, len(payload), crc32c(payload), sequence & 0xFFFFFFFF
     )
 
 
@@ -114,6 +122,6 @@ _KINDS = frozenset(int(kind) for kind in FrameKind)
 
 
 def _length_is_legal(kind: int, length: int) -> bool:
-    if kind == _BLOCK:
+    if kind in BLOCK_KINDS:
         return 1 <= length <= BLOCK_BYTES_MAX
     return length == 0

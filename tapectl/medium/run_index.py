@@ -14,7 +14,7 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 from tapectl.medium.errors import MediumFormatError
-from tapectl.medium.frame import BLOCK_BYTES_MAX, FRAME_HEADER_BYTES, FrameKind
+from tapectl.medium.frame import BLOCK_BYTES_MAX, BLOCK_KINDS, FRAME_HEADER_BYTES, FrameKind
 
 # A segment with more runs is sealed before it is full: it bounds the memory of an index
 # (1.9 MB) and the time to write and read one, whatever lengths an initiator mixes.
@@ -148,8 +148,9 @@ class RunIndex:
         if len(data) % RUN_ENTRY_BYTES:
             raise MediumFormatError(f"index of {len(data)} bytes is no whole number of runs")
         for kind, length, count in _ENTRY.iter_unpack(data):
-            legal = 1 <= length <= BLOCK_BYTES_MAX if kind == FrameKind.BLOCK else length == 0
-            if kind not in (FrameKind.BLOCK, FrameKind.FILEMARK) or not legal or not count:
+            is_block = kind in BLOCK_KINDS
+            legal = 1 <= length <= BLOCK_BYTES_MAX if is_block else length == 0
+            if not (is_block or kind == FrameKind.FILEMARK) or not legal or not count:
                 raise MediumFormatError(f"run of {count} objects of kind {kind}, length {length}")
             index.append(FrameKind(kind), length, count)
         return index

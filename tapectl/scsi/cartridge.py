@@ -8,7 +8,8 @@ object of its partition: blocks and filemarks count alike (SSC-5 4.2.10).
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 
 class Mark(enum.Enum):
@@ -17,6 +18,30 @@ class Mark(enum.Enum):
     FILEMARK = "filemark"
     END_OF_DATA = "end of data"
     BEGINNING_OF_PARTITION = "beginning of partition"
+
+
+class StoredAttribute(NamedTuple):
+    """An attribute that the medium auxiliary memory keeps: its FORMAT and its value (SPC-5 7.4)."""
+
+    format: int
+    value: bytes
+
+
+# Partition number and attribute identifier; what belongs to no partition has number 0.
+AttributeKey = tuple[int, int]
+
+
+class PartitionUse(NamedTuple):
+    """How large a partition is, and how many bytes of user data it holds."""
+
+    capacity_bytes: int
+    used_bytes: int
+
+
+class EncryptedBlock(NamedTuple):
+    """What was recorded of a block that the drive had encrypted, as it was given to be written."""
+
+    data: bytes
 
 
 class CartridgeError(Exception):
@@ -49,10 +74,10 @@ class CartridgeWriteError(CartridgeError):
 
 
 class Cartridge(Protocol):
-    """A loaded cartridge, one partition, positioned.
+    """A loaded cartridge, positioned in one of its partitions.
 
-    Only one thread may call it at a time. Every method may raise
-    CartridgeBusyError (nothing changed), the others as said.
+    Sizes, positions and numbers are those of the current partition. Only one thread may call it
+    at a time. Every method may raise CartridgeBusyError (nothing changed), the others as said.
     """
 
     @property
@@ -65,6 +90,53 @@ class Cartridge(Protocol):
 
     @property
     def worm(self) -> bool: ...
+
+    @property
+    def generation(self) -> int:
+        """LTO generation of the medium."""
+        ...
+
+    @property
+    def cleaning(self) -> bool:
+        """Whether it is a cleaning cartridge: it holds no data, and must not be read or written."""
+        ...
+
+    @property
+    def partition(self) -> int:
+        """Number of the current partition; 0 when it was loaded."""
+        ...
+
+    @property
+    def partitions(self) -> Sequence[PartitionUse]:
+        """All partitions, by number."""
+        ...
+
+    def select_partition(self, number: int) -> None:
+        """Go to the beginning of a partition, which is there."""
+        ...
+
+    def format(self, partition_bytes: Sequence[int]) -> None:
+        """Make all partitions anew, empty, of these sizes, and stand at the beginning of number 0.
+
+        Durable, and done as a whole or not at all. Attributes of partitions that are no more go.
+        Raises CartridgeWriteError.
+        """
+        ...
+
+    def attribute(self, partition: int, identifier: int) -> StoredAttribute | None:
+        """Return what the medium auxiliary memory keeps; None: no such attribute was set."""
+        ...
+
+    def attribute_identifiers(self, partition: int) -> Sequence[int]:
+        """Return the identifiers of all attributes that are kept for a partition, ascending."""
+        ...
+
+    def set_attributes(self, changes: Mapping[AttributeKey, StoredAttribute | None]) -> None:
+        """Keep attributes, or with None forget them; all or none, durable when it returns.
+
+        Raises CartridgeWriteError.
+        """
+        ...
 
     @property
     def capacity_bytes(self) -> int:
@@ -96,8 +168,10 @@ class Cartridge(Protocol):
         """Number that the next object appended at end of data will get."""
         ...
 
-    def write_blocks(self, data: memoryview, block_bytes: int) -> None:
+    def write_blocks(self, data: memoryview, block_bytes: int, *, encrypted: bool = False) -> None:
         """Write len(data) / block_bytes blocks at the position, in order.
+
+        `encrypted` blocks are kept as they come and returned by read_block as EncryptedBlock.
 
         Whatever was recorded at and after the position is gone for readers.
         When it returns, no death of any of our processes loses the blocks.
@@ -117,12 +191,13 @@ class Cartridge(Protocol):
         """
         ...
 
-    def read_block(self, buffer: memoryview) -> int | Mark:
+    def read_block(self, buffer: memoryview) -> int | Mark | EncryptedBlock:
         """Read the next object.
 
         A block: its first min(length, len(buffer)) bytes are put in `buffer`, the position moves
         past it and its whole length in bytes is returned. Mark.FILEMARK: the position moves past
-        it. Mark.END_OF_DATA: the position does not move. Raises CartridgeReadError.
+        it. Mark.END_OF_DATA: the position does not move. EncryptedBlock: the position moves
+        past the block, `buffer` is undefined. Raises CartridgeReadError.
         """
         ...
 

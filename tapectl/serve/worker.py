@@ -156,7 +156,7 @@ class DriveWorker:
             return
         self._cartridge = None
         cartridge.close()
-        record_used_bytes(self._state, cartridge.barcode, cartridge.used_bytes)
+        record_used_bytes(self._state, cartridge.barcode, cartridge.volume_used_bytes)
 
     def _describe(self, barcode: str) -> TapeDescription:
         with self._state.read() as db:
@@ -184,7 +184,7 @@ class DriveWorker:
                 cartridge = self._cartridge
                 if cartridge is None:
                     continue
-                seen = (cartridge.end_of_data, cartridge.used_bytes)
+                seen = (cartridge.end_of_data, cartridge.volume_used_bytes)
                 if seen != self._idle_position:
                     self._idle_position = seen
                     continue
@@ -193,7 +193,7 @@ class DriveWorker:
                 except CartridgeError as exc:
                     _log.warning("%s: sealing at rest: %s", cartridge.barcode, exc)
                     continue
-                record_used_bytes(self._state, cartridge.barcode, cartridge.used_bytes)
+                record_used_bytes(self._state, cartridge.barcode, cartridge.volume_used_bytes)
 
     def _status(self) -> Message:
         # Without the lock: a status must not wait for a command, and counters that are a
@@ -203,7 +203,7 @@ class DriveWorker:
             "barcode": cartridge.barcode if cartridge else None,
             "threaded": self._drive.threaded,
             "position": cartridge.position if cartridge else None,
-            "used_bytes": cartridge.used_bytes if cartridge else None,
+            "used_bytes": cartridge.volume_used_bytes if cartridge else None,
             "sessions": [
                 {
                     "initiator_name": session.initiator_name,

@@ -181,6 +181,17 @@ CREATE TABLE device_memory (
     PRIMARY KEY (device, name)
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+CREATE TABLE volume (
+    -- Partitions and auxiliary memory of a tape; no row: one partition, nothing kept.
+    barcode           TEXT PRIMARY KEY REFERENCES tape (barcode),
+    document          TEXT NOT NULL CHECK (json_valid(document)), -- medium.volume.VolumeRecord
+    version           INTEGER NOT NULL DEFAULT 1, -- grows with every change
+    manifest_version  INTEGER NOT NULL DEFAULT 0  -- version in the last manifest in the store
+                      CHECK (manifest_version <= version)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX volume_changed ON volume (barcode) WHERE version > manifest_version;
+""",
 )
 
 

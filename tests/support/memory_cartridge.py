@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from tapectl.scsi.cartridge import (
+    AttributeKey,
     CartridgeFullError,
     CartridgeReadError,
     CartridgeWriteError,
+    EncryptedBlock,
     Mark,
+    PartitionUse,
+    StoredAttribute,
 )
 
 # A block is its bytes, a filemark is None.
-LogicalObject = bytes | None
+LogicalObject = bytes | EncryptedBlock | None
+
+
+def _length(item: LogicalObject) -> int:
+    if item is None:
+        return 0
+    return len(item.data) if isinstance(item, EncryptedBlock) else len(item)
 
 
 class MemoryCartridge:
@@ -28,12 +40,18 @@ class MemoryCartridge:
         capacity_bytes: int = 1 << 30,
         write_protected: bool = False,
         worm: bool = False,
+        generation: int = 5,
+        cleaning: bool = False,
     ) -> None:
         self.barcode = barcode
-        self.capacity_bytes = capacity_bytes
         self.write_protected = write_protected
         self.worm = worm
-        self.objects: list[LogicalObject] = []
+        self.generation = generation
+        self.cleaning = cleaning
+        self.partition = 0
+        self.sizes = [capacity_bytes]
+        self.partition_objects: list[list[LogicalObject]] = [[]]
+        self.attributes: dict[AttributeKey, StoredAttribute] = {}
         self.position = 0
         self.synchronize_calls = 0
         self.synchronized_objects = 0
@@ -48,12 +66,58 @@ class MemoryCartridge:
             raise error
 
     @property
+    def objects(self) -> list[LogicalObject]:
+        return self.partition_objects[self.partition]
+
+    @property
+    def capacity_bytes(self) -> int:
+        return self.sizes[self.partition]
+
+    @capacity_bytes.setter
+    def capacity_bytes(self, size_bytes: int) -> None:
+        self.sizes[self.partition] = size_bytes
+
+    @property
+    def partitions(self) -> Sequence[PartitionUse]:
+        return [
+            PartitionUse(size, sum(map(_length, objects)))
+            for size, objects in zip(self.sizes, self.partition_objects, strict=True)
+        ]
+
+    def select_partition(self, number: int) -> None:
+        self.partition = number
+        self.position = 0
+
+    def format(self, partition_bytes: Sequence[int]) -> None:
+        self._may_be_busy("format")
+        if self.fail_writes:
+            raise CartridgeWriteError("write failed")
+        self.sizes = list(partition_bytes)
+        self.partition_objects = [[] for _ in partition_bytes]
+        self.attributes = {
+            key: stored for key, stored in self.attributes.items() if key[0] < len(partition_bytes)
+        }
+        self.select_partition(0)
+
+    def attribute(self, partition: int, identifier: int) -> StoredAttribute | None:
+        return self.attributes.get((partition, identifier))
+
+    def attribute_identifiers(self, partition: int) -> Sequence[int]:
+        return sorted(key[1] for key in self.attributes if key[0] == partition)
+
+    def set_attributes(self, changes: Mapping[AttributeKey, StoredAttribute | None]) -> None:
+        if self.fail_writes:
+            raise CartridgeWriteError("write failed")
+        merged = {**self.attributes, **changes}
+        self.attributes = {key: value for key, value in merged.items() if value is not None}
+
+    @property
     def used_bytes(self) -> int:
-        return sum(len(item) for item in self.objects if item is not None)
+        return sum(map(_length, self.objects))
 
     @property
     def written_bytes_at_position(self) -> int:
-        return sum(len(item) for item in self.objects[: self.position] if item is not None)
+        return sum(map(_length, self.objects[: self.position]))
 
     @property
     def file_number(self) -> int:
@@ -68,7 +132,7 @@ class MemoryCartridge:
         self.objects.append(item)
         self.position += 1
 
-    def write_blocks(self, data: memoryview, block_bytes: int) -> None:
+    def write_blocks(self, data: memoryview, block_bytes: int, *, encrypted: bool = False) -> None:
         self._may_be_busy("write_blocks")
         if self.fail_writes:
             raise CartridgeWriteError("write failed")
@@ -77,7 +141,8 @@ class MemoryCartridge:
             used += block_bytes
             if used > self.capacity_bytes:
                 raise CartridgeFullError(written)
-            self._append(bytes(data[at : at + block_bytes]))
+            block = bytes(data[at : at + block_bytes])
+            self._append(EncryptedBlock(block) if encrypted else block)
 
     def write_filemarks(self, count: int) -> None:
         self._may_be_busy("write_filemarks")
@@ -93,7 +158,7 @@ class MemoryCartridge:
             raise CartridgeWriteError("flush failed")
         self.synchronized_objects = len(self.objects)
 
-    def read_block(self, buffer: memoryview) -> int | Mark:
+    def read_block(self, buffer: memoryview) -> int | Mark | EncryptedBlock:
         self._may_be_busy("read_block")
         if self.position == len(self.objects):
             return Mark.END_OF_DATA
@@ -103,6 +168,9 @@ class MemoryCartridge:
             return Mark.FILEMARK
         if self.fail_reads:
             raise CartridgeReadError("checksum")
+        if isinstance(item, EncryptedBlock):
+            self.position += 1
+            return item
         length = min(len(item), len(buffer))
         buffer[:length] = item[:length]
         self.position += 1

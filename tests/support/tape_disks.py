@@ -12,6 +12,7 @@ from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, DiskMarker
 from tapectl.disks.interface import Placement, SegmentFetcher, StoredSegment
 from tapectl.disks.tape_files import SEALED, segment_name, tape_folder
 from tapectl.medium.summary import SegmentSummary
+from tapectl.medium.volume import VolumeRecord
 from tapectl.scsi.cartridge import CartridgeBusyError, Mark
 
 TAPE = TapeDescription("TAP001L5", "6a1c1b1e-5f0e-4b39-9c3c-3c4d5e6f7a8b", 1 << 30)
@@ -33,6 +34,7 @@ class TapeDisks:
     shared: bool = False
     full: bool = False
     records: dict[int, StoredSegment] = field(default_factory=dict)
+    volume_document: dict[str, object] | None = None
 
     def __post_init__(self) -> None:
         for path, role in ((self.cache, CACHE_ROLE), (self.buffer, BUFFER_ROLE)):
@@ -59,6 +61,15 @@ class TapeDisks:
             tape_folder(placement.buffer_path, barcode) / name,
             uploaded=False,
         )
+
+    def volume(self, barcode: str) -> VolumeRecord:
+        assert barcode == TAPE.barcode
+        document = self.volume_document
+        return VolumeRecord.from_document(document) if document else VolumeRecord()
+
+    def record_volume(self, barcode: str, volume: VolumeRecord) -> None:
+        assert barcode == TAPE.barcode
+        self.volume_document = volume.to_document()
 
     def place(self, barcode: str, size_bytes: int) -> Placement:
         if self.full:

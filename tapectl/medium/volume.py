@@ -1,0 +1,54 @@
+"""What a tape is beside its objects: its partitions, and its medium auxiliary memory. Pure bytes.
+
+A record of a few kilobytes, kept in the state and in every manifest. Specified in
+docs/medium-format.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tapectl.medium.errors import MediumFormatError
+from tapectl.scsi.cartridge import AttributeKey, StoredAttribute
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRecord:
+    """`partition_bytes` are the capacities of the partitions, empty for a single one as large as
+    the tape. Segments up to sequence number `formatted_through` were there before the last FORMAT
+    MEDIUM and count for nothing; -1: it was never formatted.
+    """
+
+    partition_bytes: tuple[int, ...] = ()
+    formatted_through: int = -1
+    attributes: Mapping[AttributeKey, StoredAttribute] = field(default_factory=dict)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it as what JSON can hold."""
+        return {
+            "partition_bytes": list(self.partition_bytes),
+            "formatted_through": self.formatted_through,
+            "attributes": [
+                [partition, identifier, stored.format, stored.value.hex()]
+                for (partition, identifier), stored in sorted(self.attributes.items())
+            ],
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> VolumeRecord:
+        """Return what `to_document` was made of; raise MediumFormatError if it was not."""
+        try:
+            return cls(
+                tuple(int(size) for size in document["partition_bytes"]),
+                int(document["formatted_through"]),
+                {
+                    (int(partition), int(identifier)): StoredAttribute(
+                        int(kind), bytes.fromhex(value)
+                    )
+                    for partition, identifier, kind, value in document["attributes"]
+                },
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise MediumFormatError(f"volume record lacks or misspells {error}") from error
