@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tapectl.medium.checksum import crc32c
 from tapectl.medium.errors import MediumFormatError
 from tapectl.medium.summary import SegmentSummary
+from tapectl.medium.volume import VolumeRecord
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Format 1 had no volume record.
+_KNOWN_FORMATS = (1, 2)
 PAGE_ROWS = 512
 
 
@@ -48,6 +51,7 @@ class ManifestHead:
     pool: str
     worm: bool
     archived_through: int | None = None
+    volume: VolumeRecord = field(default_factory=VolumeRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ def encode_manifest(head: ManifestHead, pages: int, rows: Sequence[ManifestRow])
     document = {
         "format": FORMAT_VERSION,
         **{name: getattr(head, name) for name in ManifestHead.__slots__},
+        "volume": head.volume.to_document(),
         "pages": pages,
         "page_rows": PAGE_ROWS,
         "segments": _encode_rows(rows),
@@ -86,6 +91,8 @@ def decode_manifest(data: bytes) -> Manifest:
     try:
         if document["page_rows"] != PAGE_ROWS:
             raise MediumFormatError(f"pages of {document['page_rows']} rows")
+        volume = document.pop("volume", None)
+        document["volume"] = VolumeRecord.from_document(volume) if volume else VolumeRecord()
         head = ManifestHead(**{name: document[name] for name in ManifestHead.__slots__})
         return Manifest(head, int(document["pages"]), _decode_rows(document["segments"]))
     except (KeyError, TypeError, ValueError) as error:
@@ -149,6 +156,6 @@ def _checked(data: bytes) -> dict[str, Any]:
     if not found or crc != b'%08x"}' % crc32c(text):
         raise MediumFormatError("checksum of a manifest")
     document: dict[str, Any] = json.loads(data)
-    if document.get("format") != FORMAT_VERSION:
-        raise MediumFormatError(f"manifest has format {document.get('format')}, this knows 1")
+    if document.get("format") not in _KNOWN_FORMATS:
+        raise MediumFormatError(f"manifest has format {document.get('format')}, this knows 1, 2")
     return document

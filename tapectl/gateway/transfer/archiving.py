@@ -24,10 +24,10 @@ from tapectl.gateway.transfer.local_files import (
     remove,
     remove_empty_folders,
 )
-from tapectl.gateway.transfer.manifests import RecoveryPoint, put_manifest
+from tapectl.gateway.transfer.manifests import RecoveryPoint, note_manifest, put_manifest
 from tapectl.gateway.transfer.ownership import require_ownership
 from tapectl.gateway.transfer.tape_errors import TapeErrors
-from tapectl.state import pools, segments, tapes
+from tapectl.state import pools, segments, tapes, volumes
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
@@ -68,19 +68,23 @@ class Archiving:
             if segments.waiting_uploads(db, tape.barcode).segments:
                 return StepReport(done=recovered, waiting=1)
             pool = pools.find(db, tape.pool_id)
+            volume_changed = tape.barcode in volumes.changed_since_manifest(db)
         assert pool is not None  # a foreign key
         through = tape.archived_through_sequence
         new = [record for record in records if through is None or record.sequence > through]
         number = tape.manifest_number
-        if new or number == 0:
+        if new or number == 0 or volume_changed:
             require_ownership(context.store, tape.barcode, tape.store_etag)
-            through = new[-1].sequence if new else None
+            through = new[-1].sequence if new else through
             self._copy(tape, new, StorageClass(pool.storage_class))
-            number = put_manifest(
+            put = put_manifest(
                 context,
                 tape.barcode,
                 RecoveryPoint(status=TapeStatus.ARCHIVED, archived_through=through),
             )
+            number = put.number
+            with context.state.write() as db:
+                note_manifest(db, tape.barcode, put)
             for info in context.store.list(segments_prefix(tape.barcode)):
                 context.check_stop()
                 context.store.delete(info.key)

@@ -30,6 +30,7 @@ from tapectl.gateway.transfer.local_files import sweep
 from tapectl.gateway.transfer.retrieval import Retrieval
 from tapectl.gateway.transfer.tape_errors import TapeErrors
 from tapectl.gateway.transfer.uploads import Uploads
+from tapectl.gateway.transfer.volume_changes import VolumeChanges
 from tapectl.state import gateways, segments
 from tapectl.state.database import State
 from tapectl.store.interface import ObjectStore, StoreError
@@ -75,6 +76,7 @@ class TransferEngine:
             *leftovers,
             Claims(context, errors),
             Uploads(context, errors),
+            VolumeChanges(context, errors),
             Archiving(context, errors),
             Retrieval(context, errors),
             Deletion(context, errors),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ from tapectl.medium.manifest import (
     encode_manifest,
     encode_page,
 )
-from tapectl.state import tapes
+from tapectl.medium.volume import VolumeRecord
+from tapectl.state import tapes, volumes
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.transfer_queries import uploaded_count, uploaded_rows
 from tapectl.store.interface import PreconditionFailedError
@@ -34,14 +36,28 @@ class RecoveryPoint:
     archived_through: int | None = None
 
 
-def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -> int:
-    """Put the next manifest of a tape and return its number, which is not in the state yet.
+@dataclass(frozen=True, slots=True)
+class PutManifest:
+    """The number of a manifest in the store, and the version of the volume record it holds."""
+
+    number: int
+    volume_version: int
+
+
+def note_manifest(db: sqlite3.Connection, barcode: str, put: PutManifest) -> None:
+    """Enter that the store has the volume record; the number is entered with what it is for."""
+    volumes.record_manifest(db, barcode, put.volume_version)
+
+
+def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -> PutManifest:
+    """Put the next manifest of a tape, which is not in the state yet, and return what it is.
 
     A crash after it costs nothing: its number is taken, and the next one says the same and more.
     Raises FencedError if another gateway has put manifests.
     """
     with context.state.read() as db:
         tape = tapes.get(db, barcode)
+        volume = volumes.get(db, barcode)
         count = uploaded_count(db, barcode)
         first_page = count // PAGE_ROWS
         known = uploaded_rows(
@@ -69,6 +85,7 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
             pool=tape.pool_id,
             worm=tape.worm,
             archived_through=tape.archived_through_sequence if through is None else through,
+            volume=VolumeRecord.from_document(volume.document) if volume else VolumeRecord(),
         )
         try:
             context.store.put_if_absent(
@@ -77,7 +94,7 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
         except PreconditionFailedError:
             _require_ours(context, head)
         else:
-            return number
+            return PutManifest(number, volume.version if volume else 0)
     raise FencedError(f"tape {barcode} has manifests this gateway knows nothing of")
 
 

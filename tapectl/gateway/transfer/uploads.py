@@ -14,7 +14,7 @@ from concurrent.futures import Future, wait
 from tapectl.gateway.transfer.bucket_layout import segment_key
 from tapectl.gateway.transfer.context import StepReport, TransferContext, combine
 from tapectl.gateway.transfer.local_files import LocalDisks, remove
-from tapectl.gateway.transfer.manifests import RecoveryPoint, put_manifest
+from tapectl.gateway.transfer.manifests import RecoveryPoint, note_manifest, put_manifest
 from tapectl.gateway.transfer.ownership import require_ownership
 from tapectl.gateway.transfer.segment_files import SegmentBuffers, object_header
 from tapectl.gateway.transfer.tape_errors import TapeErrors
@@ -130,9 +130,10 @@ class Uploads:
     ) -> None:
         context = self._context
         added = [ManifestRow(record.summary, object_bytes) for record, object_bytes in arrived]
-        number = put_manifest(context, tape.barcode, RecoveryPoint(added=added))
+        put = put_manifest(context, tape.barcode, RecoveryPoint(added=added))
         with context.state.write() as db:
-            tapes.update(db, tape.barcode, manifest_number=number)
+            tapes.update(db, tape.barcode, manifest_number=put.number)
+            note_manifest(db, tape.barcode, put)
             for record, object_bytes in arrived:
                 segments.mark_uploaded(
                     db,
