@@ -58,12 +58,12 @@ class Device(Protocol):
 
     def mode_header(self) -> ModeHeader: ...
 
-    def log_pages(self) -> Mapping[tuple[int, int], LogPage]:
-        """Return the log pages as they are now, by page and subpage code."""
+    def log_pages(self, nexus: str) -> Mapping[tuple[int, int], LogPage]:
+        """Return the log pages as they are now for one nexus, by page and subpage code."""
         ...
 
-    def log_page_read(self, page: int) -> None:
-        """A page was reported: what is cleared by reading is cleared."""
+    def log_page_read(self, page: int, nexus: str) -> None:
+        """A page was reported to a nexus: what is cleared by reading is cleared."""
         ...
 
     def reset_counters(self) -> None:

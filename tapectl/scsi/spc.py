@@ -166,11 +166,11 @@ def log_sense(device: Device, task: Task) -> Reply:
     if cdb[1] & 0x01:  # SP
         raise invalid_field_in_cdb(1, 0)
     key = cdb[2] & 0x3F, cdb[3]
-    page = device.log_pages().get(key)
+    page = device.log_pages(task.nexus).get(key)
     if page is None:
         raise invalid_field_in_cdb(2 if cdb[3] in (0, ALL_LOG_SUBPAGES) else 3)
     data = page.encode(int.from_bytes(cdb[5:7], "big"))
-    device.log_page_read(key[0])
+    device.log_page_read(key[0], task.nexus)
     return reply_truncated(data, int.from_bytes(cdb[7:9], "big"))
 
 

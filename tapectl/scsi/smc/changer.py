@@ -89,11 +89,11 @@ class MediaChanger:
     def mode_header(self) -> ModeHeader:
         return _NO_HEADER
 
-    def log_pages(self) -> Mapping[tuple[int, int], LogPage]:
+    def log_pages(self, nexus: str) -> Mapping[tuple[int, int], LogPage]:
         """TapeAlert alone; nothing in this library can raise one."""
         return with_supported_lists((tape_alert(frozenset()),))
 
-    def log_page_read(self, page: int) -> None:
+    def log_page_read(self, page: int, nexus: str) -> None:
         """No page of a changer is cleared by reading it."""
 
     def reset_counters(self) -> None:

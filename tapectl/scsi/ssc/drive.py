@@ -152,10 +152,10 @@ class TapeDrive:
     def mode_header(self) -> ModeHeader:
         return encode_mode_header(self)
 
-    def log_pages(self) -> Mapping[tuple[int, int], LogPage]:
+    def log_pages(self, nexus: str) -> Mapping[tuple[int, int], LogPage]:
         return ssc_log_pages.pages(self)
 
-    def log_page_read(self, page: int) -> None:
+    def log_page_read(self, page: int, nexus: str) -> None:
         if page == ssc_log_pages.TAPE_ALERT:
             self.alerts.clear()
 
