@@ -275,15 +275,17 @@ class TargetConnection:
         *,
         data_in: bytes | memoryview = b"",
         sense: bytes = b"",
+        data_out_bytes: int | None = None,
     ) -> None:
         """Queue the outcome of a command.
 
         At most the expected length of `data_in` (a view of bytes) is sent, with the residual
-        count that follows from its length; the view is queued, not copied. Nothing happens if
-        the task has been aborted. The task's `data_out` may be overwritten by the next
-        `received`.
+        count that follows from its length, or from `data_out_bytes`: the data of a write that its
+        CDB asks for, None where they are what was declared. The view is queued, not copied.
+        Nothing happens if the task has been aborted. The task's `data_out` may be overwritten by
+        the next `received`.
         """
-        self._full().reply(task, status, data_in, sense)
+        self._full().reply(task, status, data_in, sense, data_out_bytes)
 
     def task_management_response(self, request: TaskManagementReceived, response_code: int) -> None:
         """Queue the answer to a task management function."""

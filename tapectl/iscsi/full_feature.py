@@ -270,14 +270,21 @@ class FullFeature:
         else:
             self.events.append(CommandReceived(task))
 
-    def reply(self, task: ScsiTask, status: int, data_in: bytes | memoryview, sense: bytes) -> None:
+    def reply(
+        self,
+        task: ScsiTask,
+        status: int,
+        data_in: bytes | memoryview,
+        sense: bytes,
+        data_out_bytes: int | None = None,
+    ) -> None:
         if task.done:
             return
         buffer = task.buffer
         self._forget(task)
         if buffer is not None:
             self._pool.release(buffer)
-        self.writer.reply(task, status, data_in, sense)
+        self.writer.reply(task, status, data_in, sense, data_out_bytes)
 
     def _forget(self, task: ScsiTask) -> None:
         """End a task: its tag, its slot in the window and its share of memory are free again.

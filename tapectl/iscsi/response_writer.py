@@ -72,7 +72,14 @@ class ResponseWriter:
         self.stat_sn = stat_sn
         self.outgoing: list[bytes | memoryview] = []
 
-    def reply(self, task: ScsiTask, status: int, data_in: bytes | memoryview, sense: bytes) -> None:
+    def reply(
+        self,
+        task: ScsiTask,
+        status: int,
+        data_in: bytes | memoryview,
+        sense: bytes,
+        data_out_bytes: int | None = None,
+    ) -> None:
         """Queue the data and the status of a task; see TargetConnection.reply."""
         expected = task.expected_data_transfer_length
         size = len(data_in)
@@ -85,6 +92,10 @@ class ResponseWriter:
                 residual = abs(size - expected)
         elif size:
             flags, residual = FINAL | _OVERFLOW, size
+        elif data_out_bytes is not None:
+            if data_out_bytes != expected:
+                flags |= _OVERFLOW if data_out_bytes > expected else _UNDERFLOW
+                residual = abs(data_out_bytes - expected)
         elif expected and (not task.flags & _WRITE or len(task.data_out) != expected):
             flags, residual = FINAL | _UNDERFLOW, expected - len(task.data_out)
         if sent and status == _GOOD and not sense:

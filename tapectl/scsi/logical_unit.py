@@ -24,12 +24,14 @@ class Reply:
 
     `data_in` may come with CHECK CONDITION too (a short block with ILI). It is
     a view of the device server's own buffer where it is a memoryview, and valid
-    until the next command of the same logical unit.
+    until the next command of the same logical unit. `data_out_bytes` is how much data
+    the CDB asks for where that is not what came; the transport makes it a residual count.
     """
 
     status: Status
     data_in: bytes | memoryview = b""
     sense: bytes = b""
+    data_out_bytes: int | None = None
 
 
 class LogicalUnit(Protocol):

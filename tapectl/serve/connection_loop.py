@@ -189,7 +189,13 @@ class ConnectionLoop:
 
     def _answer(self, task: ScsiTask, reply: Reply) -> None:
         self._session.bytes_in += len(reply.data_in)
-        self._connection.reply(task, reply.status, data_in=reply.data_in, sense=reply.sense)
+        self._connection.reply(
+            task,
+            reply.status,
+            data_in=reply.data_in,
+            sense=reply.sense,
+            data_out_bytes=reply.data_out_bytes,
+        )
 
     def _flush(self) -> None:
         outgoing = self._connection.take_outgoing()

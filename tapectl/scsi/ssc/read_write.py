@@ -6,6 +6,7 @@ a command counts them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tapectl.scsi.cartridge import (
@@ -155,10 +156,7 @@ def write_6(drive: TapeDrive, task: Task) -> Reply:
         return GOOD
     data = task.data_out
     if len(data) != length:
-        if len(data) < length:
-            # The initiator declared less than its CDB asks us to write: no block is cut short.
-            raise invalid_field_in_cdb(_TRANSFER_LENGTH_BYTE)
-        data = data[:length]
+        return _write_with_residual(drive, task, length)
     medium = drive.threaded_medium()
     # Before the write, so that what a failing one leaves behind is synchronised too.
     drive.unsynchronised = True
@@ -171,6 +169,19 @@ def write_6(drive: TapeDrive, task: Task) -> Reply:
     except CartridgeWriteError as error:
         raise _write_failed(drive, length) from error
     return _written(drive, length)
+
+
+def _write_with_residual(drive: TapeDrive, task: Task, length: int) -> Reply:
+    """The initiator declared other than the `length` bytes that its CDB asks us to write.
+
+    What is beyond them is passed over; where they are not all there, no block is cut short.
+    """
+    if len(task.data_out) < length:
+        refusal = invalid_field_in_cdb(_TRANSFER_LENGTH_BYTE)
+        reply = drive.server.check_condition(refusal.sense)
+    else:
+        reply = write_6(drive, Task(task.nexus, task.cdb, task.data_out[:length]))
+    return replace(reply, data_out_bytes=length)
 
 
 def _write_blocks_slowly(drive: TapeDrive, data: memoryview, block_bytes: int) -> Reply:

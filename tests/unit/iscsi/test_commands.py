@@ -122,6 +122,23 @@ def test_residuals(
         assert last.exp_data_sn == (1 if sent else 0)
 
 
+@pytest.mark.parametrize(
+    ("declared", "asked_for", "residual_flag", "residual"),
+    [(0, 512, 0x04, 512), (200, 512, 0x04, 312), (600, 512, 0x02, 88), (512, 512, 0, 0)],
+)
+@pytest.mark.parametrize("status", [0, 2])
+def test_residuals_of_a_write(
+    declared: int, asked_for: int, residual_flag: int, residual: int, status: int
+) -> None:
+    connection = logged_in(OPEN_ISCSI)
+    send(connection, command(1, FINAL | WRITE, declared, data=pattern(declared)))
+    task = one_task(connection)
+    connection.reply(task, status, data_out_bytes=asked_for)
+    [response] = outgoing(connection)
+    assert response.flags & 0x06 == residual_flag
+    assert response.residual_count == residual
+
+
 def test_luns() -> None:
     assert decode_lun(bytes(8)) == 0
     assert decode_lun(bytes([0, 9, 0, 0, 0, 0, 0, 0])) == 9

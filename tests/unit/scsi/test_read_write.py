@@ -191,8 +191,18 @@ def test_more_than_the_longest_block_is_refused():
 
 def test_less_data_than_the_cdb_asks_for_writes_nothing():
     host, tape = loaded()
-    assert host.check("0a00000100", bytes(255)).key == 5
+    reply = host.send("0a00000100", bytes(255))
+    assert sense_of(reply).code == (5, 0x24, 0)
+    assert reply.data_out_bytes == 256
     assert tape.end_of_data == 0
+
+
+def test_more_data_than_the_cdb_asks_for_is_passed_over():
+    host, tape = loaded()
+    reply = host.send("0a00000100", bytes(300))
+    assert reply.status is Status.GOOD
+    assert reply.data_out_bytes == 256
+    assert tape.objects == [bytes(256)]
 
 
 @pytest.mark.parametrize("cdb", ["0a00000001", "1000000001", "1900"])

@@ -1,0 +1,86 @@
+"""Serves the disk of `disk_unit` in the place of one of a gateway's devices.
+
+    python -m tests.support.disk_target --state gateway/tapectl.db --port 3260
+
+Portal, login, directory, connection loop and unit host are the project's own; the process has
+no workers, so that a session runs in the thread of its login, as the changer's do. It ends when its
+stdin is closed, or after `--life-s` seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from tapectl.gateway.devices import find_device
+from tapectl.gateway.settings import ListenAddress
+from tapectl.iscsi.connection import TargetConnection
+from tapectl.iscsi.policy import TargetConfig
+from tapectl.iscsi.session import SessionInfo
+from tapectl.serve.connection_loop import ConnectionLoop
+from tapectl.serve.login_policy import TargetDirectory
+from tapectl.serve.portal import Portal, open_listener
+from tapectl.serve.unit_host import Session, UnitHost
+from tapectl.state.database import State
+from tests.support.disk_unit import DiskUnit
+
+DISK_BLOCKS = 65536  # 32 MiB, of which the tests write the beginning and the end
+BUSY_TIMEOUT_S = 5.0
+
+
+class DiskTarget:
+    """One portal, one target, one disk."""
+
+    def __init__(self, state: State, device_name: str, port: int) -> None:
+        device = find_device(state, device_name)
+        unit = DiskUnit(DISK_BLOCKS, serial=device.serial, target_name=device.target_name)
+        self._host = UnitHost(unit)
+        self.portal = Portal(
+            [open_listener(ListenAddress("127.0.0.1", port))],
+            TargetDirectory(state, [device]),
+            TargetConfig(),
+            self._serve_session,
+        )
+
+    def _serve_session(
+        self,
+        stream: socket.socket,
+        connection: TargetConnection,
+        info: SessionInfo,
+        peer: str,
+    ) -> None:
+        session = Session(
+            nexus=info.nexus, initiator_name=info.initiator_name, peer=peer, stream=stream
+        )
+        with stream:
+            ConnectionLoop(session, connection, self._host, busy_timeout_s=BUSY_TIMEOUT_S).run()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--state", type=Path, required=True, help="an activated gateway's state")
+    parser.add_argument("--device", default="tapedrive-01", help="whose place the disk takes")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--life-s", type=float, default=300.0)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO)
+    target = DiskTarget(State.open(arguments.state), arguments.device, arguments.port)
+    end_of_life = threading.Timer(arguments.life_s, target.portal.stop)
+    end_of_life.daemon = True
+    end_of_life.start()
+
+    def stop_with_parent() -> None:
+        sys.stdin.buffer.read()
+        target.portal.stop()
+
+    threading.Thread(target=stop_with_parent, daemon=True).start()
+    print("ready", flush=True)
+    target.portal.run()
+
+
+if __name__ == "__main__":
+    main()
