@@ -150,6 +150,7 @@ class DeviceServer:
         """SAM-6 6.3.4: what the nexus held by itself goes; a persistent reservation stays."""
         self.reservations.release(nexus)
         self.removal_preventers.discard(nexus)
+        self.mode_pages.forget(nexus)
         self.attentions.forget(nexus)
 
     def reset(self) -> None:

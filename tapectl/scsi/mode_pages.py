@@ -30,7 +30,10 @@ class ModePage:
     """One page: `default` and `changeable` are the bytes after the page's header, as long.
 
     `overlay`, where the page shows something that is not set by MODE SELECT,
-    takes the bytes and returns them with that filled in.
+    takes the bytes and returns them with that filled in. `check`, where not every
+    combination of bits is one that can be set, takes new bytes and where the first of
+    them stands in the parameter list, and raises CheckCondition. A page that is
+    `per_nexus` has values of its own for each I_T nexus (SPC-5 7.5.4, mode page policy).
     """
 
     code: int
@@ -38,6 +41,8 @@ class ModePage:
     changeable: bytes
     subpage: int = 0
     overlay: Callable[[bytes], bytes] | None = None
+    check: Callable[[bytes, int], None] | None = None
+    per_nexus: bool = False
 
     @property
     def key(self) -> PageCode:
@@ -64,11 +69,22 @@ class ModePages:
         # "In ascending order by page code, then subpage code"; page 00h would come last.
         self._pages = {row.key: row for row in sorted(pages, key=lambda row: row.key)}
         self._values: dict[PageCode, bytes] = {}
+        self._nexus_values: dict[str, dict[PageCode, bytes]] = {}
         self.reset()
 
     def reset(self) -> None:
         """Go back to the default values; none are saved."""
         self._values = {key: row.default for key, row in self._pages.items()}
+        self._nexus_values.clear()
+
+    def forget(self, nexus: str) -> None:
+        """A nexus was lost: what it had set for itself goes."""
+        self._nexus_values.pop(nexus, None)
+
+    def value(self, key: PageCode, nexus: str) -> bytes:
+        """Return the current bytes after the header of a page, as they are for one nexus."""
+        own = self._nexus_values.get(nexus)
+        return own[key] if own and key in own else self._values[key]
 
     def bit(self, key: PageCode, byte: int, bit: int) -> bool:
         """Return one bit of a current value; `byte` counts from the page's first header byte."""
@@ -78,7 +94,7 @@ class ModePages:
         header_bytes = 4 if row.subpage else 2
         return bool(self._values[key][byte - header_bytes] >> bit & 1)
 
-    def sense(self, code: int, subpage: int, control: PageControl) -> bytes | None:
+    def sense(self, code: int, subpage: int, control: PageControl, nexus: str) -> bytes | None:
         """Return the pages that were asked for, one after the other; None if there is no such page.
 
         Raises CheckCondition for saved values.
@@ -88,15 +104,17 @@ class ModePages:
             return None
         if control is PageControl.SAVED:
             raise illegal_request(ASC.SAVING_PARAMETERS_NOT_SUPPORTED)
-        return b"".join(row.encode(self._body(row, control)) for row in wanted)
+        return b"".join(row.encode(self._body(row, control, nexus)) for row in wanted)
 
-    def _body(self, row: ModePage, control: PageControl) -> bytes:
+    def _body(self, row: ModePage, control: PageControl, nexus: str) -> bytes:
         if control is PageControl.CHANGEABLE:
             return row.changeable
-        body = row.default if control is PageControl.DEFAULT else self._values[row.key]
+        body = row.default if control is PageControl.DEFAULT else self.value(row.key, nexus)
         return row.overlay(body) if row.overlay else body
 
-    def check(self, parameters: memoryview, offset: int) -> Sequence[tuple[PageCode, bytes]]:
+    def check(
+        self, parameters: memoryview, offset: int, nexus: str
+    ) -> Sequence[tuple[PageCode, bytes]]:
         """Return the new values in a MODE SELECT parameter list from `offset` on; change nothing.
 
         Raises CheckCondition for a page that is not there or has another length, a list cut
@@ -113,20 +131,25 @@ class ModePages:
             body = bytes(parameters[body_at : body_at + length])
             if len(body) != length:
                 raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
-            current = self._body(row, PageControl.CURRENT)
+            current = self._body(row, PageControl.CURRENT, nexus)
             for index, mask in enumerate(row.changeable):
                 if (body[index] ^ current[index]) & ~mask & 0xFF:
                     raise invalid_field_in_parameter_list(body_at + index)
+            if row.check is not None:
+                row.check(body, body_at)
             changes.append((key, body))
             offset = body_at + length
         return changes
 
-    def apply(self, changes: Sequence[tuple[PageCode, bytes]]) -> bool:
-        """Make checked values current; return whether any of them differs from before."""
+    def apply(self, changes: Sequence[tuple[PageCode, bytes]], nexus: str) -> bool:
+        """Make checked values current; return whether any that others share has changed."""
         changed = False
         for key, body in changes:
-            changed |= self._values[key] != body
-            self._values[key] = body
+            if self._pages[key].per_nexus:
+                self._nexus_values.setdefault(nexus, {})[key] = body
+            else:
+                changed |= self._values[key] != body
+                self._values[key] = body
         return changed
 
 

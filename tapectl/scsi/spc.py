@@ -127,7 +127,7 @@ def send_diagnostic(_device: Device, task: Task) -> Reply:
 
 def mode_sense_6(device: Device, task: Task) -> Reply:
     """MODE SENSE(6)."""
-    header, descriptor, pages = _mode_parameters(device, task.cdb)
+    header, descriptor, pages = _mode_parameters(device, task)
     total = 3 + len(descriptor) + len(pages)
     if total > 0xFF:
         total = 0xFF  # the field cannot say more; MODE SENSE(10) does
@@ -137,18 +137,19 @@ def mode_sense_6(device: Device, task: Task) -> Reply:
 
 def mode_sense_10(device: Device, task: Task) -> Reply:
     """MODE SENSE(10)."""
-    header, descriptor, pages = _mode_parameters(device, task.cdb)
+    header, descriptor, pages = _mode_parameters(device, task)
     total = 6 + len(descriptor) + len(pages)
     data = struct.pack(">HBBxxH", total, header[0], header[1], len(descriptor))
     data += descriptor + pages
     return reply_truncated(data, int.from_bytes(task.cdb[7:9], "big"))
 
 
-def _mode_parameters(device: Device, cdb: bytes) -> tuple[tuple[int, int], bytes, bytes]:
+def _mode_parameters(device: Device, task: Task) -> tuple[tuple[int, int], bytes, bytes]:
+    cdb = task.cdb
     header = device.mode_header()
     disable_block_descriptors = cdb[1] & 0x08
     code, control = cdb[2] & 0x3F, PageControl(cdb[2] >> 6)
-    pages = device.server.mode_pages.sense(code, cdb[3], control)
+    pages = device.server.mode_pages.sense(code, cdb[3], control, task.nexus)
     if pages is None:
         # Page 00h, of which nothing is known, is how st asks for header and descriptor alone.
         if code != 0 or cdb[3]:

@@ -124,12 +124,12 @@ def _select(
     block_bytes = drive.parameters.block_bytes
     if descriptor_bytes:
         block_bytes = _block_length(drive, parameters, header_bytes)
-    changes = drive.server.mode_pages.check(parameters, pages_at)
+    changes = drive.server.mode_pages.check(parameters, pages_at, nexus)
 
     current = drive.parameters
     changed = (current.block_bytes, current.buffered) != (block_bytes, bool(buffered_mode))
     current.block_bytes, current.buffered = block_bytes, bool(buffered_mode)
-    changed |= drive.server.mode_pages.apply(changes)
+    changed |= drive.server.mode_pages.apply(changes, nexus)
     if changed:
         drive.server.attentions.establish_all(ASC.MODE_PARAMETERS_CHANGED, but=nexus)
 
