@@ -25,7 +25,7 @@ from tapectl.iscsi.events import (
 from tapectl.iscsi.task import ScsiTask
 from tapectl.scsi.cartridge import CartridgeBusyError
 from tapectl.scsi.logical_unit import Reply, Status
-from tapectl.serve.task_management import manage_tasks
+from tapectl.serve.task_management import ends_sessions, manage_tasks
 from tapectl.serve.unit_host import Session, UnitHost
 
 _log = logging.getLogger(__name__)
@@ -118,6 +118,8 @@ class ConnectionLoop:
         elif isinstance(event, TaskManagementReceived):
             manage_tasks(event, self._connection, self._host, self._session)
             self._flush()
+            if ends_sessions(event):
+                self._host.drop_sessions()
         elif isinstance(event, LogoutReceived):
             _log.info("%s: logged out", self._session.nexus)
             self._logged_out = True

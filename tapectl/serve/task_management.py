@@ -30,12 +30,15 @@ def manage_tasks(
     host: UnitHost,
     session: Session,
 ) -> None:
-    """Carry the function out and queue its response."""
+    """Carry the function out and queue its response; `ends_sessions` is for after it was sent."""
     function = request.function
     _log.info("%s: task management function %d", session.nexus, function)
     if function in _RESETS:
         with host.lock:
             host.unit.logical_unit_reset()
     connection.task_management_response(request, request.response)
-    if function == TaskManagementFunction.TARGET_COLD_RESET:
-        host.drop_sessions()
+
+
+def ends_sessions(request: TaskManagementReceived) -> bool:
+    """Whether the function ends all sessions of the target: RFC 7143 11.6, TARGET COLD RESET."""
+    return request.function is TaskManagementFunction.TARGET_COLD_RESET
