@@ -66,10 +66,6 @@ class Device(Protocol):
         """A page was reported to a nexus: what is cleared by reading is cleared."""
         ...
 
-    def reset_counters(self) -> None:
-        """LOG SELECT with PCR set."""
-        ...
-
     def answer_for_other_lun(self, task: Task) -> Reply:
         """Run a command that was sent to a LUN other than 0; raise CheckCondition to refuse it."""
         ...

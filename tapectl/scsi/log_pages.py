@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tapectl.scsi.sense import invalid_field_in_cdb
@@ -11,19 +12,43 @@ from tapectl.scsi.sense import invalid_field_in_cdb
 ALL_SUBPAGES = 0xFF
 # DS: nothing is saved; FORMAT AND LINKING: 00b a counter, 01b ASCII, 11b binary (SPC-5 table 287).
 _COUNTER, _ASCII_LIST, _BINARY_LIST = 0x40, 0x41, 0x43
+_FORMAT_AND_LINKING = 0x03
 TAPE_ALERT_FLAGS = 64
+
+
+class LogValues(enum.IntEnum):
+    """Which values of counters LOG SENSE is to return (SPC-5 table 195)."""
+
+    THRESHOLD = 0
+    CUMULATIVE = 1
+    DEFAULT_THRESHOLD = 2
+    DEFAULT_CUMULATIVE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class LogParameter:
-    """One log parameter with its encoded value."""
+    """One log parameter with its encoded value.
+
+    `control` is its third byte: how the value is to be read, and that nothing watches it (ETC
+    clear) or saves it (DS set).
+    """
 
     code: int
     value: bytes
     control: int = _COUNTER
 
-    def encode(self) -> bytes:
-        return struct.pack(">HBB", self.code, self.control, len(self.value)) + self.value
+    def encode(self, values: LogValues = LogValues.CUMULATIVE) -> bytes:
+        """Return the parameter with its value, or the threshold or default of a counter.
+
+        Lists have neither. A threshold that is never met is the largest number there is.
+        """
+        value = self.value
+        if self.control & _FORMAT_AND_LINKING == 0:
+            if values is LogValues.DEFAULT_CUMULATIVE:
+                value = bytes(len(value))
+            elif values is not LogValues.CUMULATIVE:
+                value = b"\xff" * len(value)
+        return struct.pack(">HBB", self.code, self.control, len(value)) + value
 
 
 def counter(code: int, value: int, size_bytes: int) -> LogParameter:
@@ -42,14 +67,19 @@ def ascii_text(code: int, text: str, size_bytes: int) -> LogParameter:
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """A page of parameters in ascending order of code, or, for the lists of pages, plain bytes."""
+    """A page of parameters in ascending order of code, or, for the lists of pages, plain bytes.
+
+    `reset` is what LOG SELECT calls to set the page back to its defaults; None: nothing in it is.
+    Pages that are reset together have the same one.
+    """
 
     code: int
     parameters: Sequence[LogParameter] = ()
     subpage: int = 0
     plain: bytes = b""
+    reset: Callable[[], None] | None = None
 
-    def encode(self, pointer: int = 0) -> bytes:
+    def encode(self, pointer: int = 0, values: LogValues = LogValues.CUMULATIVE) -> bytes:
         """Return the page with the parameters from `pointer` on.
 
         Raises CheckCondition where the pointer is beyond the last: "a PARAMETER POINTER
@@ -59,16 +89,21 @@ class LogPage:
         if not body:
             if pointer and (not self.parameters or pointer > self.parameters[-1].code):
                 raise invalid_field_in_cdb(5)
-            body = b"".join(row.encode() for row in self.parameters if row.code >= pointer)
+            body = b"".join(row.encode(values) for row in self.parameters if row.code >= pointer)
         subpage_format = 0x40 if self.subpage else 0
         flags = 0x80 | subpage_format | self.code  # DS
         return struct.pack(">BBH", flags, self.subpage, len(body)) + body
 
 
 def with_supported_lists(pages: Iterable[LogPage]) -> Mapping[tuple[int, int], LogPage]:
-    """Return the pages by code and subpage, and the two pages that list them: 00h and 00h/FFh."""
+    """Return the pages by code and subpage, and those that list them: 00h, 00h/FFh, and FFh of
+    each page that has subpages."""
     found = {(row.code, row.subpage): row for row in pages}
     codes = sorted({0x00, *(code for code, _ in found)})
+    for code in {code for code, subpage in found if subpage}:
+        siblings = sorted(key for key in (*found, (code, ALL_SUBPAGES)) if key[0] == code)
+        listing = b"".join(bytes(key) for key in siblings)
+        found[code, ALL_SUBPAGES] = LogPage(code, subpage=ALL_SUBPAGES, plain=listing)
     keys = sorted({(0x00, 0x00), (0x00, ALL_SUBPAGES), *found})
     found[0x00, 0x00] = LogPage(0x00, plain=bytes(codes))
     pairs = b"".join(bytes(key) for key in keys)

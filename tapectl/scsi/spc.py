@@ -10,7 +10,7 @@ from typing import Never
 from tapectl.scsi import inquiry
 from tapectl.scsi.command_table import GOOD, Access, Command, Task, reply_truncated
 from tapectl.scsi.device_server import Device
-from tapectl.scsi.log_pages import ALL_SUBPAGES as ALL_LOG_SUBPAGES
+from tapectl.scsi.log_parameters import log_select, log_sense
 from tapectl.scsi.logical_unit import Reply, Status
 from tapectl.scsi.mode_pages import PageControl
 from tapectl.scsi.persistent_reserve import (
@@ -161,34 +161,6 @@ def _mode_parameters(device: Device, task: Task) -> tuple[tuple[int, int], bytes
     return (header.medium_type, header.device_specific), descriptor, pages
 
 
-def log_sense(device: Device, task: Task) -> Reply:
-    """LOG SENSE; threshold and default values are not kept apart from the cumulative ones."""
-    cdb = task.cdb
-    if cdb[1] & 0x01:  # SP
-        raise invalid_field_in_cdb(1, 0)
-    key = cdb[2] & 0x3F, cdb[3]
-    page = device.log_pages(task.nexus).get(key)
-    if page is None:
-        raise invalid_field_in_cdb(2 if cdb[3] in (0, ALL_LOG_SUBPAGES) else 3)
-    data = page.encode(int.from_bytes(cdb[5:7], "big"))
-    device.log_page_read(key[0], task.nexus)
-    return reply_truncated(data, int.from_bytes(cdb[7:9], "big"))
-
-
-def log_select(device: Device, task: Task) -> Reply:
-    """LOG SELECT: PCR resets the counters; no parameter can be set."""
-    cdb = task.cdb
-    if cdb[1] & 0x01:  # SP
-        raise invalid_field_in_cdb(1, 0)
-    if int.from_bytes(cdb[7:9], "big"):
-        raise invalid_field_in_cdb(7)
-    if cdb[1] & 0x02:  # PCR
-        device.reset_counters()
-        attentions = device.server.attentions
-        attentions.establish_all(ASC.LOG_PARAMETERS_CHANGED, but=task.nexus)
-    return GOOD
-
-
 class _ReportingOption(enum.IntEnum):
     ALL = 0
     OPCODE = 1
@@ -276,7 +248,7 @@ SPC_COMMANDS: tuple[Command[Device], ...] = (
             handler=send_diagnostic),
     Command(name="PREVENT ALLOW MEDIUM REMOVAL", usage=bytes.fromhex("1e0000000100"),
             handler=prevent_allow_medium_removal),
-    Command(name="LOG SELECT", usage=bytes.fromhex("4c020000000000000000"),
+    Command(name="LOG SELECT", usage=bytes.fromhex("4c02ffff000000ffff00"),
             handler=log_select),
     Command(name="LOG SENSE", usage=bytes.fromhex("4d00ffff00ffffffff00"),
             handler=log_sense, access=Access.ALWAYS),

@@ -96,8 +96,5 @@ class MediaChanger:
     def log_page_read(self, page: int, nexus: str) -> None:
         """No page of a changer is cleared by reading it."""
 
-    def reset_counters(self) -> None:
-        """A changer counts nothing."""
-
     def answer_for_other_lun(self, task: Task) -> Reply:
         return lun_not_there(self, task)

@@ -159,9 +159,6 @@ class TapeDrive:
         if page == ssc_log_pages.TAPE_ALERT:
             self.alerts.clear()
 
-    def reset_counters(self) -> None:
-        self.counters.reset()
-
     def answer_for_other_lun(self, task: Task) -> Reply:
         return lun_not_there(self, task)
 

@@ -36,15 +36,16 @@ _MPRSNT, _MTHRD, _MOUNTED = 0x10, 0x02, 0x01
 
 def pages(drive: TapeDrive) -> Mapping[tuple[int, int], LogPage]:
     """Return every page as it is now."""
+    counted, reset = drive.counters.cumulative(), drive.counters.reset
     return with_supported_lists(
         (
-            LogPage(0x02, _error_counters(drive.counters.cumulative().write_errors)),
-            LogPage(0x03, _error_counters(drive.counters.cumulative().read_errors)),
-            LogPage(0x0C, _sequential_access(drive)),
+            LogPage(0x02, _error_counters(counted.write_errors), reset=reset),
+            LogPage(0x03, _error_counters(counted.read_errors), reset=reset),
+            LogPage(0x0C, _sequential_access(drive), reset=reset),
             LogPage(0x11, (_very_high_frequency_data(drive), counter(0x0001, 0, 2))),
             LogPage(0x12, (binary(0x0000, tape_alert_bits(set(drive.alerts))),)),
             LogPage(0x17, _volume_statistics(drive)),
-            LogPage(0x1B, _data_compression(drive)),
+            LogPage(0x1B, _data_compression(drive), reset=reset),
             tape_alert(set(drive.alerts)),
             LogPage(0x31, _tape_capacity(drive.medium)),
         )
