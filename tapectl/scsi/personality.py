@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import enum
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from tapectl.scsi.media import LTO_MEDIA, Density, MediumGeneration
+
+
+class Access(enum.Enum):
+    """What a drive can do with media of a generation."""
+
+    READ_WRITE = "read and write"
+    READ_ONLY = "read only"
+    TOO_OLD = "no longer readable"
+    TOO_NEW = "not known yet"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Density:
-    """One density as REPORT DENSITY SUPPORT tells it (SSC-5 7.11)."""
+class DriveGeneration:
+    """What every drive of an LTO generation has, whoever made it.
+
+    `writes` and `reads` are generations of media; what it writes it reads. `protection_methods`
+    are those of logical block protection: 1 Reed-Solomon CRC, 2 CRC32C (SSC-5 8.4.9).
+    """
+
+    number: int
+    writes: Sequence[int]
+    reads: Sequence[int]
+    protection_methods: Sequence[int]
+
+    def access(self, generation: int) -> Access:
+        """Return what the drive can do with media of a generation."""
+        if generation in self.writes:
+            return Access.READ_WRITE
+        if generation in self.reads:
+            return Access.READ_ONLY
+        return Access.TOO_NEW if generation > self.number else Access.TOO_OLD
+
+
+@dataclass(frozen=True, slots=True)
+class VendorPage:
+    """A vendor-specific VPD page of text: fields of (text, bytes), filled up with blanks.
+
+    `{revision}` and `{serial}` in a text stand for the drive's own.
+    """
 
     code: int
-    bits_per_mm: int
-    media_width_tenths_mm: int
-    tracks: int
-    nominal_capacity_bytes: int
-    assigning_organization: str
-    name: str
-    description: str
+    fields: Sequence[tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,36 +60,100 @@ class DrivePersonality:
     vendor: str
     product: str
     revision: str
-    density: Density
-    medium_type: int
-    worm_medium_type: int
+    generation: DriveGeneration
+    vendor_pages: Sequence[VendorPage] = ()
+    inquiry_vendor_bytes: bytes = bytes(20)
     minimum_block_bytes: int = 1
-    maximum_block_bytes: int
+    maximum_block_bytes: int = 8 << 20
+
+    @property
+    def native_medium(self) -> MediumGeneration:
+        """The media that the drive is made for."""
+        return LTO_MEDIA[self.generation.number]
+
+    @property
+    def density(self) -> Density:
+        """The density of the media that the drive is made for."""
+        return self.native_medium.density
+
+    @property
+    def media(self) -> Sequence[MediumGeneration]:
+        """Every generation of media that the drive reads, oldest first."""
+        readable = {*self.generation.reads, *self.generation.writes}
+        return [LTO_MEDIA[number] for number in sorted(readable)]
 
 
-_LTO5 = Density(
-    code=0x58,
-    bits_per_mm=15142,
-    media_width_tenths_mm=127,
-    tracks=1280,
-    nominal_capacity_bytes=1_500_000_000_000,
-    assigning_organization="LTO-CVE",
-    name="U-516",
-    description="Ultrium 5/16T",
+_REED_SOLOMON, _CRC32C = 1, 2
+
+# fmt: off
+_LTO = {
+    number: DriveGeneration(
+        number=number, writes=writes, reads=reads, protection_methods=protection_methods
+    )
+    for number, writes, reads, protection_methods in (
+        (5, (4, 5), (3, 4, 5), (_REED_SOLOMON,)),
+        (6, (5, 6), (4, 5, 6), (_REED_SOLOMON,)),
+        (7, (6, 7), (5, 6, 7), (_REED_SOLOMON, _CRC32C)),
+        (8, (7, 8), (7, 8),    (_REED_SOLOMON, _CRC32C)),
+        (9, (8, 9), (8, 9),    (_REED_SOLOMON, _CRC32C)),
+    )
+}
+# fmt: on
+
+# Firmware: name of the code, time and date of the build, platform. Serial numbers: the maker's
+# and the reported one.
+_IBM_PAGES = (
+    VendorPage(0xC0, (("{revision}", 12), ("", 7), ("", 8), ("", 12))),
+    VendorPage(0xC1, (("{serial}", 12), ("{serial}", 12))),
 )
+
+
+def _hp_pages(*components: str) -> Sequence[VendorPage]:
+    """HP's pages from C0h on: component, version, date, variant."""
+    return tuple(
+        VendorPage(
+            0xC0 + number,
+            ((component, 26), ("{revision}" if number == 0 else "", 19), ("", 24), ("", 23)),
+        )
+        for number, component in enumerate(components)
+    )
+
+
+_HP_PAGES = _hp_pages("Firmware", "Hardware", "PCA", "Mechanism", "Head Assy", "ACI")
+_HPE_PAGES = _hp_pages("Firmware", "Hardware", "PCA", "Mechanism", "Head Assy")
+
+# LTFS reads the revision as a number: it wants at least B170 of a TD5 or HH5, HB81 of a TD8 or HH8.
+# fmt: off
+_ROWS = (
+    # name               vendor  product            revision generation pages
+    ("IBM-ULT3580-TD5",  "IBM",  "ULT3580-TD5",     "H5A1",  5, _IBM_PAGES),
+    ("IBM-ULT3580-TD6",  "IBM",  "ULT3580-TD6",     "J451",  6, _IBM_PAGES),
+    ("IBM-ULT3580-TD7",  "IBM",  "ULT3580-TD7",     "P370",  7, _IBM_PAGES),
+    ("IBM-ULT3580-TD8",  "IBM",  "ULT3580-TD8",     "PA11",  8, _IBM_PAGES),
+    ("IBM-ULT3580-TD9",  "IBM",  "ULT3580-TD9",     "R3G3",  9, _IBM_PAGES),
+    ("IBM-ULT3580-HH5",  "IBM",  "ULT3580-HH5",     "H5A1",  5, _IBM_PAGES),
+    ("IBM-ULT3580-HH6",  "IBM",  "ULT3580-HH6",     "J451",  6, _IBM_PAGES),
+    ("IBM-ULT3580-HH7",  "IBM",  "ULT3580-HH7",     "P370",  7, _IBM_PAGES),
+    ("IBM-ULT3580-HH8",  "IBM",  "ULT3580-HH8",     "PA11",  8, _IBM_PAGES),
+    ("IBM-ULT3580-HH9",  "IBM",  "ULT3580-HH9",     "R3G3",  9, _IBM_PAGES),
+    ("HP-Ultrium-5",     "HP",   "Ultrium 5-SCSI",  "Z64D",  5, _HP_PAGES),
+    ("HP-Ultrium-6",     "HP",   "Ultrium 6-SCSI",  "35GD",  6, _HP_PAGES),
+    ("HP-Ultrium-7",     "HP",   "Ultrium 7-SCSI",  "G9Q1",  7, _HP_PAGES),
+    ("HPE-Ultrium-8",    "HPE",  "Ultrium 8-SCSI",  "P383",  8, _HPE_PAGES),
+    ("HPE-Ultrium-9",    "HPE",  "Ultrium 9-SCSI",  "R3G3",  9, _HPE_PAGES),
+)
+# fmt: on
 
 DRIVE_PERSONALITIES: Mapping[str, DrivePersonality] = MappingProxyType(
     {
-        "IBM-ULT3580-TD5": DrivePersonality(
-            name="IBM-ULT3580-TD5",
-            vendor="IBM",
-            product="ULT3580-TD5",
-            # LTFS refuses a TD5 whose firmware compares lower than B170.
-            revision="H5A1",
-            density=_LTO5,
-            medium_type=0x58,
-            worm_medium_type=0x5C,
-            maximum_block_bytes=8 << 20,
-        ),
+        name: DrivePersonality(
+            name=name,
+            vendor=vendor,
+            product=product,
+            revision=revision,
+            generation=_LTO[generation],
+            vendor_pages=pages,
+        )
+        for name, vendor, product, revision, generation, pages in _ROWS
     }
 )

@@ -1,17 +1,8 @@
-"""What a drive counts for its log pages, and the alerts it raises."""
+"""What a drive counts: what it moved, and what could not be moved."""
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass, field, fields
-
-
-class TapeAlert(enum.IntEnum):
-    """TapeAlert flags that this drive has a cause for (SSC-5 table A.1)."""
-
-    READ_FAILURE = 5
-    WRITE_FAILURE = 6
-    WRITE_PROTECT = 9
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -23,32 +14,45 @@ class Transfers:
     write_errors: int = 0
     read_errors: int = 0
 
+    def __add__(self, other: Transfers) -> Transfers:
+        return Transfers(
+            self.written_bytes + other.written_bytes,
+            self.read_bytes + other.read_bytes,
+            self.write_errors + other.write_errors,
+            self.read_errors + other.read_errors,
+        )
+
+    def __sub__(self, other: Transfers) -> Transfers:
+        return Transfers(
+            self.written_bytes - other.written_bytes,
+            self.read_bytes - other.read_bytes,
+            self.write_errors - other.write_errors,
+            self.read_errors - other.read_errors,
+        )
+
 
 @dataclass(slots=True)
 class Counters:
-    """`total` since the drive was made or LOG SELECT reset it, `mounted` since the last load."""
+    """`total` since the drive was made, `mounted` since the last load, and `base`, the cumulative
+    values when LOG SELECT last reset the pages that can be reset.
+    """
 
     total: Transfers = field(default_factory=Transfers)
     mounted: Transfers = field(default_factory=Transfers)
+    base: Transfers = field(default_factory=Transfers)
+    loads: int = 0
 
     def mount(self) -> None:
         """A cartridge was loaded; the totals take up what was counted for the one before."""
-        for item in fields(Transfers):
-            both = getattr(self.total, item.name) + getattr(self.mounted, item.name)
-            setattr(self.total, item.name, both)
+        self.total += self.mounted
         self.mounted = Transfers()
+        self.loads += 1
 
     def reset(self) -> None:
-        """Set everything to zero."""
-        self.total = Transfers()
-        self.mounted = Transfers()
+        """Let what LOG SELECT may reset count from zero; what a volume went through it may not."""
+        self.base = self.total + self.mounted
+        self.loads = 0
 
-    def cumulative(self) -> Transfers:
-        """Return the totals with what the present mount adds."""
-        total, mounted = self.total, self.mounted
-        return Transfers(
-            total.written_bytes + mounted.written_bytes,
-            total.read_bytes + mounted.read_bytes,
-            total.write_errors + mounted.write_errors,
-            total.read_errors + mounted.read_errors,
-        )
+    def since_reset(self) -> Transfers:
+        """Return what was counted since the last reset."""
+        return self.total + self.mounted - self.base

@@ -13,12 +13,13 @@ from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage
 from tapectl.scsi.log_pages import LogPage
 from tapectl.scsi.logical_unit import Reply
 from tapectl.scsi.mode_pages import ModePages
+from tapectl.scsi.media import LTO_MEDIA, MediumGeneration
 from tapectl.scsi.nonvolatile import NonvolatileMemory
 from tapectl.scsi.personality import DrivePersonality
 from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey
 from tapectl.scsi.spc import lun_not_there
 from tapectl.scsi.ssc import log_pages as ssc_log_pages
-from tapectl.scsi.ssc import vpd
+from tapectl.scsi.ssc import compatibility, vpd
 from tapectl.scsi.ssc.commands import COMMANDS
 from tapectl.scsi.ssc.counters import Counters, TapeAlert
 from tapectl.scsi.ssc.data_buffer import DataBuffer
@@ -74,6 +75,8 @@ class TapeDrive:
         self.alerts: set[TapeAlert] = set()
         self.cartridge: Cartridge | None = None
         self.medium: Cartridge | None = None
+        # What whoever needs a medium is told while there is none.
+        self.not_ready = NOT_READY
         # Whether a write must be looked at before it is made (write protection, WORM).
         self.guarded = False
         # Whether anything was written since the last synchronize().
@@ -97,13 +100,18 @@ class TapeDrive:
     def load(self, cartridge: Cartridge, *, attention: bool = True) -> None:
         """Take a cartridge from the robot: threaded at the beginning of the partition.
 
-        Every known nexus is told (28h/00h) unless not `attention`. May raise CartridgeBusyError,
-        and then has taken nothing.
+        Every known nexus is told (28h/00h) unless not `attention`. A cleaning cartridge cleans,
+        and one of another generation stays unthreaded. May raise CartridgeBusyError, and then has
+        taken nothing.
         """
         cartridge.locate(0)
+        obstacle = compatibility.take(self.personality, cartridge)
         self.cartridge = cartridge
         self.counters.mount()
         self.alerts.clear()
+        if obstacle is not None:
+            self.refuse(obstacle)
+            return
         self.thread()
         if attention:
             self.server.attentions.establish_all(ASC.NOT_READY_TO_READY_CHANGE)
@@ -147,7 +155,7 @@ class TapeDrive:
 
     def check_ready(self) -> None:
         if self.medium is None:
-            raise CheckCondition(NOT_READY)
+            raise CheckCondition(self.not_ready)
 
     def mode_header(self) -> ModeHeader:
         return encode_mode_header(self)
@@ -167,19 +175,35 @@ class TapeDrive:
     def threaded_medium(self) -> Cartridge:
         """Return the medium; raise CheckCondition (NOT READY) where there is none."""
         if self.medium is None:
-            raise CheckCondition(NOT_READY)
+            raise CheckCondition(self.not_ready)
         return self.medium
 
+    @property
+    def media(self) -> MediumGeneration:
+        """The generation of the medium, where there is none of the media the drive is made for."""
+        medium = self.medium
+        return self.personality.native_medium if medium is None else LTO_MEDIA[medium.generation]
+
     def thread(self) -> None:
-        """Make the cartridge ready."""
+        """Make the cartridge, which the drive can use, ready."""
         cartridge = self.cartridge
         self.medium = cartridge
-        self.guarded = cartridge is not None and (cartridge.write_protected or cartridge.worm)
+        self.guarded = cartridge is not None and (
+            cartridge.write_protected
+            or cartridge.worm
+            or compatibility.read_only(self.personality, cartridge)
+        )
         self.bytes_before_warning = None
+
+    def refuse(self, obstacle: Sense) -> None:
+        """Leave the cartridge unthreaded: the drive cannot use it."""
+        self.not_ready = obstacle
+        self.alerts.add(compatibility.ALERTS[obstacle])
 
     def unthread(self) -> None:
         """Take the tape off its path; the cartridge stays in the drive."""
         self.medium = None
+        self.not_ready = NOT_READY
         self.guarded = False
         self.bytes_before_warning = None
 
@@ -214,6 +238,8 @@ class TapeDrive:
         `appends`: what is written takes nothing away when it is written at end of data.
         """
         medium = self.threaded_medium()
+        if compatibility.read_only(self.personality, medium):
+            raise CheckCondition(compatibility.READ_ONLY)
         if medium.write_protected:
             self.alerts.add(TapeAlert.WRITE_PROTECT)
             raise CheckCondition(Sense(SenseKey.DATA_PROTECT, ASC.WRITE_PROTECTED))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tapectl.scsi.command_table import GOOD, Task, reply_truncated
 from tapectl.scsi.logical_unit import Reply, Status
-from tapectl.scsi.personality import Density
+from tapectl.scsi.media import Density
 from tapectl.scsi.sense import (
     ASC,
     CheckCondition,

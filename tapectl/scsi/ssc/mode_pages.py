@@ -16,6 +16,7 @@ from tapectl.scsi.sense import (
     invalid_field_in_cdb,
     invalid_field_in_parameter_list,
 )
+from tapectl.scsi.ssc.compatibility import read_only
 
 if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
@@ -63,17 +64,18 @@ def drive_mode_pages(drive: TapeDrive) -> Sequence[ModePage]:
 
 def encode_mode_header(drive: TapeDrive) -> ModeHeader:
     """Return the header of a mode parameter list as it is now."""
-    personality, medium = drive.personality, drive.medium
+    medium = drive.medium
     medium_type = 0
     write_protected = False
     if medium is not None:
-        medium_type = personality.worm_medium_type if medium.worm else personality.medium_type
-        write_protected = medium.write_protected
+        generation = drive.media
+        medium_type = generation.worm_medium_type if medium.worm else generation.medium_type
+        write_protected = medium.write_protected or read_only(drive.personality, medium)
     parameters = drive.parameters
     return ModeHeader(
         medium_type,
         write_protected << 7 | parameters.buffered << 4,
-        struct.pack(">B3xI", personality.density.code, parameters.block_bytes),
+        struct.pack(">B3xI", drive.media.density.code, parameters.block_bytes),
     )
 
 
@@ -137,7 +139,7 @@ def _select(
 def _block_length(drive: TapeDrive, parameters: memoryview, at: int) -> int:
     """Return the BLOCK LENGTH of the block descriptor at `at`, checked with its density."""
     density = parameters[at]
-    if density not in (_DEFAULT_DENSITY, _SAME_DENSITY, drive.personality.density.code):
+    if density not in (_DEFAULT_DENSITY, _SAME_DENSITY, drive.media.density.code):
         raise invalid_field_in_parameter_list(at)
     block_bytes = int.from_bytes(parameters[at + 5 : at + 8], "big")
     if block_bytes > drive.personality.maximum_block_bytes:
