@@ -12,14 +12,14 @@ from tapectl.scsi.device_server import DeviceServer, ModeHeader
 from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage
 from tapectl.scsi.log_pages import LogPage
 from tapectl.scsi.logical_unit import Reply
-from tapectl.scsi.mode_pages import ModePages
 from tapectl.scsi.media import LTO_MEDIA, MediumGeneration
+from tapectl.scsi.mode_pages import ModePages
 from tapectl.scsi.nonvolatile import NonvolatileMemory
 from tapectl.scsi.personality import DrivePersonality
 from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey
 from tapectl.scsi.spc import lun_not_there
-from tapectl.scsi.ssc import log_pages as ssc_log_pages
 from tapectl.scsi.ssc import compatibility, vpd
+from tapectl.scsi.ssc import log_pages as ssc_log_pages
 from tapectl.scsi.ssc.commands import COMMANDS
 from tapectl.scsi.ssc.counters import Counters, TapeAlert
 from tapectl.scsi.ssc.data_buffer import DataBuffer
