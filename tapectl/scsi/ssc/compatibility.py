@@ -13,7 +13,7 @@ from tapectl.scsi.cartridge import Cartridge, CartridgeWriteError, StoredAttribu
 from tapectl.scsi.media import CLEANINGS
 from tapectl.scsi.personality import Access, DrivePersonality
 from tapectl.scsi.sense import ASC, Sense, SenseKey
-from tapectl.scsi.ssc.counters import TapeAlert
+from tapectl.scsi.ssc.alerts import TapeAlert
 
 CLEANING = Sense(SenseKey.NOT_READY, ASC.CLEANING_CARTRIDGE_INSTALLED)
 EXPIRED = Sense(SenseKey.NOT_READY, ASC.CLEANING_FAILURE)

@@ -56,3 +56,5 @@ class Counters:
     def since_reset(self) -> Transfers:
         """Return what was counted since the last reset."""
         return self.total + self.mounted - self.base
+
+    cumulative = since_reset

@@ -20,10 +20,13 @@ from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey
 from tapectl.scsi.spc import lun_not_there
 from tapectl.scsi.ssc import compatibility, vpd
 from tapectl.scsi.ssc import log_pages as ssc_log_pages
+from tapectl.scsi.ssc.alerts import CLEARED_BY_LOAD
 from tapectl.scsi.ssc.commands import COMMANDS
-from tapectl.scsi.ssc.counters import Counters, TapeAlert
+from tapectl.scsi.ssc.counters import Counters
 from tapectl.scsi.ssc.data_buffer import DataBuffer
+from tapectl.scsi.ssc.failures import Failures
 from tapectl.scsi.ssc.mode_pages import drive_mode_pages, encode_mode_header
+from tapectl.scsi.tape_alerts import TapeAlerts
 
 # Early warning comes when this part of the capacity is left, and never more than 4 GiB of it:
 # enough for what an application still has in its buffers and for its closing labels.
@@ -72,7 +75,8 @@ class TapeDrive:
         self.server = DeviceServer(identity, ModePages(drive_mode_pages(self)), memory)
         self.parameters = Parameters()
         self.counters = Counters()
-        self.alerts: set[TapeAlert] = set()
+        self.alerts = TapeAlerts()
+        self.failures = Failures(self)
         self.cartridge: Cartridge | None = None
         self.medium: Cartridge | None = None
         # What whoever needs a medium is told while there is none.
@@ -108,7 +112,7 @@ class TapeDrive:
         obstacle = compatibility.take(self.personality, cartridge)
         self.cartridge = cartridge
         self.counters.mount()
-        self.alerts.clear()
+        self.alerts.deactivate(CLEARED_BY_LOAD)
         if obstacle is not None:
             self.refuse(obstacle)
             return
@@ -130,13 +134,17 @@ class TapeDrive:
     # LogicalUnit.
 
     def execute(self, nexus: str, cdb: bytes, data_out: memoryview, lun: int = 0) -> Reply:
-        return self.server.run(self, COMMANDS, Task(nexus, cdb, data_out), lun)
+        reply = self.server.run(self, COMMANDS, Task(nexus, cdb, data_out), lun)
+        if reply.sense:
+            self.failures.note(cdb, reply.sense)
+        return reply
 
     def nexus_established(self, nexus: str) -> None:
         self.server.attentions.know(nexus)
 
     def nexus_lost(self, nexus: str) -> None:
         self.server.nexus_lost(nexus)
+        self.alerts.forget(nexus)
 
     def logical_unit_reset(self) -> None:
         """Settings go back to their defaults; the tape stays where it is."""
@@ -161,11 +169,10 @@ class TapeDrive:
         return encode_mode_header(self)
 
     def log_pages(self, nexus: str) -> Mapping[tuple[int, int], LogPage]:
-        return ssc_log_pages.pages(self)
+        return ssc_log_pages.pages(self, nexus)
 
     def log_page_read(self, page: int, nexus: str) -> None:
-        if page == ssc_log_pages.TAPE_ALERT:
-            self.alerts.clear()
+        ssc_log_pages.was_read(self, page, nexus)
 
     def answer_for_other_lun(self, task: Task) -> Reply:
         return lun_not_there(self, task)
@@ -241,7 +248,6 @@ class TapeDrive:
         if compatibility.read_only(self.personality, medium):
             raise CheckCondition(compatibility.READ_ONLY)
         if medium.write_protected:
-            self.alerts.add(TapeAlert.WRITE_PROTECT)
             raise CheckCondition(Sense(SenseKey.DATA_PROTECT, ASC.WRITE_PROTECTED))
         if medium.worm and not (appends and medium.position == medium.end_of_data):
             code = ASC.WORM_MEDIUM_OVERWRITE_ATTEMPTED

@@ -34,7 +34,7 @@ _CMPR, _WRTP, _DINIT = 0x10, 0x08, 0x01
 _MPRSNT, _MTHRD, _MOUNTED = 0x10, 0x02, 0x01
 
 
-def pages(drive: TapeDrive) -> Mapping[tuple[int, int], LogPage]:
+def pages(drive: TapeDrive, nexus: str) -> Mapping[tuple[int, int], LogPage]:
     """Return every page as it is now."""
     counted, reset = drive.counters.cumulative(), drive.counters.reset
     return with_supported_lists(
@@ -43,13 +43,19 @@ def pages(drive: TapeDrive) -> Mapping[tuple[int, int], LogPage]:
             LogPage(0x03, _error_counters(counted.read_errors), reset=reset),
             LogPage(0x0C, _sequential_access(drive), reset=reset),
             LogPage(0x11, (_very_high_frequency_data(drive), counter(0x0001, 0, 2))),
-            LogPage(0x12, (binary(0x0000, tape_alert_bits(set(drive.alerts))),)),
+            LogPage(0x12, (binary(0x0000, tape_alert_bits(drive.alerts.flags_for(nexus))),)),
             LogPage(0x17, _volume_statistics(drive)),
             LogPage(0x1B, _data_compression(drive), reset=reset),
-            tape_alert(set(drive.alerts)),
+            tape_alert(drive.alerts.flags_for(nexus)),
             LogPage(0x31, _tape_capacity(drive.medium)),
         )
     )
+
+
+def was_read(drive: TapeDrive, page: int, nexus: str) -> None:
+    """A page was sent to a nexus: the TapeAlert page clears what it told (SSC-5 4.2.20)."""
+    if page == TAPE_ALERT:
+        drive.alerts.read_by(nexus)
 
 
 def _error_counters(uncorrected: int) -> list[LogParameter]:

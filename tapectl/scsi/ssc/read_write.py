@@ -19,7 +19,6 @@ from tapectl.scsi.cartridge import (
 from tapectl.scsi.command_table import GOOD, Task
 from tapectl.scsi.logical_unit import Reply, Status
 from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey, invalid_field_in_cdb
-from tapectl.scsi.ssc.counters import TapeAlert
 from tapectl.scsi.ssc.data_buffer import MAX_TRANSFER_BYTES
 
 if TYPE_CHECKING:
@@ -87,8 +86,6 @@ def _stopped_by(mark: Mark, residue: int) -> Sense:
 
 
 def _read_failed(drive: TapeDrive, residue: int, data_in: bytes | memoryview = b"") -> Reply:
-    drive.counters.mounted.read_errors += 1
-    drive.alerts.add(TapeAlert.READ_FAILURE)
     sense = Sense(SenseKey.MEDIUM_ERROR, ASC.UNRECOVERED_READ_ERROR, information=residue)
     return drive.server.check_condition(sense, data_in)
 
@@ -167,7 +164,7 @@ def write_6(drive: TapeDrive, task: Task) -> Reply:
     except CartridgeFullError:
         raise _volume_overflow(length) from None
     except CartridgeWriteError as error:
-        raise _write_failed(drive, length) from error
+        raise _write_failed(length) from error
     return _written(drive, length)
 
 
@@ -198,7 +195,7 @@ def _write_blocks_slowly(drive: TapeDrive, data: memoryview, block_bytes: int) -
         drive.counters.mounted.written_bytes += error.written * block_bytes
         raise _volume_overflow(residue - error.written) from None
     except CartridgeWriteError as error:
-        raise _write_failed(drive, residue - (medium.position - start)) from error
+        raise _write_failed(residue - (medium.position - start)) from error
     if not drive.parameters.buffered:
         drive.synchronise_or_step_back(start)
     return _written(drive, len(data))
@@ -223,9 +220,7 @@ def _volume_overflow(residue: int) -> CheckCondition:
     return CheckCondition(sense)
 
 
-def _write_failed(drive: TapeDrive, residue: int) -> CheckCondition:
-    drive.counters.mounted.write_errors += 1
-    drive.alerts.add(TapeAlert.WRITE_FAILURE)
+def _write_failed(residue: int) -> CheckCondition:
     return CheckCondition(Sense(SenseKey.MEDIUM_ERROR, ASC.WRITE_ERROR, information=residue))
 
 
@@ -254,7 +249,7 @@ def write_filemarks_6(drive: TapeDrive, task: Task) -> Reply:
     except CartridgeFullError as error:
         raise _volume_overflow(count - error.written) from None
     except CartridgeWriteError as error:
-        raise _write_failed(drive, count - (medium.position - start)) from error
+        raise _write_failed(count - (medium.position - start)) from error
     if not immediate:
         drive.synchronise_or_step_back(start)
     return _written(drive, 0)
@@ -272,6 +267,6 @@ def erase_6(drive: TapeDrive, task: Task) -> Reply:  # noqa: ARG001 -- LONG and 
     try:
         medium.erase()
     except CartridgeWriteError as error:
-        raise _write_failed(drive, 0) from error
+        raise _write_failed(0) from error
     drive.synchronise()
     return GOOD

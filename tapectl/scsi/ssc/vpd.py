@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tapectl.scsi.inquiry import Identity, VpdPage, vpd_pages
 from tapectl.scsi.log_pages import tape_alert_bits
-from tapectl.scsi.ssc.counters import TapeAlert
+from tapectl.scsi.ssc.alerts import TapeAlert
 
 
 def _sequential_access_capabilities(worm: bool) -> VpdPage:
