@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 
 from tapectl.errors import ExitCode, TapectlError
+from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
 
 MIN_CHARACTERS = 5
 MAX_CHARACTERS = 16
 MAX_PREFIX_CHARACTERS = 4
 GENERATED_HEX_DIGITS = 6
 DEFAULT_PREFIX = "TAPE"
-
-# IBM's changer reports volume tags of 8 characters; AWS refuses longer ones for it too.
-MAX_CHARACTERS_BY_CHANGER: Mapping[str, int] = MappingProxyType({"IBM-03584L32-0402": 8})
 
 # Of 16 million names a prefix has, a library holds 1,500: two draws in a row that are taken are
 # already unlikely. So many of them mean that the prefix is used up.
@@ -72,7 +69,9 @@ def default_prefix(changer_type: str | None = None) -> str:
 
 def max_characters(changer_type: str | None) -> int:
     """Return how long barcodes may be in a library with this changer."""
-    return MAX_CHARACTERS_BY_CHANGER.get(changer_type or "", MAX_CHARACTERS)
+    if changer_type is None:
+        return MAX_CHARACTERS
+    return CHANGER_PERSONALITIES[changer_type].volume_tag_characters
 
 
 def generate(

@@ -16,8 +16,11 @@ _ADDRESSES = 1 << 16
 class ChangerPersonality:
     """A media changer's identity and where its elements begin.
 
-    `first` holds the base address of each element type. `inquiry_vendor_bytes` are bytes 36 to 55
-    of standard INQUIRY data.
+    `first` holds the base address of each element type in the real library. Where there are more
+    elements than it has room for, those of `beyond` begin there instead. `inquiry_vendor_bytes`
+    are bytes 36 to 55 of standard INQUIRY data. `serial_tells_first_slot`: the serial number has
+    12 characters and the address of the first storage element, 4 hexadecimal digits.
+    `volume_tag_characters` is how long the barcodes are that it reads.
     """
 
     name: str
@@ -25,7 +28,10 @@ class ChangerPersonality:
     product: str
     revision: str
     first: Mapping[ElementType, int]
+    beyond: Mapping[ElementType, int]
     inquiry_vendor_bytes: bytes = bytes(20)
+    serial_tells_first_slot: bool = False
+    volume_tag_characters: int = 16
 
     def ranges(self, drives: int, slots: int, import_export: int) -> tuple[ElementRange, ...]:
         """Return the four address ranges, by ascending element type code.
@@ -38,7 +44,9 @@ class ChangerPersonality:
             ElementType.IMPORT_EXPORT: import_export,
             ElementType.DATA_TRANSFER: drives,
         }
-        ranges = tuple(ElementRange(kind, self.first[kind], counts[kind]) for kind in ElementType)
+        ranges = tuple(
+            ElementRange(kind, self._base(kind, counts[kind]), counts[kind]) for kind in ElementType
+        )
         end = 0
         for span in sorted(ranges, key=lambda span: span.first):
             if span.first < end or span.first + span.count > _ADDRESSES:
@@ -48,6 +56,16 @@ class ChangerPersonality:
                 )
             end = span.first + span.count
         return ranges
+
+    def _base(self, kind: ElementType, count: int) -> int:
+        """Return where the elements of a type begin: as in the real library if they fit there."""
+        base = self.first[kind]
+        next_base = min((at for at in self.first.values() if at > base), default=_ADDRESSES)
+        return base if base + count <= next_base else self.beyond.get(kind, base)
+
+    def unit_serial(self, serial: str, first_slot: int) -> str:
+        """Return the serial number as this changer tells it in VPD pages 80h and 83h."""
+        return f"{serial:0>12}{first_slot:04x}" if self.serial_tells_first_slot else serial
 
 
 def _bases(transport: int, drives: int, slots: int, mail: int) -> Mapping[ElementType, int]:
@@ -61,33 +79,89 @@ def _bases(transport: int, drives: int, slots: int, mail: int) -> Mapping[Elemen
     )
 
 
-# The first addresses of AWS-Gateway-VTL are those that AWS documents. The real L700 and 03584 have
-# their import/export elements at 10 and 769, where there is room for 490 and 256 of them and AWS
-# has 1,600: so these begin at 20000 here. Everything else is where the real ones have it.
+# Real libraries have a few dozen import/export elements, AWS has 1,600: the largest number of
+# storage elements ends below 20000 in each of them.
+_MANY_MAIL = MappingProxyType({ElementType.IMPORT_EXPORT: 20000})
+# Byte 55, bit 0: a bar code scanner is installed.
+_BAR_CODE_SCANNER = bytes(19) + b"\x01"
+
+# AWS-Gateway-VTL is as AWS documents it; the others are as the real libraries come.
+_ROWS = (
+    ChangerPersonality(
+        name="AWS-Gateway-VTL",
+        vendor="AWS",
+        product="Gateway-VTL",
+        revision="0100",
+        first=_bases(transport=0, drives=10000, slots=20000, mail=30000),
+        beyond={},
+    ),
+    ChangerPersonality(
+        name="STK-L700",
+        vendor="STK",
+        product="L700",
+        revision="0310",
+        first=_bases(transport=1, drives=500, slots=1000, mail=10),
+        beyond=_MANY_MAIL,
+    ),
+    ChangerPersonality(
+        name="IBM-03584L32-0402",
+        vendor="IBM",
+        product="03584L32",
+        revision="0402",
+        first=_bases(transport=1, drives=257, slots=1025, mail=769),
+        beyond=_MANY_MAIL,
+        inquiry_vendor_bytes=_BAR_CODE_SCANNER,
+        serial_tells_first_slot=True,
+        # AWS refuses longer ones for this changer.
+        volume_tag_characters=8,
+    ),
+    # The TS3100 and TS3200.
+    ChangerPersonality(
+        name="IBM-3573-TL",
+        vendor="IBM",
+        product="3573-TL",
+        revision="D.50",
+        first=_bases(transport=1, drives=256, slots=4096, mail=16),
+        beyond=_MANY_MAIL,
+        inquiry_vendor_bytes=_BAR_CODE_SCANNER,
+        serial_tells_first_slot=True,
+    ),
+    # The MSL2024, MSL4048, MSL8096 and MSL6480. Between drives and storage there is room for 416
+    # slots and 32 import/export slots.
+    ChangerPersonality(
+        name="HP-MSL-G3",
+        vendor="HP",
+        product="MSL G3 Series",
+        revision="D.00",
+        first=_bases(transport=1, drives=480, slots=32, mail=448),
+        beyond=MappingProxyType({ElementType.STORAGE: 1000, ElementType.IMPORT_EXPORT: 20000}),
+    ),
+    ChangerPersonality(
+        name="HPE-MSL-G3",
+        vendor="HPE",
+        product="MSL G3 Series",
+        revision="E.00",
+        first=_bases(transport=1, drives=480, slots=32, mail=448),
+        beyond=MappingProxyType({ElementType.STORAGE: 1000, ElementType.IMPORT_EXPORT: 20000}),
+    ),
+    ChangerPersonality(
+        name="QUANTUM-Scalar-i500",
+        vendor="QUANTUM",
+        product="Scalar i500",
+        revision="681G",
+        first=_bases(transport=1, drives=256, slots=4096, mail=16),
+        beyond=_MANY_MAIL,
+    ),
+    ChangerPersonality(
+        name="QUANTUM-Scalar-i40",
+        vendor="QUANTUM",
+        product="Scalar i40-i80",
+        revision="160G",
+        first=_bases(transport=1, drives=256, slots=4096, mail=16),
+        beyond=_MANY_MAIL,
+    ),
+)
+
 CHANGER_PERSONALITIES: Mapping[str, ChangerPersonality] = MappingProxyType(
-    {
-        "AWS-Gateway-VTL": ChangerPersonality(
-            name="AWS-Gateway-VTL",
-            vendor="AWS",
-            product="Gateway-VTL",
-            revision="0100",
-            first=_bases(transport=0, drives=10000, slots=20000, mail=30000),
-        ),
-        "STK-L700": ChangerPersonality(
-            name="STK-L700",
-            vendor="STK",
-            product="L700",
-            revision="0310",
-            first=_bases(transport=1, drives=500, slots=1000, mail=20000),
-        ),
-        "IBM-03584L32-0402": ChangerPersonality(
-            name="IBM-03584L32-0402",
-            vendor="IBM",
-            product="03584L32",
-            revision="0402",
-            first=_bases(transport=1, drives=257, slots=1025, mail=20000),
-            # Byte 55, bit 0: a bar code scanner is installed.
-            inquiry_vendor_bytes=bytes(19) + b"\x01",
-        ),
-    }
+    {row.name: row for row in _ROWS}
 )

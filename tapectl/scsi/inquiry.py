@@ -31,7 +31,8 @@ class Identity:
     """Who a logical unit says it is.
 
     `serial` has 10 characters, so that VPD pages and the identifiers in READ
-    ELEMENT STATUS agree. `target_name` is the iSCSI name, empty where there is none.
+    ELEMENT STATUS agree; some changers have more. `target_name` is the iSCSI name, empty where
+    there is none.
     """
 
     peripheral_type: PeripheralType
@@ -44,8 +45,8 @@ class Identity:
 
     @property
     def t10_vendor_id(self) -> bytes:
-        """The 34 bytes of the T10 vendor ID designator: vendor 8, product 16, serial 10."""
-        return _text(self.vendor, 8) + _text(self.product, 16) + _text(self.serial, 10)
+        """The T10 vendor ID designator: vendor 8 bytes, product 16, serial 10 or more."""
+        return _text(self.vendor, 8) + _text(self.product, 16) + unit_serial_number(self)
 
     @property
     def naa(self) -> bytes:
@@ -104,7 +105,7 @@ def vpd_pages(extra: Mapping[int, VpdPage]) -> Mapping[int, VpdPage]:
 
 def unit_serial_number(identity: Identity) -> bytes:
     """VPD page 80h."""
-    return _text(identity.serial, 10)
+    return _text(identity.serial, max(len(identity.serial), 10))
 
 
 _BINARY, _ASCII, _UTF8 = 1, 2, 3

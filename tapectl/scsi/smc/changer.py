@@ -9,7 +9,7 @@ from tapectl.scsi.changer_personality import ChangerPersonality
 from tapectl.scsi.command_table import Command, Task
 from tapectl.scsi.device_server import DeviceServer, ModeHeader
 from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage, vpd_pages
-from tapectl.scsi.library import Library
+from tapectl.scsi.library import ElementType, Library
 from tapectl.scsi.log_pages import LogPage, tape_alert, with_supported_lists
 from tapectl.scsi.logical_unit import Reply
 from tapectl.scsi.mode_pages import ModePages
@@ -22,6 +22,10 @@ from tapectl.scsi.spc import lun_not_there
 
 _NO_HEADER = ModeHeader(0, 0, b"")
 _VPD_PAGES = vpd_pages({})
+
+
+def _first_slot(library: Library) -> int:
+    return next(span.first for span in library.ranges() if span.element_type is ElementType.STORAGE)
 
 
 class MediaChanger:
@@ -49,7 +53,7 @@ class MediaChanger:
             vendor=personality.vendor,
             product=personality.product,
             revision=personality.revision,
-            serial=serial,
+            serial=personality.unit_serial(serial, _first_slot(library)),
             target_name=target_name,
             vendor_bytes=personality.inquiry_vendor_bytes,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
-from tapectl.scsi.library import ElementType, MoveRefusal
+from tapectl.scsi.library import MoveRefusal
 from tapectl.scsi.smc import MediaChanger
 from tests.support.memory_library import MemoryLibrary
 from tests.support.scsi_initiator import Initiator
@@ -245,24 +245,3 @@ def test_a_cartridge_that_appears_is_told_to_every_nexus_once(host):
     for nexus in (host, other):
         assert nexus.check("00").code == (6, 0x28, 1)
         nexus.good("00")
-
-
-@pytest.mark.parametrize("name", CHANGER_PERSONALITIES)
-def test_addresses_hold_a_full_library(name):
-    ranges = CHANGER_PERSONALITIES[name].ranges(64, 1600, 1600)
-    addresses = [a for span in ranges for a in range(span.first, span.first + span.count)]
-    assert len(addresses) == len(set(addresses)) == 1 + 64 + 3200
-    assert [span.element_type for span in ranges] == list(ElementType)
-
-
-def test_addresses_that_would_overlap_are_refused():
-    with pytest.raises(ValueError, match="STK-L700"):
-        CHANGER_PERSONALITIES["STK-L700"].ranges(501, 1600, 1600)
-
-
-def test_ibm_changer_has_its_bar_code_scanner_bit():
-    personality = CHANGER_PERSONALITIES["IBM-03584L32-0402"]
-    library = MemoryLibrary(personality.ranges(1, 2, 1))
-    data = Initiator(MediaChanger(personality, library, serial="MC00000001")).good("12000000ff")
-    assert data[8:36] == b"IBM     03584L32        0402"
-    assert data[55] & 1
