@@ -1,7 +1,7 @@
 """The protection information of logical block protection: four bytes after a block (SSC-5 4.2.29).
 
-Two methods: the Reed-Solomon CRC of ECMA-319, which every LTO drive since LTO-5 knows, and
-CRC32C, which came with LTO-7.
+Two methods: the Reed-Solomon CRC of ECMA-319, and CRC32C. Which of them a drive has is told by its
+personality.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from types import MappingProxyType
 from awscrt.checksums import crc32c
 
 PROTECTION_INFORMATION_BYTES = 4
-_FIRST_GENERATION_WITH_CRC32C = 7
 
 
 class ProtectionMethod(enum.IntEnum):
@@ -22,13 +21,6 @@ class ProtectionMethod(enum.IntEnum):
     NONE = 0
     REED_SOLOMON = 1
     CRC32C = 2
-
-
-def supported_methods(generation: int) -> tuple[ProtectionMethod, ...]:
-    """Return the methods that a drive of an LTO generation has, ascending, NONE not among them."""
-    if generation < _FIRST_GENERATION_WITH_CRC32C:
-        return (ProtectionMethod.REED_SOLOMON,)
-    return (ProtectionMethod.REED_SOLOMON, ProtectionMethod.CRC32C)
 
 
 # GF(256) with the field polynomial x^8 + x^4 + x^3 + x^2 + 1, and a generator polynomial of degree

@@ -10,7 +10,6 @@ from tapectl.scsi.ssc.protection_information import (
     ProtectionMethod,
     protection_information,
     reed_solomon_crc,
-    supported_methods,
 )
 
 
@@ -67,8 +66,3 @@ def test_crc32c_is_the_castagnoli_crc_least_significant_byte_first():
     assert protection_information(ProtectionMethod.CRC32C, b"123456789") == bytes.fromhex(
         "839206e3"
     )
-
-
-@pytest.mark.parametrize(("generation", "methods"), [(5, [1]), (6, [1]), (7, [1, 2]), (9, [1, 2])])
-def test_crc32c_came_with_lto_7(generation: int, methods: list[int]):
-    assert list(supported_methods(generation)) == methods
