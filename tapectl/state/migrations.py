@@ -192,6 +192,19 @@ CREATE TABLE volume (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX volume_changed ON volume (barcode) WHERE version > manifest_version;
 """,
+    # Import/export slots of the L700 and the 3584 stand where the real ones have them, if they fit.
+    """
+UPDATE tape SET element_address = element_address - (
+    SELECT CASE changer_type WHEN 'STK-L700' THEN 20000 - 10 ELSE 20000 - 769 END FROM gateway)
+WHERE element_address >= 20000 AND EXISTS (SELECT 1 FROM gateway
+    WHERE (changer_type = 'STK-L700' AND import_export_count <= 490)
+       OR (changer_type = 'IBM-03584L32-0402' AND import_export_count <= 256));
+UPDATE tape SET source_element = source_element - (
+    SELECT CASE changer_type WHEN 'STK-L700' THEN 20000 - 10 ELSE 20000 - 769 END FROM gateway)
+WHERE source_element >= 20000 AND EXISTS (SELECT 1 FROM gateway
+    WHERE (changer_type = 'STK-L700' AND import_export_count <= 490)
+       OR (changer_type = 'IBM-03584L32-0402' AND import_export_count <= 256));
+""",
 )
 
 

@@ -107,3 +107,35 @@ def test_a_migrated_database_is_sound(db: sqlite3.Connection) -> None:
     migrate(db)
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("changer_type", "import_export", "there"),
+    [
+        ("STK-L700", 490, 12),
+        ("STK-L700", 491, 20002),
+        ("IBM-03584L32-0402", 256, 771),
+        ("IBM-03584L32-0402", 257, 20002),
+        ("AWS-Gateway-VTL", 10, 20002),
+    ],
+)
+def test_import_export_slots_move_to_their_real_addresses(
+    db: sqlite3.Connection, changer_type: str, import_export: int, there: int
+) -> None:
+    step = next(n for n, sql in enumerate(MIGRATIONS) if "'STK-L700'" in sql)
+    migrate(db, MIGRATIONS[:step])
+    db.execute(
+        "INSERT INTO gateway VALUES (1, 'sgw-00000001', 'gw', 'GMT', NULL, 'file:///x', NULL, NULL,"
+        " ?, 'd', 1, 10, ?, 'iqn', '00000000', 0)",
+        (changer_type, import_export),
+    )
+    db.execute(
+        "INSERT INTO tape (barcode, tape_uuid, size_bytes, status, pool_id, element_address,"
+        " source_element, created_at_ms, status_at_ms)"
+        " VALUES ('TAPE01', 'u', 1, 'AVAILABLE', 'GLACIER', 20002, 20002, 0, 0)"
+    )
+    migrate(db)
+    assert db.execute("SELECT element_address, source_element FROM tape").fetchone() == (
+        there,
+        there,
+    )
