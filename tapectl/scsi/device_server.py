@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Never, Protocol, TypeVar
 
@@ -38,6 +38,16 @@ class ModeHeader:
     block_descriptor: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class ModeSelection:
+    """The same parts of a MODE SELECT parameter list, and where in it they stand."""
+
+    device_specific: int
+    device_specific_at: int
+    block_descriptor: memoryview
+    block_descriptor_at: int
+
+
 class Device(Protocol):
     """A device server as the SPC commands see it."""
 
@@ -57,6 +67,14 @@ class Device(Protocol):
         ...
 
     def mode_header(self) -> ModeHeader: ...
+
+    def select_mode_header(self, selection: ModeSelection) -> Callable[[], bool]:
+        """Check what comes before the pages of MODE SELECT; change nothing.
+
+        Returns what makes it current, and then tells whether it is another than before. Raises
+        CheckCondition.
+        """
+        ...
 
     def log_pages(self, nexus: str) -> Mapping[tuple[int, int], LogPage]:
         """Return the log pages as they are now for one nexus, by page and subpage code."""

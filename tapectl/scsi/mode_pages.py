@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import enum
+import json
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tapectl.scsi.sense import ASC, illegal_request, invalid_field_in_parameter_list
+from tapectl.scsi.nonvolatile import NonvolatileMemory, VolatileMemory
+from tapectl.scsi.sense import (
+    ASC,
+    illegal_request,
+    invalid_field_in_cdb,
+    invalid_field_in_parameter_list,
+)
 
 ALL_PAGES = 0x3F
 ALL_SUBPAGES = 0xFF
-_SUBPAGE_FORMAT = 0x40
+_PARAMETERS_SAVABLE, _SUBPAGE_FORMAT = 0x80, 0x40
+_SAVED_VALUES = "mode pages"
 
 PageCode = tuple[int, int]
 
@@ -34,6 +42,8 @@ class ModePage:
     combination of bits is one that can be set, takes new bytes and where the first of
     them stands in the parameter list, and raises CheckCondition. A page that is
     `per_nexus` has values of its own for each I_T nexus (SPC-5 7.5.4, mode page policy).
+    MODE SELECT can save a page that is `savable`, and may send as few as `shortest` bytes of one
+    that was shorter in earlier standards; the others then stay as they are.
     """
 
     code: int
@@ -43,6 +53,8 @@ class ModePage:
     overlay: Callable[[bytes], bytes] | None = None
     check: Callable[[bytes, int], None] | None = None
     per_nexus: bool = False
+    savable: bool = False
+    shortest: int | None = None
 
     @property
     def key(self) -> PageCode:
@@ -50,32 +62,57 @@ class ModePage:
 
     def encode(self, body: bytes) -> bytes:
         """Return header and body, in page_0 or subpage format."""
+        first = (_PARAMETERS_SAVABLE if self.savable else 0) | self.code
         if self.subpage:
-            return struct.pack(">BBH", _SUBPAGE_FORMAT | self.code, self.subpage, len(body)) + body
-        return bytes((self.code, len(body))) + body
+            return struct.pack(">BBH", _SUBPAGE_FORMAT | first, self.subpage, len(body)) + body
+        return bytes((first, len(body))) + body
 
 
-def page(code: int, default: str, changeable: str = "", subpage: int = 0) -> ModePage:
+def page(
+    code: int,
+    default: str,
+    changeable: str = "",
+    subpage: int = 0,
+    *,
+    savable: bool = False,
+    shortest: int | None = None,
+) -> ModePage:
     """Return a page from two hex strings; none of it is changeable when the second is empty."""
     body = bytes.fromhex(default)
     mask = bytes.fromhex(changeable) if changeable else bytes(len(body))
-    return ModePage(code, body, mask, subpage)
+    return ModePage(code, body, mask, subpage, savable=savable, shortest=shortest)
 
 
 class ModePages:
-    """The pages of one logical unit with their current values."""
+    """The pages of one logical unit with their current values, and the saved ones in `memory`.
 
-    def __init__(self, pages: Iterable[ModePage]) -> None:
+    Raises NonvolatileMemoryError where the memory cannot be read.
+    """
+
+    def __init__(self, pages: Iterable[ModePage], memory: NonvolatileMemory | None = None) -> None:
         # "In ascending order by page code, then subpage code"; page 00h would come last.
         self._pages = {row.key: row for row in sorted(pages, key=lambda row: row.key)}
+        self._memory = memory if memory is not None else VolatileMemory()
+        self._saved = self._load_saved()
         self._values: dict[PageCode, bytes] = {}
         self._nexus_values: dict[str, dict[PageCode, bytes]] = {}
         self.reset()
 
     def reset(self) -> None:
-        """Go back to the default values; none are saved."""
-        self._values = {key: row.default for key, row in self._pages.items()}
+        """Go back to the saved values, and to the default ones of pages that are not saved."""
+        self._values = {key: self._saved.get(key, row.default) for key, row in self._pages.items()}
         self._nexus_values.clear()
+
+    def _load_saved(self) -> dict[PageCode, bytes]:
+        """Return what was saved of pages that still have the same length."""
+        stored = self._memory.get(_SAVED_VALUES)
+        saved: dict[PageCode, bytes] = {}
+        for code, subpage, body in json.loads(stored) if stored else ():
+            row = self._pages.get((code, subpage))
+            value = bytes.fromhex(body)
+            if row is not None and row.savable and len(value) == len(row.default):
+                saved[row.key] = value
+        return saved
 
     def forget(self, nexus: str) -> None:
         """A nexus was lost: what it had set for itself goes."""
@@ -97,19 +134,24 @@ class ModePages:
     def sense(self, code: int, subpage: int, control: PageControl, nexus: str) -> bytes | None:
         """Return the pages that were asked for, one after the other; None if there is no such page.
 
-        Raises CheckCondition for saved values.
+        Raises CheckCondition for the saved values of pages of which there are none.
         """
         wanted = [row for row in self._pages.values() if _matches(row, code, subpage)]
         if not wanted:
             return None
-        if control is PageControl.SAVED:
+        if control is PageControl.SAVED and not all(row.savable for row in wanted):
             raise illegal_request(ASC.SAVING_PARAMETERS_NOT_SUPPORTED)
         return b"".join(row.encode(self._body(row, control, nexus)) for row in wanted)
 
     def _body(self, row: ModePage, control: PageControl, nexus: str) -> bytes:
         if control is PageControl.CHANGEABLE:
             return row.changeable
-        body = row.default if control is PageControl.DEFAULT else self.value(row.key, nexus)
+        if control is PageControl.DEFAULT:
+            body = row.default
+        elif control is PageControl.SAVED:
+            body = self._saved.get(row.key, row.default)
+        else:
+            body = self.value(row.key, nexus)
         return row.overlay(body) if row.overlay else body
 
     def check(
@@ -117,29 +159,51 @@ class ModePages:
     ) -> Sequence[tuple[PageCode, bytes]]:
         """Return the new values in a MODE SELECT parameter list from `offset` on; change nothing.
 
-        Raises CheckCondition for a page that is not there or has another length, a list cut
-        short, and for a bit that cannot be changed and has been.
+        A page may be longer than ours with zeros, and zeros may follow the last one: drivers that
+        read, modify and write a buffer of fixed size send them. Raises CheckCondition for a page
+        that is not there or has another length, a list cut short, and for a bit that cannot be
+        changed and has been.
         """
         changes = []
-        while offset < len(parameters):
+        while any(parameters[offset:]):
             key, body_at, length = _page_header(parameters, offset)
             row = self._pages.get(key)
             if row is None:
                 raise invalid_field_in_parameter_list(offset)
-            if length != len(row.default):
-                raise invalid_field_in_parameter_list(body_at - 1)
-            body = bytes(parameters[body_at : body_at + length])
+            offset = body_at + length
+            body = bytes(parameters[body_at:offset])
             if len(body) != length:
                 raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
-            current = self._body(row, PageControl.CURRENT, nexus)
-            for index, mask in enumerate(row.changeable):
-                if (body[index] ^ current[index]) & ~mask & 0xFF:
-                    raise invalid_field_in_parameter_list(body_at + index)
-            if row.check is not None:
-                row.check(body, body_at)
-            changes.append((key, body))
-            offset = body_at + length
+            changes.append((key, self._check_page(row, body, body_at, nexus)))
         return changes
+
+    def _check_page(self, row: ModePage, body: bytes, body_at: int, nexus: str) -> bytes:
+        """Return the new value of a page, as long as the page is."""
+        length = len(row.default)
+        shortest = length if row.shortest is None else row.shortest
+        if len(body) < shortest or any(body[length:]):
+            raise invalid_field_in_parameter_list(body_at - 1)
+        current = self._body(row, PageControl.CURRENT, nexus)
+        body = body[:length] + current[len(body) :]
+        for index, mask in enumerate(row.changeable):
+            if (body[index] ^ current[index]) & ~mask & 0xFF:
+                raise invalid_field_in_parameter_list(body_at + index)
+        if row.check is not None:
+            row.check(body, body_at)
+        return body
+
+    def save(self, changes: Sequence[tuple[PageCode, bytes]]) -> None:
+        """Save checked values, and the current ones of every other savable page.
+
+        Raises CheckCondition for pages that cannot be saved, NonvolatileMemoryError.
+        """
+        savable = [key for key, row in self._pages.items() if row.savable]
+        if not savable or any(key not in savable for key, _ in changes):
+            raise invalid_field_in_cdb(1, 0)
+        saved = {key: self._values[key] for key in savable} | dict(changes)
+        rows = [[*key, body.hex()] for key, body in saved.items()]
+        self._memory.put(_SAVED_VALUES, json.dumps(rows).encode())
+        self._saved = saved
 
     def apply(self, changes: Sequence[tuple[PageCode, bytes]], nexus: str) -> bool:
         """Make checked values current; return whether any that others share has changed."""

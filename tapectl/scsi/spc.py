@@ -12,7 +12,12 @@ from tapectl.scsi.command_table import GOOD, Access, Command, Task, reply_trunca
 from tapectl.scsi.device_server import Device
 from tapectl.scsi.log_parameters import log_select, log_sense
 from tapectl.scsi.logical_unit import Reply, Status
-from tapectl.scsi.mode_pages import PageControl
+from tapectl.scsi.mode_parameters import (
+    mode_select_6,
+    mode_select_10,
+    mode_sense_6,
+    mode_sense_10,
+)
 from tapectl.scsi.persistent_reserve import (
     persistent_reserve_out,
     read_full_status,
@@ -125,42 +130,6 @@ def send_diagnostic(_device: Device, task: Task) -> Reply:
     return GOOD
 
 
-def mode_sense_6(device: Device, task: Task) -> Reply:
-    """MODE SENSE(6)."""
-    header, descriptor, pages = _mode_parameters(device, task)
-    total = 3 + len(descriptor) + len(pages)
-    if total > 0xFF:
-        total = 0xFF  # the field cannot say more; MODE SENSE(10) does
-    data = struct.pack(">BBBB", total, header[0], header[1], len(descriptor)) + descriptor + pages
-    return reply_truncated(data, task.cdb[4])
-
-
-def mode_sense_10(device: Device, task: Task) -> Reply:
-    """MODE SENSE(10)."""
-    header, descriptor, pages = _mode_parameters(device, task)
-    total = 6 + len(descriptor) + len(pages)
-    data = struct.pack(">HBBxxH", total, header[0], header[1], len(descriptor))
-    data += descriptor + pages
-    return reply_truncated(data, int.from_bytes(task.cdb[7:9], "big"))
-
-
-def _mode_parameters(device: Device, task: Task) -> tuple[tuple[int, int], bytes, bytes]:
-    cdb = task.cdb
-    header = device.mode_header()
-    disable_block_descriptors = cdb[1] & 0x08
-    code, control = cdb[2] & 0x3F, PageControl(cdb[2] >> 6)
-    pages = device.server.mode_pages.sense(code, cdb[3], control, task.nexus)
-    if pages is None:
-        # Page 00h, of which nothing is known, is how st asks for header and descriptor alone.
-        if code != 0 or cdb[3]:
-            raise invalid_field_in_cdb(2 if not cdb[3] else 3)
-        pages = b""
-    descriptor = b"" if disable_block_descriptors else header.block_descriptor
-    if control is PageControl.CHANGEABLE:
-        descriptor = bytes(len(descriptor))
-    return (header.medium_type, header.device_specific), descriptor, pages
-
-
 class _ReportingOption(enum.IntEnum):
     ALL = 0
     OPCODE = 1
@@ -239,6 +208,7 @@ SPC_COMMANDS: tuple[Command[Device], ...] = (
             handler=request_sense, access=Access.ALWAYS, past_attention=True),
     Command(name="INQUIRY", usage=bytes.fromhex("1201ffffff00"),
             handler=send_inquiry, access=Access.ALWAYS, past_attention=True),
+    Command(name="MODE SELECT(6)", usage=bytes.fromhex("15110000ff00"), handler=mode_select_6),
     Command(name="RESERVE(6)", usage=bytes.fromhex("160000000000"),
             handler=reserve, access=Access.PERSISTENT),
     Command(name="RELEASE(6)", usage=bytes.fromhex("170000000000"),
@@ -252,6 +222,8 @@ SPC_COMMANDS: tuple[Command[Device], ...] = (
             handler=log_select),
     Command(name="LOG SENSE", usage=bytes.fromhex("4d00ffff00ffffffff00"),
             handler=log_sense, access=Access.ALWAYS),
+    Command(name="MODE SELECT(10)", usage=bytes.fromhex("55110000000000ffff00"),
+            handler=mode_select_10),
     Command(name="RESERVE(10)", usage=bytes.fromhex("56000000000000000000"),
             handler=reserve, access=Access.PERSISTENT),
     Command(name="RELEASE(10)", usage=bytes.fromhex("57000000000000000000"),

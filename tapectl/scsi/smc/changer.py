@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Never
 
 from tapectl.scsi.changer_personality import ChangerPersonality
 from tapectl.scsi.command_table import Command, Task
-from tapectl.scsi.device_server import DeviceServer, ModeHeader
+from tapectl.scsi.device_server import DeviceServer, ModeHeader, ModeSelection
 from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage, vpd_pages
 from tapectl.scsi.library import ElementType, Library
 from tapectl.scsi.log_pages import LogPage, tape_alert, with_supported_lists
@@ -15,7 +15,7 @@ from tapectl.scsi.logical_unit import Reply
 from tapectl.scsi.mode_pages import ModePages
 from tapectl.scsi.nonvolatile import NonvolatileMemory
 from tapectl.scsi.personality import DRIVE_PERSONALITIES, DrivePersonality
-from tapectl.scsi.sense import ASC
+from tapectl.scsi.sense import ASC, invalid_field_in_parameter_list
 from tapectl.scsi.smc.commands import COMMANDS
 from tapectl.scsi.smc.mode_pages import changer_mode_pages
 from tapectl.scsi.spc import lun_not_there
@@ -57,7 +57,7 @@ class MediaChanger:
             target_name=target_name,
             vendor_bytes=personality.inquiry_vendor_bytes,
         )
-        self.server = DeviceServer(identity, ModePages(changer_mode_pages(library)), memory)
+        self.server = DeviceServer(identity, ModePages(changer_mode_pages(library), memory), memory)
 
     def inventory_changed(self) -> None:
         """A cartridge came to or left an import/export element other than by MOVE MEDIUM."""
@@ -92,6 +92,12 @@ class MediaChanger:
 
     def mode_header(self) -> ModeHeader:
         return _NO_HEADER
+
+    def select_mode_header(self, selection: ModeSelection) -> Callable[[], bool]:
+        """A changer has no block descriptor, and nothing in its header that could be set."""
+        if selection.block_descriptor:
+            raise invalid_field_in_parameter_list(selection.block_descriptor_at - 1)
+        return lambda: False
 
     def log_pages(self, nexus: str) -> Mapping[tuple[int, int], LogPage]:
         """TapeAlert alone; nothing in this library can raise one."""

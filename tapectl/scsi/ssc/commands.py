@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tapectl.scsi.command_table import Access, Command, CommandTable
 from tapectl.scsi.spc import SPC_COMMANDS
-from tapectl.scsi.ssc import attributes, loading, mode_pages, positioning, read_write
+from tapectl.scsi.ssc import attributes, density, loading, positioning, read_write
 
 if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
@@ -19,7 +19,7 @@ _SSC_COMMANDS: tuple[Command[TapeDrive], ...] = (
     Command(name="REWIND", usage=bytes.fromhex("010100000000"),
             handler=positioning.rewind,
             access=Access.READ, needs_medium=True, timeout_s=_MOVE_TIMEOUT_S),
-    Command(name="READ BLOCK LIMITS", usage=bytes.fromhex("050000000000"),
+    Command(name="READ BLOCK LIMITS", usage=bytes.fromhex("050100000000"),
             handler=loading.read_block_limits, access=Access.ALWAYS),
     Command(name="READ(6)", usage=bytes.fromhex("0803ffffff00"),
             handler=read_write.read_6, access=Access.READ, needs_medium=True,
@@ -31,8 +31,6 @@ _SSC_COMMANDS: tuple[Command[TapeDrive], ...] = (
     Command(name="SPACE(6)", usage=bytes.fromhex("110fffffff00"),
             handler=positioning.space_6,
             access=Access.READ, needs_medium=True, timeout_s=_MOVE_TIMEOUT_S),
-    Command(name="MODE SELECT(6)", usage=bytes.fromhex("15100000ff00"),
-            handler=mode_pages.mode_select_6),
     Command(name="ERASE(6)", usage=bytes.fromhex("190300000000"),
             handler=read_write.erase_6, needs_medium=True, timeout_s=_ERASE_TIMEOUT_S),
     Command(name="LOAD UNLOAD", usage=bytes.fromhex("1b0100000f00"),
@@ -52,10 +50,8 @@ _SSC_COMMANDS: tuple[Command[TapeDrive], ...] = (
     Command(name="READ POSITION, EXTENDED FORM", service_action=0x08,
             usage=bytes.fromhex("341f0000000000ffff00"),
             handler=positioning.read_position_extended, access=Access.READ, needs_medium=True),
-    Command(name="REPORT DENSITY SUPPORT", usage=bytes.fromhex("44010000000000ffff00"),
-            handler=loading.report_density_support, access=Access.ALWAYS),
-    Command(name="MODE SELECT(10)", usage=bytes.fromhex("55100000000000ffff00"),
-            handler=mode_pages.mode_select_10),
+    Command(name="REPORT DENSITY SUPPORT", usage=bytes.fromhex("44030000000000ffff00"),
+            handler=density.report_density_support, access=Access.ALWAYS),
     *(Command(name=f"READ ATTRIBUTE, {name}", service_action=action,
               usage=bytes.fromhex("8c1f000000ff00ffffffffffffff0000"),
               handler=handler, access=Access.READ, needs_medium=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Never
 
 from tapectl.scsi.cartridge import Cartridge, CartridgeBusyError, CartridgeWriteError
 from tapectl.scsi.command_table import Command, Task
-from tapectl.scsi.device_server import DeviceServer, ModeHeader
+from tapectl.scsi.device_server import DeviceServer, ModeHeader, ModeSelection
 from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage
 from tapectl.scsi.log_pages import LogPage
 from tapectl.scsi.logical_unit import Reply
@@ -18,14 +18,15 @@ from tapectl.scsi.nonvolatile import NonvolatileMemory
 from tapectl.scsi.personality import DrivePersonality
 from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey
 from tapectl.scsi.spc import lun_not_there
-from tapectl.scsi.ssc import compatibility, vpd
+from tapectl.scsi.ssc import compatibility
 from tapectl.scsi.ssc import log_pages as ssc_log_pages
 from tapectl.scsi.ssc.alerts import CLEARED_BY_LOAD
 from tapectl.scsi.ssc.commands import COMMANDS
 from tapectl.scsi.ssc.counters import Counters
 from tapectl.scsi.ssc.data_buffer import DataBuffer
 from tapectl.scsi.ssc.failures import Failures
-from tapectl.scsi.ssc.mode_pages import drive_mode_pages, encode_mode_header
+from tapectl.scsi.ssc.mode_pages import drive_mode_pages, encode_mode_header, select_mode_header
+from tapectl.scsi.ssc.vpd import Automation, drive_vpd_pages
 from tapectl.scsi.tape_alerts import TapeAlerts
 
 # Early warning comes when this part of the capacity is left, and never more than 4 GiB of it:
@@ -62,6 +63,7 @@ class TapeDrive:
         serial: str,
         target_name: str = "",
         memory: NonvolatileMemory | None = None,
+        automation: Automation | None = None,
     ) -> None:
         self.personality = personality
         identity = Identity(
@@ -71,8 +73,12 @@ class TapeDrive:
             revision=personality.revision,
             serial=serial,
             target_name=target_name,
+            vendor_bytes=personality.inquiry_vendor_bytes,
+            protects_blocks=bool(personality.generation.protection_methods),
         )
-        self.server = DeviceServer(identity, ModePages(drive_mode_pages(self)), memory)
+        self.automation = automation
+        self._vpd_pages = drive_vpd_pages(self)
+        self.server = DeviceServer(identity, ModePages(drive_mode_pages(self), memory), memory)
         self.parameters = Parameters()
         self.counters = Counters()
         self.alerts = TapeAlerts()
@@ -159,7 +165,7 @@ class TapeDrive:
 
     @property
     def vpd_pages(self) -> Mapping[int, VpdPage]:
-        return vpd.pages(self.cartridge is not None and self.cartridge.worm)
+        return self._vpd_pages
 
     def check_ready(self) -> None:
         if self.medium is None:
@@ -167,6 +173,9 @@ class TapeDrive:
 
     def mode_header(self) -> ModeHeader:
         return encode_mode_header(self)
+
+    def select_mode_header(self, selection: ModeSelection) -> Callable[[], bool]:
+        return select_mode_header(self, selection)
 
     def log_pages(self, nexus: str) -> Mapping[tuple[int, int], LogPage]:
         return ssc_log_pages.pages(self, nexus)

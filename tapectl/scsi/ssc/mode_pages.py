@@ -1,19 +1,14 @@
-"""The drive's mode pages, and MODE SELECT (SSC-5 8.4)."""
+"""The drive's mode pages, and the header and block descriptor before them (SSC-5 8.4)."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tapectl.scsi.command_table import GOOD, Task
-from tapectl.scsi.device_server import ModeHeader
-from tapectl.scsi.logical_unit import Reply
+from tapectl.scsi.device_server import ModeHeader, ModeSelection
 from tapectl.scsi.mode_pages import ModePage, page
 from tapectl.scsi.sense import (
-    ASC,
-    illegal_request,
-    invalid_field_in_cdb,
     invalid_field_in_parameter_list,
 )
 from tapectl.scsi.ssc.compatibility import read_only
@@ -22,7 +17,6 @@ if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
 
 COMPRESSION_PAGE = (0x0F, 0x00)
-_BLOCK_DESCRIPTOR_BYTES = 8
 _DEFAULT_DENSITY, _SAME_DENSITY = 0x00, 0x7F
 _WORM_MODE = 0x01
 
@@ -79,69 +73,35 @@ def encode_mode_header(drive: TapeDrive) -> ModeHeader:
     )
 
 
-def mode_select_6(drive: TapeDrive, task: Task) -> Reply:
-    """MODE SELECT(6)."""
-    parameters = _parameter_list(task, task.cdb[4])
-    if parameters:
-        if len(parameters) < 4:
-            raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
-        _select(drive, task.nexus, parameters, (2, 4, parameters[3]))
-    return GOOD
+def select_mode_header(drive: TapeDrive, selection: ModeSelection) -> Callable[[], bool]:
+    """Check buffered mode, speed (which is not looked at) and block descriptor of MODE SELECT.
 
-
-def mode_select_10(drive: TapeDrive, task: Task) -> Reply:
-    """MODE SELECT(10)."""
-    parameters = _parameter_list(task, int.from_bytes(task.cdb[7:9], "big"))
-    if parameters:
-        if len(parameters) < 8:
-            raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
-        descriptor_bytes = int.from_bytes(parameters[6:8], "big")
-        _select(drive, task.nexus, parameters, (3, 8, descriptor_bytes))
-    return GOOD
-
-
-def _parameter_list(task: Task, length: int) -> memoryview:
-    if task.cdb[1] & 0x01:  # SP: nothing is saved
-        raise invalid_field_in_cdb(1, 0)
-    if len(task.data_out) < length:
-        raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
-    return task.data_out[:length]
-
-
-def _select(
-    drive: TapeDrive, nexus: str, parameters: memoryview, layout: tuple[int, int, int]
-) -> None:
-    """Check everything, then change it. `layout`: where the device-specific byte is, how long the
-    header is, and how long the block descriptors are.
+    Returns what sets them, and then tells whether they are others than before.
     """
-    device_specific_at, header_bytes, descriptor_bytes = layout
-    buffered_mode = parameters[device_specific_at] >> 4 & 0x07
+    buffered_mode = selection.device_specific >> 4 & 0x07
     if buffered_mode > 1:
-        raise invalid_field_in_parameter_list(device_specific_at, 6)
-    if descriptor_bytes not in (0, _BLOCK_DESCRIPTOR_BYTES):
-        raise invalid_field_in_parameter_list(header_bytes - 1)
-    pages_at = header_bytes + descriptor_bytes
-    if pages_at > len(parameters):
-        raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
-    block_bytes = drive.parameters.block_bytes
-    if descriptor_bytes:
-        block_bytes = _block_length(drive, parameters, header_bytes)
-    changes = drive.server.mode_pages.check(parameters, pages_at, nexus)
+        raise invalid_field_in_parameter_list(selection.device_specific_at, 6)
+    parameters = drive.parameters
+    block_bytes = parameters.block_bytes
+    if selection.block_descriptor:
+        block_bytes = _block_length(drive, selection)
+    selected = (block_bytes, bool(buffered_mode))
 
-    current = drive.parameters
-    changed = (current.block_bytes, current.buffered) != (block_bytes, bool(buffered_mode))
-    current.block_bytes, current.buffered = block_bytes, bool(buffered_mode)
-    changed |= drive.server.mode_pages.apply(changes, nexus)
-    if changed:
-        drive.server.attentions.establish_all(ASC.MODE_PARAMETERS_CHANGED, but=nexus)
+    def select() -> bool:
+        changed = (parameters.block_bytes, parameters.buffered) != selected
+        parameters.block_bytes, parameters.buffered = selected
+        return changed
+
+    return select
 
 
-def _block_length(drive: TapeDrive, parameters: memoryview, at: int) -> int:
-    """Return the BLOCK LENGTH of the block descriptor at `at`, checked with its density."""
-    density = parameters[at]
+def _block_length(drive: TapeDrive, selection: ModeSelection) -> int:
+    """Return the BLOCK LENGTH of a block descriptor, checked with its density."""
+    descriptor, at = selection.block_descriptor, selection.block_descriptor_at
+    density = descriptor[0]
     if density not in (_DEFAULT_DENSITY, _SAME_DENSITY, drive.media.density.code):
         raise invalid_field_in_parameter_list(at)
-    block_bytes = int.from_bytes(parameters[at + 5 : at + 8], "big")
+    block_bytes = int.from_bytes(descriptor[5:8], "big")
     if block_bytes > drive.personality.maximum_block_bytes:
         raise invalid_field_in_parameter_list(at + 5)
     return block_bytes
