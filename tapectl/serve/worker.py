@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
+from tapectl.gateway.clock import now_ms
 from tapectl.gateway.journal import StateJournal
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.tapes import record_used_bytes
@@ -58,6 +59,7 @@ class DriveWorker:
             serial=str(start["serial"]),
             target_name=str(start["target_name"]),
             memory=DeviceMemory(self._state, str(start["serial"])),
+            now_ms=now_ms,
         )
         self._target_name = str(start["target_name"])
         self._host = UnitHost(self._drive)
@@ -194,6 +196,7 @@ class DriveWorker:
                     _log.warning("%s: sealing at rest: %s", cartridge.barcode, exc)
                     continue
                 record_used_bytes(self._state, cartridge.barcode, cartridge.volume_used_bytes)
+                self._drive.statistics.keep()
 
     def _status(self) -> Message:
         # Without the lock: a status must not wait for a command, and counters that are a

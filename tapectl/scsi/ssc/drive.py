@@ -26,6 +26,7 @@ from tapectl.scsi.ssc.counters import Counters
 from tapectl.scsi.ssc.data_buffer import DataBuffer
 from tapectl.scsi.ssc.failures import Failures
 from tapectl.scsi.ssc.mode_pages import drive_mode_pages, encode_mode_header, select_mode_header
+from tapectl.scsi.ssc.statistics import Statistics
 from tapectl.scsi.ssc.vpd import Automation, drive_vpd_pages
 from tapectl.scsi.tape_alerts import TapeAlerts
 
@@ -53,7 +54,7 @@ class TapeDrive:
     """A tape drive; implements `tapectl.scsi.logical_unit.LogicalUnit`.
 
     `cartridge` is what is in the drive, `medium` the same while it is threaded. `memory` is kept
-    while the drive is without power.
+    while the drive is without power, `now_ms` tells the time since 1970.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class TapeDrive:
         serial: str,
         target_name: str = "",
         memory: NonvolatileMemory | None = None,
+        now_ms: Callable[[], int] = lambda: 0,
         automation: Automation | None = None,
     ) -> None:
         self.personality = personality
@@ -83,6 +85,7 @@ class TapeDrive:
         self.counters = Counters()
         self.alerts = TapeAlerts()
         self.failures = Failures(self)
+        self.now_ms = now_ms
         self.cartridge: Cartridge | None = None
         self.medium: Cartridge | None = None
         # What whoever needs a medium is told while there is none.
@@ -94,6 +97,7 @@ class TapeDrive:
         # Bytes that can be written before early warning; None: not known since the tape moved.
         self.bytes_before_warning: int | None = None
         self.data_buffer = DataBuffer()
+        self.statistics = Statistics(self)
 
     # What the library's robot and the worker do.
 
@@ -117,7 +121,6 @@ class TapeDrive:
         cartridge.locate(0)
         obstacle = compatibility.take(self.personality, cartridge)
         self.cartridge = cartridge
-        self.counters.mount()
         self.alerts.deactivate(CLEARED_BY_LOAD)
         if obstacle is not None:
             self.refuse(obstacle)
@@ -202,7 +205,7 @@ class TapeDrive:
 
     def thread(self) -> None:
         """Make the cartridge, which the drive can use, ready."""
-        cartridge = self.cartridge
+        cartridge, newly = self.cartridge, self.medium is None
         self.medium = cartridge
         self.guarded = cartridge is not None and (
             cartridge.write_protected
@@ -210,14 +213,19 @@ class TapeDrive:
             or compatibility.read_only(self.personality, cartridge)
         )
         self.bytes_before_warning = None
+        if newly:
+            self.statistics.threaded()
 
     def refuse(self, obstacle: Sense) -> None:
         """Leave the cartridge unthreaded: the drive cannot use it."""
         self.not_ready = obstacle
         self.alerts.add(compatibility.ALERTS[obstacle])
+        if obstacle == compatibility.CLEANING:
+            self.statistics.cleaned()
 
     def unthread(self) -> None:
         """Take the tape off its path; the cartridge stays in the drive."""
+        self.statistics.keep()
         self.medium = None
         self.not_ready = NOT_READY
         self.guarded = False
