@@ -86,7 +86,7 @@ def page(
 class ModePages:
     """The pages of one logical unit with their current values, and the saved ones in `memory`.
 
-    Raises NonvolatileMemoryError where the memory cannot be read.
+    `changed` is called after current values may have become others. Raises NonvolatileMemoryError where the memory cannot be read.
     """
 
     def __init__(self, pages: Iterable[ModePage], memory: NonvolatileMemory | None = None) -> None:
@@ -96,12 +96,14 @@ class ModePages:
         self._saved = self._load_saved()
         self._values: dict[PageCode, bytes] = {}
         self._nexus_values: dict[str, dict[PageCode, bytes]] = {}
+        self.changed: Callable[[], None] = lambda: None
         self.reset()
 
     def reset(self) -> None:
         """Go back to the saved values, and to the default ones of pages that are not saved."""
         self._values = {key: self._saved.get(key, row.default) for key, row in self._pages.items()}
         self._nexus_values.clear()
+        self.changed()
 
     def _load_saved(self) -> dict[PageCode, bytes]:
         """Return what was saved of pages that still have the same length."""
@@ -116,12 +118,17 @@ class ModePages:
 
     def forget(self, nexus: str) -> None:
         """A nexus was lost: what it had set for itself goes."""
-        self._nexus_values.pop(nexus, None)
+        if self._nexus_values.pop(nexus, None) is not None:
+            self.changed()
 
     def value(self, key: PageCode, nexus: str) -> bytes:
         """Return the current bytes after the header of a page, as they are for one nexus."""
         own = self._nexus_values.get(nexus)
         return own[key] if own and key in own else self._values[key]
+
+    def nexus_values(self, key: PageCode) -> Sequence[bytes]:
+        """Return what each nexus that has set a page for itself has set."""
+        return [own[key] for own in self._nexus_values.values() if key in own]
 
     def bit(self, key: PageCode, byte: int, bit: int) -> bool:
         """Return one bit of a current value; `byte` counts from the page's first header byte."""
@@ -214,6 +221,7 @@ class ModePages:
             else:
                 changed |= self._values[key] != body
                 self._values[key] = body
+        self.changed()
         return changed
 
 

@@ -8,6 +8,7 @@ one, nothing is encrypted or decrypted. Nothing of it outlives the process.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey
@@ -92,11 +93,12 @@ class Encryption:
     """The sets of parameters of one drive.
 
     `active`: whether a block may have to be something else on the medium than for a client, or a
-    write may have to be refused, for anybody.
+    write may have to be refused, for anybody. `changed` is called when that may have changed.
     """
 
-    def __init__(self, attentions: UnitAttentions) -> None:
+    def __init__(self, attentions: UnitAttentions, changed: Callable[[], None]) -> None:
         self._attentions = attentions
+        self._changed = changed
         self._instance = 0
         self._nobodys = EncryptionParameters()
         self._shared: EncryptionParameters | None = None
@@ -225,3 +227,4 @@ class Encryption:
         shared = self._shared is not None and self._shared.changes_blocks
         own = any(parameters.changes_blocks for parameters in self._own.values())
         self.active = shared or own or bool(self._locked)
+        self._changed()

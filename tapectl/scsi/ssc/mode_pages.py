@@ -11,6 +11,7 @@ from tapectl.scsi.mode_pages import ModePage, page
 from tapectl.scsi.sense import (
     invalid_field_in_parameter_list,
 )
+from tapectl.scsi.ssc.block_protection import control_data_protection
 from tapectl.scsi.ssc.compatibility import read_only
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def drive_mode_pages(drive: TapeDrive) -> Sequence[ModePage]:
         page(0x0A, "02 00 00 00 0000 0000 0000", "04 00 00 00 0000 0000 0000"),
         # Control Extension
         page(0x0A, "00 00 00" + "00" * 25, subpage=0x01),
+        control_data_protection(drive.personality.generation.protection_methods),
         # Data Compression: DCE, DCC, DDE; algorithm 1 or, with DCE clear, none
         page(
             0x0F,
