@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 _STANDARD = struct.Struct(">BBBBBBBB8s16s4s20s2x16s22x")
 _SPC_4 = 0x06
+_PROTECT = 0x01
 # No device server of this type is there, and never will be: qualifier 3, type 1Fh.
 NO_LOGICAL_UNIT = 0x7F
 
@@ -42,6 +43,7 @@ class Identity:
     serial: str
     target_name: str = ""
     vendor_bytes: bytes = bytes(20)
+    protects_blocks: bool = False
 
     @property
     def t10_vendor_id(self) -> bytes:
@@ -73,7 +75,7 @@ def encode_standard(identity: Identity, *, present: bool = True) -> bytes:
         _SPC_4,
         0x12,  # HISUP, response data format 2
         _STANDARD.size - 5,
-        0,
+        _PROTECT if identity.protects_blocks else 0,
         0,
         0x02,  # CMDQUE
         _text(identity.vendor, 8),
@@ -98,7 +100,7 @@ def encode_vpd(identity: Identity, code: int, pages: Mapping[int, VpdPage]) -> b
 
 def vpd_pages(extra: Mapping[int, VpdPage]) -> Mapping[int, VpdPage]:
     """Return the pages that every device has together with its own; 00h lists them all."""
-    pages: dict[int, VpdPage] = {0x80: unit_serial_number, 0x83: device_identification, **extra}
+    pages: dict[int, VpdPage] = {**_COMMON_PAGES, **extra}
     codes = bytes(sorted((0x00, *pages)))
     return {0x00: lambda _: codes, **pages}
 
@@ -110,8 +112,10 @@ def unit_serial_number(identity: Identity) -> bytes:
 
 _BINARY, _ASCII, _UTF8 = 1, 2, 3
 _LOGICAL_UNIT, _TARGET_PORT, _TARGET_DEVICE = 0, 1, 2
-_T10_VENDOR_ID, _NAA, _RELATIVE_TARGET_PORT, _SCSI_NAME = 1, 3, 4, 8
+_T10_VENDOR_ID, _NAA, _RELATIVE_TARGET_PORT, _TARGET_PORT_GROUP, _SCSI_NAME = 1, 3, 4, 5, 8
 _ISCSI = 0x5
+# There is one target port, in one group.
+_PORT = b"\0\x01"
 
 
 def _designator(code_set: int, association: int, kind: int, value: bytes) -> bytes:
@@ -134,7 +138,54 @@ def device_identification(identity: Identity) -> bytes:
         name = identity.target_name
         lun_name = _name(f"{name},L,0x{identity.naa.hex()}")
         page += _designator(_UTF8, _LOGICAL_UNIT, _SCSI_NAME, lun_name)
-        page += _designator(_BINARY, _TARGET_PORT, _RELATIVE_TARGET_PORT, b"\0\0\0\x01")
-        page += _designator(_UTF8, _TARGET_PORT, _SCSI_NAME, _name(f"{name},t,0x0001"))
+        page += _designator(_BINARY, _TARGET_PORT, _RELATIVE_TARGET_PORT, b"\0\0" + _PORT)
+        page += _designator(_BINARY, _TARGET_PORT, _TARGET_PORT_GROUP, b"\0\0" + _PORT)
+        page += _port_name(name)
         page += _designator(_UTF8, _TARGET_DEVICE, _SCSI_NAME, _name(name))
     return page
+
+
+def _port_name(target_name: str) -> bytes:
+    return _designator(_UTF8, _TARGET_PORT, _SCSI_NAME, _name(f"{target_name},t,0x0001"))
+
+
+def management_network_addresses(_: Identity) -> bytes:
+    """VPD page 85h (SPC-5 7.7.8): none, a device is managed where its gateway runs."""
+    return b""
+
+
+def extended_inquiry_data(identity: Identity) -> bytes:
+    """VPD page 86h (SPC-5 7.7.7).
+
+    SPT and GRD_CHK: logical block protection, its guard checked. SIMPSUP and ORDSUP: commands are
+    run in their order. LUICLR: an attention of one logical unit is none of another.
+    """
+    protection = 0x0C if identity.protects_blocks else 0
+    return bytes((protection, 0x03, 0, 0x01)).ljust(60, b"\0")
+
+
+def mode_page_policy(_: Identity) -> bytes:
+    """VPD page 87h (SPC-5 7.7.9): all pages and subpages are shared by all nexuses."""
+    return bytes((0x3F, 0xFF, 0x00, 0))
+
+
+def scsi_ports(identity: Identity) -> bytes:
+    """VPD page 88h (SPC-5 7.7.14): the one port, by the name that 83h has for it."""
+    name = _port_name(identity.target_name) if identity.target_name else b""
+    return struct.pack(">2x2s2xH2xH", _PORT, 0, len(name)) + name
+
+
+def protocol_specific_logical_unit_information(_: Identity) -> bytes:
+    """VPD page 90h (SPC-5 7.7.12): the port speaks iSCSI, which has nothing to add."""
+    return struct.pack(">2sB3xH", _PORT, _ISCSI, 0)
+
+
+_COMMON_PAGES: Mapping[int, VpdPage] = {
+    0x80: unit_serial_number,
+    0x83: device_identification,
+    0x85: management_network_addresses,
+    0x86: extended_inquiry_data,
+    0x87: mode_page_policy,
+    0x88: scsi_ports,
+    0x90: protocol_specific_logical_unit_information,
+}

@@ -1,4 +1,4 @@
-"""LOAD UNLOAD, and what drive and medium are asked for: block limits, density, serial number."""
+"""LOAD UNLOAD, and what drive and medium are asked for: block limits, serial number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from tapectl.scsi.command_table import GOOD, Task, reply_truncated
 from tapectl.scsi.logical_unit import Reply, Status
-from tapectl.scsi.media import Density
 from tapectl.scsi.sense import (
     ASC,
     CheckCondition,
@@ -16,88 +15,79 @@ from tapectl.scsi.sense import (
     illegal_request,
     invalid_field_in_cdb,
 )
+from tapectl.scsi.ssc import compatibility
 
 if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
 
-_LOAD, _EOT = 0x01, 0x04
+_LOAD, _EOT, _HOLD = 0x01, 0x04, 0x08
+_MLOI = 0x01
+# Objects are counted in 64 bits on the medium, and in 63 where segments are recorded.
+_MAXIMUM_LOGICAL_OBJECT_IDENTIFIER = (1 << 63) - 1
+
+NOT_PRESENT = Sense(SenseKey.NOT_READY, ASC.MEDIUM_NOT_PRESENT)
+HELD = Sense(SenseKey.NOT_READY, ASC.MEDIUM_NOT_PRESENT_MEDIUM_AUXILIARY_MEMORY_ACCESSIBLE)
 
 
 def load_unload(drive: TapeDrive, task: Task) -> Reply:
-    """LOAD UNLOAD: thread the cartridge at its beginning, or rewind and unthread it (SSC-5 6.3)."""
+    """LOAD UNLOAD: thread the cartridge at its beginning, or rewind and unthread it (SSC-5 6.3).
+
+    With HOLD it ends up unthreaded either way, and its auxiliary memory can be used. RETEN and
+    IMMED make no difference to something that has no tension and takes no time.
+    """
     operation = task.cdb[4]
     if operation & _LOAD:
-        return _load(drive, operation, task.nexus)
-    if drive.removal_prevented:
-        raise illegal_request(ASC.MEDIUM_REMOVAL_PREVENTED)
+        if operation & _EOT:  # "EOT set to one and LOAD set to one": nowhere to load to
+            raise invalid_field_in_cdb(4, 2)
+        _load(drive, task.nexus, hold=bool(operation & _HOLD))
+    else:
+        if drive.removal_prevented:
+            raise illegal_request(ASC.MEDIUM_REMOVAL_PREVENTED)
+        if drive.cartridge is not None:
+            _unthread(drive, HELD if operation & _HOLD else NOT_PRESENT)
+    return GOOD
+
+
+def _load(drive: TapeDrive, nexus: str, *, hold: bool) -> None:
+    cartridge = drive.cartridge
+    if cartridge is None:
+        raise CheckCondition(NOT_PRESENT)
+    if hold:
+        _unthread(drive, HELD)
+        return
+    if drive.threaded:
+        drive.synchronise()
+        cartridge.select_partition(0)
+        drive.thread()
+        return
+    # One that the drive cannot use and that has not been unloaded since is not tried again.
+    if drive.not_ready in compatibility.ALERTS:
+        raise CheckCondition(drive.not_ready)
+    obstacle = compatibility.take(drive.personality, cartridge)
+    if obstacle is not None:
+        drive.refuse(obstacle)
+        raise CheckCondition(obstacle)
+    drive.synchronise()
+    cartridge.select_partition(0)
+    drive.thread()
+    drive.server.attentions.establish_all(ASC.NOT_READY_TO_READY_CHANGE, but=nexus)
+
+
+def _unthread(drive: TapeDrive, not_ready: Sense) -> None:
     if drive.medium is not None:
         drive.synchronise()
-        drive.medium.locate(0)
-        drive.unthread()
-    return GOOD
-
-
-def _load(drive: TapeDrive, operation: int, nexus: str) -> Reply:
-    if operation & _EOT:  # "EOT set to one and LOAD set to one": nowhere to load to
-        raise invalid_field_in_cdb(4, 2)
-    if drive.cartridge is None:
-        raise CheckCondition(Sense(SenseKey.NOT_READY, ASC.MEDIUM_NOT_PRESENT))
-    drive.synchronise()
-    drive.cartridge.locate(0)
-    if drive.threaded:
-        drive.bytes_before_warning = None
-    else:
-        drive.thread()
-        attentions = drive.server.attentions
-        attentions.establish_all(ASC.NOT_READY_TO_READY_CHANGE, but=nexus)
-    return GOOD
+        drive.medium.select_partition(0)
+    drive.unthread()
+    drive.not_ready = not_ready
 
 
 def read_block_limits(drive: TapeDrive, task: Task) -> Reply:
-    """READ BLOCK LIMITS; the form with the maximum logical object identifier is not offered."""
-    if task.cdb[1] & 0x01:  # MLOI
-        raise invalid_field_in_cdb(1, 0)
+    """READ BLOCK LIMITS; with MLOI set, of the numbers that objects can have (SSC-5 7.6)."""
+    if task.cdb[1] & _MLOI:
+        return Reply(Status.GOOD, struct.pack(">12xQ", _MAXIMUM_LOGICAL_OBJECT_IDENTIFIER))
     limits = drive.personality
     data = struct.pack(">IH", limits.maximum_block_bytes, limits.minimum_block_bytes)
     return Reply(Status.GOOD, data)
-
-
-_DENSITY = struct.Struct(">BBBH3sHHI8s8s20s")
-_DENSITY_WRITABLE, _DENSITY_DEFAULT = 0x80, 0x20
-_MEGABYTE = 10**6
-
-
-def report_density_support(drive: TapeDrive, task: Task) -> Reply:
-    """REPORT DENSITY SUPPORT, of the drive or of the medium in it (SSC-5 7.11)."""
-    if task.cdb[1] & 0x02:  # MEDIUM TYPE
-        raise invalid_field_in_cdb(1, 1)
-    density = drive.personality.density
-    capacity_bytes, flags = density.nominal_capacity_bytes, _DENSITY_WRITABLE | _DENSITY_DEFAULT
-    if task.cdb[1] & 0x01:  # MEDIA
-        # The density is LTO's, the length of the tape need not be: its own capacity is told.
-        medium = drive.threaded_medium()
-        capacity_bytes = medium.capacity_bytes
-        if medium.write_protected:
-            flags &= ~_DENSITY_WRITABLE
-    descriptor = _encode_density(density, flags, capacity_bytes)
-    data = struct.pack(">Hxx", len(descriptor) + 2) + descriptor
-    return reply_truncated(data, int.from_bytes(task.cdb[7:9], "big"))
-
-
-def _encode_density(density: Density, flags: int, capacity_bytes: int) -> bytes:
-    return _DENSITY.pack(
-        density.code,
-        density.code,
-        flags,
-        0,  # DLV clear: descriptors are all of one length
-        density.bits_per_mm.to_bytes(3, "big"),
-        density.media_width_tenths_mm,
-        density.tracks,
-        min(capacity_bytes // _MEGABYTE, 0xFFFFFFFF),
-        density.assigning_organization.encode().ljust(8),
-        density.name.encode().ljust(8),
-        density.description.encode().ljust(20),
-    )
 
 
 def read_media_serial_number(drive: TapeDrive, task: Task) -> Reply:

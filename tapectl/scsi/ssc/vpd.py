@@ -2,16 +2,64 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tapectl.scsi.inquiry import Identity, VpdPage, vpd_pages
 from tapectl.scsi.log_pages import tape_alert_bits
+from tapectl.scsi.personality import VendorPage
 from tapectl.scsi.ssc.alerts import TapeAlert
 
+if TYPE_CHECKING:
+    from tapectl.scsi.ssc.drive import TapeDrive
 
-def _sequential_access_capabilities(worm: bool) -> VpdPage:
-    # B0h byte 4: TSMC clear, WORM set while the mounted volume is one.
-    return lambda _: bytes((0x01 if worm else 0x00, 0))
+_PROTECTION_METHOD = struct.Struct(">BBBB4x")
+_PROTECTION_INFORMATION_BYTES = 4
+_WRITES_AND_READS = 0xC0
+
+
+@dataclass(frozen=True, slots=True)
+class Automation:
+    """The library that a drive is in: the serial number of its changer, and the address of the
+    data transfer element that the drive is there."""
+
+    serial: str
+    element_address: int
+
+
+def drive_vpd_pages(drive: TapeDrive) -> Mapping[int, VpdPage]:
+    """Return the pages of a drive; what the medium decides is looked up when they are read."""
+    personality = drive.personality
+
+    def sequential_access_capabilities(_: Identity) -> bytes:
+        # WORM: the drive can use such volumes, unless the mounted one is none. TSMC is clear.
+        cartridge = drive.cartridge
+        return bytes((0x01 if cartridge is None or cartridge.worm else 0x00, 0))
+
+    pages: dict[int, VpdPage] = {
+        0xB0: sequential_access_capabilities,
+        0xB1: _manufacturer_serial_number,
+        0xB2: _tape_alert_supported_flags,
+    }
+    if drive.automation is not None:
+        serial = drive.automation.serial.encode()
+        address = drive.automation.element_address.to_bytes(2, "big")
+        pages |= {0xB3: lambda _: serial, 0xB4: lambda _: address}
+    if personality.generation.protection_methods:
+        methods = b"".join(
+            _PROTECTION_METHOD.pack(
+                _PROTECTION_METHOD.size - 1,
+                method,
+                _PROTECTION_INFORMATION_BYTES,
+                _WRITES_AND_READS,
+            )
+            for method in personality.generation.protection_methods
+        )
+        pages[0xB5] = lambda _: methods
+    pages |= {page.code: _vendor_page(page) for page in personality.vendor_pages}
+    return vpd_pages(pages)
 
 
 def _manufacturer_serial_number(identity: Identity) -> bytes:
@@ -24,16 +72,13 @@ def _tape_alert_supported_flags(_: Identity) -> bytes:
     return tape_alert_bits(set(TapeAlert))
 
 
-_NOT_WORM = vpd_pages(
-    {
-        0xB0: _sequential_access_capabilities(False),
-        0xB1: _manufacturer_serial_number,
-        0xB2: _tape_alert_supported_flags,
-    }
-)
-_WORM = {**_NOT_WORM, 0xB0: _sequential_access_capabilities(True)}
+def _vendor_page(page: VendorPage) -> VpdPage:
+    def encode(identity: Identity) -> bytes:
+        return b"".join(
+            text.format(revision=identity.revision, serial=identity.serial)
+            .encode()[:size_bytes]
+            .ljust(size_bytes)
+            for text, size_bytes in page.fields
+        )
 
-
-def pages(worm: bool) -> Mapping[int, VpdPage]:
-    """Return the drive's pages, as they are with a WORM cartridge or without."""
-    return _WORM if worm else _NOT_WORM
+    return encode

@@ -232,17 +232,5 @@ def test_block_limits(host):
     assert host.good("05").hex() == "008000000001"
 
 
-def test_density_of_drive_and_medium(host):
-    data = host.good("44000000000000ffff")
-    assert struct.unpack_from(">H", data)[0] == len(data) - 2 == 54
-    assert data[4:7].hex() == "5858a0"
-    assert data[9:12] == (15142).to_bytes(3, "big")
-    assert struct.unpack_from(">I", data, 16)[0] == 1_500_000
-    medium = host.good("44010000000000ffff")
-    assert struct.unpack_from(">I", medium, 16)[0] == (1 << 30) // 10**6
-    host.good("1b")
-    assert host.check("44010000000000ffff").code == (2, 0x3A, 0)
-
-
 def test_media_serial_number_is_the_barcode(host):
     assert host.good("ab0100000000000000ff") == b"\0\0\0\x08TAP001L5"
