@@ -20,10 +20,12 @@ from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey
 from tapectl.scsi.spc import lun_not_there
 from tapectl.scsi.ssc import compatibility
 from tapectl.scsi.ssc import log_pages as ssc_log_pages
-from tapectl.scsi.ssc.alerts import CLEARED_BY_LOAD
+from tapectl.scsi.ssc.alerts import CLEARED_BY_LOAD, TapeAlert
+from tapectl.scsi.ssc.block_protection import anybody_protects
 from tapectl.scsi.ssc.commands import COMMANDS
 from tapectl.scsi.ssc.counters import Counters
 from tapectl.scsi.ssc.data_buffer import DataBuffer
+from tapectl.scsi.ssc.encryption import Encryption
 from tapectl.scsi.ssc.failures import Failures
 from tapectl.scsi.ssc.mode_pages import drive_mode_pages, encode_mode_header, select_mode_header
 from tapectl.scsi.ssc.statistics import Statistics
@@ -54,7 +56,8 @@ class TapeDrive:
     """A tape drive; implements `tapectl.scsi.logical_unit.LogicalUnit`.
 
     `cartridge` is what is in the drive, `medium` the same while it is threaded. `memory` is kept
-    while the drive is without power, `now_ms` tells the time since 1970.
+    while the drive is without power, `now_ms` tells the time since 1970. `random` returns so many
+    unpredictable bytes; a drive without it does not encrypt.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class TapeDrive:
         serial: str,
         target_name: str = "",
         memory: NonvolatileMemory | None = None,
+        random: Callable[[int], bytes] | None = None,
         now_ms: Callable[[], int] = lambda: 0,
         automation: Automation | None = None,
     ) -> None:
@@ -82,6 +86,11 @@ class TapeDrive:
         self._vpd_pages = drive_vpd_pages(self)
         self.server = DeviceServer(identity, ModePages(drive_mode_pages(self), memory), memory)
         self.parameters = Parameters()
+        self.random = random
+        # Whether blocks may have to be other bytes on the medium than for a client.
+        self.coded = False
+        self.encryption = Encryption(self.server.attentions, self.settle_coding)
+        self.server.mode_pages.changed = self.settle_coding
         self.counters = Counters()
         self.alerts = TapeAlerts()
         self.failures = Failures(self)
@@ -126,6 +135,8 @@ class TapeDrive:
             self.refuse(obstacle)
             return
         self.thread()
+        if compatibility.read_only(self.personality, cartridge):
+            self.alerts.add(TapeAlert.READ_ONLY_FORMAT)
         if attention:
             self.server.attentions.establish_all(ASC.NOT_READY_TO_READY_CHANGE)
 
@@ -153,11 +164,13 @@ class TapeDrive:
 
     def nexus_lost(self, nexus: str) -> None:
         self.server.nexus_lost(nexus)
+        self.encryption.nexus_lost(nexus)
         self.alerts.forget(nexus)
 
     def logical_unit_reset(self) -> None:
         """Settings go back to their defaults; the tape stays where it is."""
         self.server.reset()
+        self.encryption.reset()
         self.parameters = Parameters()
 
     # Device: what the SPC commands ask for.
@@ -230,6 +243,11 @@ class TapeDrive:
         self.not_ready = NOT_READY
         self.guarded = False
         self.bytes_before_warning = None
+        self.encryption.demounted()
+
+    def settle_coding(self) -> None:
+        """Encryption or block protection was set: find out anew whether blocks are `coded`."""
+        self.coded = self.encryption.active or anybody_protects(self.server.mode_pages)
 
     def synchronise(self) -> None:
         """Bring everything written to stable storage, if anything was since the last time.
