@@ -47,6 +47,14 @@ class CommandWindow:
         self.exp_cmd_sn = expected
         return True
 
+    def skip(self, cmd_sn: int, *, before: int) -> bool:
+        """Count a command that has not come as come and done; False if it cannot be meant."""
+        if (before - cmd_sn - 1) & SERIAL_MASK > SERIAL_MASK >> 1 or not self.accept(cmd_sn):
+            return False
+        self.complete()
+        self.pass_over(cmd_sn)
+        return True
+
     def in_order(self, cmd_sn: int) -> bool:
         """Take the next number if this is it and nothing waits behind; else use `deliver`."""
         if cmd_sn != self._next or self._held:
@@ -61,6 +69,14 @@ class CommandWindow:
             self._next = (self._next + 1) & SERIAL_MASK
             due()
 
+    def pass_over(self, cmd_sn: int) -> None:
+        """Deliver nothing in place of a command that is gone."""
+        self.deliver(cmd_sn, _nothing)
+
     def complete(self) -> None:
         """A non-immediate command has been answered or aborted: one more may come."""
         self.max_cmd_sn = (self.max_cmd_sn + 1) & SERIAL_MASK
+
+
+def _nothing() -> None:
+    """Stands in line for a command that is gone."""

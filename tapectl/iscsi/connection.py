@@ -38,12 +38,13 @@ from tapectl.iscsi.login import Login
 from tapectl.iscsi.pdu import DATA_SEGMENT_LENGTH_MASK, LENGTHS, LoginRequestPDU
 from tapectl.iscsi.policy import LoginPolicy, TargetConfig
 from tapectl.iscsi.session import SessionInfo
+from tapectl.iscsi.session_state import SessionState
 from tapectl.iscsi.task import ScsiTask
 
 # RFC 7143 13.12: MaxRecvDataSegmentLength's default holds throughout the login.
 _LOGIN_SEGMENT_BYTES_MAX: Final = 8192
 # The version of what `hand_off` writes.
-_STATE_VERSION: Final = 1
+_STATE_VERSION: Final = 2
 
 
 class Phase(enum.Enum):
@@ -69,6 +70,7 @@ class TargetConnection:
         self._full_feature: FullFeature | None = None
         self._login_outgoing: list[bytes | memoryview] = []
         self._begin: Callable[[memoryview, int], memoryview | None] = self._begin_login
+        self._begin_extended = self._begin_login
         self._end: Callable[[], None] = self._end_login
         self._segment_bytes_max = _LOGIN_SEGMENT_BYTES_MAX
         self._header_digest = False
@@ -117,13 +119,18 @@ class TargetConnection:
             self._want = self._header[len(self._header_want) : end]
             self._step = self._on_additional_header
             return
-        self._on_whole_header(lengths, BHS_BYTES)
+        self._on_whole_header(lengths, BHS_BYTES, self._begin)
 
     def _on_additional_header(self) -> None:
         lengths: int = LENGTHS.unpack_from(self._header)[0]
-        self._on_whole_header(lengths, BHS_BYTES + (lengths >> 24 << 2))
+        self._on_whole_header(lengths, BHS_BYTES + (lengths >> 24 << 2), self._begin_extended)
 
-    def _on_whole_header(self, lengths: int, header_bytes: int) -> None:
+    def _on_whole_header(
+        self,
+        lengths: int,
+        header_bytes: int,
+        begin: Callable[[memoryview, int], memoryview | None],
+    ) -> None:
         header = self._header
         if self._header_digest:
             (want,) = DIGEST.unpack_from(header, header_bytes)
@@ -134,10 +141,10 @@ class TargetConnection:
         if size > self._segment_bytes_max:
             raise ProtocolError(f"data segment of {size} bytes")
         if not size:
-            self._begin(header, 0)
+            begin(header, 0)
             self._next_pdu()
             return
-        data = self._begin(header, size)
+        data = begin(header, size)
         if data is None:
             raise AssertionError("data without a place to put them")
         self._data = data
@@ -183,19 +190,19 @@ class TargetConnection:
         if login.failure is not None:
             raise login.failure
         if login.session is not None:
-            numbers = (login.exp_cmd_sn, login.max_cmd_sn, login.stat_sn)
-            self._enter_full_feature(login.session, numbers)
+            state = SessionState(login.exp_cmd_sn, login.max_cmd_sn)
+            self._enter_full_feature(login.session, state, login.stat_sn)
             self._full().events.append(LoginCompleted(login.session))
 
-    def _enter_full_feature(self, session: SessionInfo, numbers: tuple[int, int, int]) -> None:
-        """`numbers` are ExpCmdSN, MaxCmdSN and StatSN."""
+    def _enter_full_feature(self, session: SessionInfo, state: SessionState, stat_sn: int) -> None:
         self.phase = Phase.FULL_FEATURE
         self.session = session
-        full_feature = FullFeature(self._policy, self._config, session, numbers)
+        full_feature = FullFeature(self._policy, self._config, session, (state, stat_sn))
         full_feature.writer.outgoing.extend(self._login_outgoing)
         self._login_outgoing = []
         self._full_feature = full_feature
         self._begin = full_feature.begin
+        self._begin_extended = full_feature.begin_extended
         self._end = full_feature.end
         parameters = session.parameters
         self._segment_bytes_max = parameters.target_max_recv_data_segment_length
@@ -231,28 +238,51 @@ class TargetConnection:
 
     @classmethod
     def resume(
-        cls, policy: LoginPolicy, config: TargetConfig, state: dict[str, Any]
+        cls,
+        policy: LoginPolicy,
+        config: TargetConfig,
+        state: dict[str, Any],
+        session: SessionState | None = None,
     ) -> TargetConnection:
         """Go on with a connection whose `hand_off` gave `state`.
 
-        `config` should be the same; limits that were negotiated are taken from `state`.
-        Raises ValueError if the state is of another version.
+        `config` should be the same; limits that were negotiated are taken from `state`. `session`
+        is the living session that it joins, None for one of its own. Raises ValueError if the
+        state is of another version.
         """
         if state.get("version") != _STATE_VERSION:
             raise ValueError(f"not a connection's state: version {state.get('version')}")
         connection = cls(policy, config)
-        numbers = (state["exp_cmd_sn"], state["max_cmd_sn"], state["stat_sn"])
-        connection._enter_full_feature(SessionInfo.from_json(state["session"]), numbers)
+        if session is None:
+            session = SessionState(state["exp_cmd_sn"], state["max_cmd_sn"])
+        info = SessionInfo.from_json(state["session"])
+        connection._enter_full_feature(info, session, state["stat_sn"])
         return connection
+
+    def close(self) -> None:
+        """Take note that the connection is over; its tasks die, its session's others go on.
+
+        What may still be outgoing can be taken. Nothing happens before the login is complete.
+        """
+        self.phase = Phase.CLOSED
+        self._step = self._on_closed
+        if self._full_feature is not None:
+            self._full_feature.leave_session()
+
+    @property
+    def session_state(self) -> SessionState:
+        """What the connection shares with others of its session."""
+        return self._full().state
 
     # Events and bytes out
 
     def events(self) -> list[Event]:
-        """Return what has happened since the last call, in order."""
+        """Return what has happened on the session since the last call, in order."""
         full_feature = self._full_feature
-        if full_feature is None:
+        if full_feature is None or not full_feature.events:
             return []
-        events, full_feature.events = full_feature.events, []
+        events = full_feature.events.copy()
+        full_feature.events.clear()
         return events
 
     def take_outgoing(self) -> list[bytes | memoryview]:
@@ -297,8 +327,27 @@ class TargetConnection:
         return task.done
 
     def abort_tasks(self, lun: int | None = None) -> None:
-        """End all tasks (of one logical unit) without a reply: another session reset it."""
+        """End all tasks (of one logical unit) of this connection without a reply."""
         self._full().abort_tasks(lun)
+
+    def abort_task(self, task: ScsiTask) -> None:
+        """End one task without a reply, if it is still there."""
+        full_feature = self._full()
+        if full_feature.tasks.get(task.itt) is task:
+            full_feature.abort(task)
+
+    def living_tasks(self) -> list[ScsiTask]:
+        """Return the tasks that have not been answered; any thread may ask."""
+        return list(self._full().tasks.values()) if self._full_feature is not None else []
+
+    def owns(self, task: ScsiTask) -> bool:
+        """Whether the task came on this connection and has not been answered."""
+        return self._full().tasks.get(task.itt) is task
+
+    @property
+    def stat_sn(self) -> int:
+        """The number of the next response: it moves with whatever is answered."""
+        return self._full().writer.stat_sn
 
     def send_nop_in(self) -> None:
         """Ask the initiator for a sign of life; see `ping_outstanding`."""

@@ -32,7 +32,7 @@ class TaskAborted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskManagementReceived:
-    """A task management function, already carried out on this connection's tasks.
+    """A task management function, already carried out on this session's tasks.
 
     Do what it means beyond them (reset the logical unit, tasks of other sessions), then answer
     with `TargetConnection.task_management_response` and `response`, or another code if that failed.
@@ -42,15 +42,21 @@ class TaskManagementReceived:
     itt: int
     referenced_itt: int
     lun: int
+    cid: int
     immediate: bool
     response: TaskManagementResponse
 
 
 @dataclass(frozen=True, slots=True)
 class LogoutReceived:
-    """The initiator leaves; the response is queued. Send it, then close the connection."""
+    """A connection, or all of the session, is logged out; the response is queued.
+
+    Send it, then close the connection `cid`, or all of them if the reason is CLOSE_SESSION. The
+    response may be due on another connection than the one that closes.
+    """
 
     reason: LogoutReason
+    cid: int
 
 
 Event = LoginCompleted | CommandReceived | TaskAborted | TaskManagementReceived | LogoutReceived

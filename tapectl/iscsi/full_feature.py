@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from tapectl.iscsi.additional_header import extended_cdb
 from tapectl.iscsi.buffer_pool import BufferPool
-from tapectl.iscsi.command_window import CommandWindow
 from tapectl.iscsi.constants import (
     BHS_BYTES,
     FINAL,
@@ -23,12 +23,12 @@ from tapectl.iscsi.constants import (
     LogoutResponse,
     Opcode,
     RejectReason,
+    TaskManagementFunction,
 )
 from tapectl.iscsi.data_transfer import DataTransfer
-from tapectl.iscsi.errors import ProtocolError
+from tapectl.iscsi.errors import PDUFormatError, ProtocolError
 from tapectl.iscsi.events import (
     CommandReceived,
-    Event,
     LogoutReceived,
     TaskAborted,
     TaskManagementReceived,
@@ -45,8 +45,9 @@ from tapectl.iscsi.policy import LoginPolicy, TargetConfig
 from tapectl.iscsi.response_writer import ResponseWriter
 from tapectl.iscsi.send_targets import TextExchange
 from tapectl.iscsi.session import SessionInfo, SessionType
+from tapectl.iscsi.session_state import SessionState
 from tapectl.iscsi.task import ScsiTask
-from tapectl.iscsi.task_management import Selection, select_tasks
+from tapectl.iscsi.task_management import REFERENCED_TASK_MISSING, Selection, select_tasks
 
 _READ: Final = int(CommandFlag.READ)
 _WRITE: Final = int(CommandFlag.WRITE)
@@ -58,6 +59,11 @@ _CHECK_CONDITION: Final = 0x02
 _TASK_SET_FULL: Final = 0x28
 # Fixed format sense, ILLEGAL REQUEST, INVALID FIELD IN CDB: more data than we take at once.
 _TOO_MUCH_DATA_SENSE: Final = bytes.fromhex("70 00 05 00000000 0a 00000000 24 00 00 000000")
+# ILLEGAL REQUEST, INVALID COMMAND OPERATION CODE: no command of ours is longer than 16 bytes.
+_LONG_CDB_REFUSAL: Final = (
+    _CHECK_CONDITION,
+    bytes.fromhex("70 00 05 00000000 0a 00000000 20 00 00 000000"),
+)
 
 
 class FullFeature:
@@ -72,16 +78,17 @@ class FullFeature:
         policy: LoginPolicy,
         config: TargetConfig,
         session: SessionInfo,
-        numbers: tuple[int, int, int],
+        place: tuple[SessionState, int],
     ) -> None:
-        """`numbers` are ExpCmdSN, MaxCmdSN and StatSN."""
-        exp_cmd_sn, max_cmd_sn, stat_sn = numbers
+        """`place` is the session that it is a connection of, and its own StatSN."""
+        state, stat_sn = place
         self._config = config
         self._session = session
         self._parameters = session.parameters
-        self._window = CommandWindow(exp_cmd_sn, max_cmd_sn)
+        self.state = state
+        self._window = state.window
         self.writer = ResponseWriter(self._window, session.parameters, stat_sn)
-        self.events: list[Event] = []
+        self.events = state.events
         self.tasks: dict[int, ScsiTask] = {}
         self.ping_tag: int | None = None
         self._text = TextExchange(policy, config, session)
@@ -94,7 +101,9 @@ class FullFeature:
         self._task: ScsiTask | None = None  # whose data are being received
         self._gathered: tuple[memoryview, int] = (memoryview(b""), 0)
         self._then: Callable[[bytes], None] = self._refuse
+        self._long_cdb = False
         self._handlers = self._legal_requests()
+        state.join(session.cid, self)
 
     def _legal_requests(self) -> dict[int, Callable[[int], memoryview | None]]:
         """What may come in this kind of session; anything else is rejected."""
@@ -120,8 +129,28 @@ class FullFeature:
             return self._gather(self._refuse, size)
         return handler(size)
 
+    def begin_extended(self, header: memoryview, size: int) -> memoryview | None:
+        """The same for a header with additional segments."""
+        self._header = header
+        if header[0] & OPCODE_MASK != Opcode.SCSI_COMMAND:
+            return self.begin(header, size)
+        try:
+            self._long_cdb = extended_cdb(header)
+        except PDUFormatError:
+            self.reject(RejectReason.INVALID_PDU_FIELD)
+            raise
+        try:
+            return self.begin(header, size)
+        finally:
+            self._long_cdb = False
+
     def end(self) -> None:
         self._end()
+
+    def share_session(self) -> None:
+        """Mind the other connections of the session from now on."""
+        if Opcode.SCSI_COMMAND in self._handlers:
+            self._handlers[Opcode.SCSI_COMMAND] = self._on_scsi_command_of_several
 
     def reject(self, reason: RejectReason) -> None:
         """Reject the PDU under way."""
@@ -158,6 +187,8 @@ class FullFeature:
         self.tasks[task.itt] = task
         if task.immediate:
             self._immediate_commands += 1
+        if self._long_cdb:
+            task.refusal = _LONG_CDB_REFUSAL
         if flags & _WRITE and (task.expected_data_transfer_length or size):
             return self._begin_data_out(task, size)
         if size:
@@ -165,10 +196,19 @@ class FullFeature:
         self._deliver(task)
         return None
 
+    def _on_scsi_command_of_several(self, size: int) -> memoryview | None:
+        # RFC 7143 11.2.1.8: the initiator task tag is unique in the session, not in a connection.
+        itt = _COMMAND.unpack_from(self._header)[4]
+        if itt not in self.tasks and itt in self.state.tasks():
+            self._fail(RejectReason.TASK_IN_PROGRESS, f"task tag {itt:#x} is in use")
+        place = self._on_scsi_command(size)
+        self.state.commands_came()
+        return place
+
     def _refuse_bidirectional(self, task: ScsiTask, size: int) -> memoryview | None:
         if not task.immediate:
             self._window.complete()
-            self._window.deliver(task.cmd_sn, _nothing)
+            self._window.pass_over(task.cmd_sn)
         return self._gather(
             partial(self._reject_gathered, RejectReason.COMMAND_NOT_SUPPORTED), size
         )
@@ -182,7 +222,7 @@ class FullFeature:
             self._fail(RejectReason.PROTOCOL_ERROR, f"{size} bytes of immediate data")
         if not final and parameters.initial_r2t and size < unsolicited_end:
             self._fail(RejectReason.PROTOCOL_ERROR, "unsolicited data without InitialR2T=No")
-        task.refusal = refusal = self._data_out_refusal(expected)
+        task.refusal = refusal = task.refusal or self._data_out_refusal(expected)
         room = expected if refusal is None else unsolicited_end
         task.buffer = self._pool.take(room)
         self._data_out_bytes += room
@@ -313,25 +353,48 @@ class FullFeature:
     def abort_tasks(self, lun: int | None) -> None:
         for task in list(self.tasks.values()):
             if lun is None or task.lun == lun:
-                self._abort(task)
+                self.abort(task)
 
-    def _abort(self, task: ScsiTask) -> None:
+    def leave_session(self) -> None:
+        """End the connection's part in the session: its tasks die, those of others go on."""
+        self.abort_tasks(None)
+        if self.state.members.get(self._session.cid) is self:
+            self.state.leave(self._session.cid)
+
+    def abort(self, task: ScsiTask) -> None:
         delivered = task.ready and task.refusal is None
         task.transfer = None
         self._forget(task)
         if delivered:
             self.events.append(TaskAborted(task.itt))
         if not task.ready and not task.immediate:
-            self._window.deliver(task.cmd_sn, _nothing)
+            self._window.pass_over(task.cmd_sn)
 
     def _on_task_management_request(self, data: bytes) -> None:
         request = TaskManagementRequestPDU.from_bhs(self._header[:BHS_BYTES], data)
-        self._sequence((request.immediate, request.cmd_sn), partial(self._manage_tasks, request))
+        manage = partial(self._manage_tasks, request)
+        if not request.immediate:
+            self._sequence((False, request.cmd_sn), manage)
+        elif request.flags & 0x7F == TaskManagementFunction.ABORT_TASK:
+            manage()
+        elif self.state.waiting >= self._config.immediate_commands_max:
+            self.reject(RejectReason.TOO_MANY_IMMEDIATE_COMMANDS)
+        else:
+            self.state.when_received(request.cmd_sn, manage)
 
     def _manage_tasks(self, request: TaskManagementRequestPDU) -> None:
-        selection: Selection = select_tasks(request, self.tasks)
+        if self.state.members.get(self._session.cid) is not self:
+            return  # the connection has gone while the request was held back
+        selection: Selection = select_tasks(request, self.state.tasks())
         for task in selection.tasks:
-            self._abort(task)
+            owner = self.state.owner(task)
+            if owner is not None:
+                owner.abort(task)
+        if selection.response is REFERENCED_TASK_MISSING and self._window.skip(
+            request.ref_cmd_sn, before=request.cmd_sn
+        ):
+            # RFC 7143 11.6.1: within the window "targets must consider the CmdSN received".
+            selection = selection.completed()
         if selection.function is None:
             self._complete_task_management(
                 request.initiator_task_tag, request.immediate, selection.response
@@ -343,13 +406,18 @@ class FullFeature:
                 itt=request.initiator_task_tag,
                 referenced_itt=request.referenced_task_tag,
                 lun=selection.lun,
+                cid=self._session.cid,
                 immediate=request.immediate,
                 response=selection.response,
             )
         )
 
     def task_management_response(self, request: TaskManagementReceived, response_code: int) -> None:
-        self._complete_task_management(request.itt, request.immediate, response_code)
+        owner = self.state.members.get(request.cid)
+        if owner is not None:
+            owner._complete_task_management(request.itt, request.immediate, response_code)
+        elif not request.immediate:
+            self._window.complete()
 
     def _complete_task_management(self, itt: int, immediate: bool, response_code: int) -> None:
         if not immediate:
@@ -399,16 +467,21 @@ class FullFeature:
         if not request.immediate:
             self._window.complete()
         reason = request.flags & ~FINAL & 0xFF
-        response = LogoutResponse.CLOSED
-        if reason not in (LogoutReason.CLOSE_SESSION, LogoutReason.CLOSE_CONNECTION):
-            response = LogoutResponse.RECOVERY_NOT_SUPPORTED
-        elif reason == LogoutReason.CLOSE_CONNECTION and request.cid != self._session.cid:
-            response = LogoutResponse.CID_NOT_FOUND
-        if response is LogoutResponse.CLOSED:
-            self.abort_tasks(None)
-        self.writer.logout(request.initiator_task_tag, response)
-        if response is LogoutResponse.CLOSED:
-            self.events.append(LogoutReceived(LogoutReason(reason)))
+        members = self.state.members
+        if reason == LogoutReason.CLOSE_SESSION:
+            for member in members.values():
+                member.abort_tasks(None)
+        elif reason != LogoutReason.CLOSE_CONNECTION:
+            self.writer.logout(request.initiator_task_tag, LogoutResponse.RECOVERY_NOT_SUPPORTED)
+            return
+        elif request.cid not in members:
+            self.writer.logout(request.initiator_task_tag, LogoutResponse.CID_NOT_FOUND)
+            return
+        else:
+            members[request.cid].abort_tasks(None)
+        self.writer.logout(request.initiator_task_tag, LogoutResponse.CLOSED)
+        cid = request.cid if reason == LogoutReason.CLOSE_CONNECTION else self._session.cid
+        self.events.append(LogoutReceived(LogoutReason(reason), cid))
 
     # Receiving what is rare
 
@@ -419,6 +492,8 @@ class FullFeature:
             action()
         elif self._window.accept(cmd_sn):
             self._window.deliver(cmd_sn, action)
+            if self.state.several:
+                self.state.commands_came()
 
     def _gather(self, then: Callable[[bytes], None], size: int) -> memoryview | None:
         """Call `then` with the data segment once it has come."""
@@ -464,7 +539,3 @@ class FullFeature:
         # The reserved tag is never used.
         self._next_tag = (tag + 1) % SERIAL_MASK
         return tag
-
-
-def _nothing() -> None:
-    """Delivered in place of a command that is not there any more."""

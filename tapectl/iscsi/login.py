@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,8 +20,8 @@ from tapectl.iscsi.constants import (
 from tapectl.iscsi.errors import LoginError, PDUFormatError, ProtocolError
 from tapectl.iscsi.params import Negotiation, Use
 from tapectl.iscsi.pdu import LoginRequestPDU, LoginResponsePDU
-from tapectl.iscsi.policy import ChapCredential, LoginPolicy, TargetConfig
-from tapectl.iscsi.session import SessionInfo, SessionType
+from tapectl.iscsi.policy import ChapCredential, LivingSession, LoginPolicy, TargetConfig
+from tapectl.iscsi.session import SessionInfo, SessionType, nexus_name
 from tapectl.iscsi.text import TextAssembly, encode_text
 
 Pairs = list[tuple[str, str]]
@@ -65,14 +66,12 @@ class Login:
         self._chap: ChapExchange | None = None
         self._authenticated = False
         self._negotiation = Negotiation(config, discovery=False)
+        self._joins: LivingSession | None = None
         self.stat_sn = 0
         self.exp_cmd_sn = 0
+        self.max_cmd_sn = 0
         self.session: SessionInfo | None = None
         self.failure: ProtocolError | None = None
-
-    @property
-    def max_cmd_sn(self) -> int:
-        return (self.exp_cmd_sn + self._config.queue_depth - 1) & SERIAL_MASK
 
     def answer(self, request: LoginRequestPDU) -> LoginResponsePDU:
         """Take one Login Request and return the response to send. Never raises ProtocolError."""
@@ -132,11 +131,12 @@ class Login:
         self._first = request
         self.stat_sn = request.exp_stat_sn
         self.exp_cmd_sn = request.cmd_sn
+        # Of a connection that joins, the session's numbers count. Until they are known: "If the
+        # PDU MaxCmdSN is less than the PDU ExpCmdSN - 1 ... they are both ignored" (4.2.2.1).
+        ahead = -2 if request.tsih else self._config.queue_depth - 1
+        self.max_cmd_sn = (request.cmd_sn + ahead) & SERIAL_MASK
         if request.version_min > PROTOCOL_VERSION:
             raise LoginError(LoginStatus.UNSUPPORTED_VERSION, f"version {request.version_min}")
-        if request.tsih:
-            # One connection a session, and a session ends with it: there is none to join.
-            raise LoginError(LoginStatus.SESSION_DOES_NOT_EXIST, f"TSIH {request.tsih:#x}")
         if csg not in _NEXT_STAGES:
             raise LoginError(LoginStatus.INVALID_DURING_LOGIN, f"login begins in stage {csg}")
         self._stage = Stage(csg)
@@ -154,7 +154,10 @@ class Login:
         if target is not None and not self._policy.initiator_allowed(target, initiator):
             raise LoginError(LoginStatus.AUTHORIZATION_FAILURE, f"not allowed: {initiator}")
         self._credentials = self._policy.chap_credentials(target, initiator)
-        self._negotiation = Negotiation(self._config, discovery=target is None)
+        joining = self._first is not None and self._first.tsih != 0
+        if joining:
+            self._find_session(identity)
+        self._negotiation = Negotiation(self._config, discovery=target is None, joining=joining)
         answers = []
         if self._config.target_alias and target is not None:
             answers.append(("TargetAlias", self._config.target_alias))
@@ -162,6 +165,27 @@ class Login:
             # RFC 7143 13.9: in the first response of a session with a TargetName.
             answers.append(("TargetPortalGroupTag", str(self._config.target_portal_group_tag)))
         return answers
+
+    def _find_session(self, identity: _Identity) -> None:
+        """Look for the session that the connection is to join (RFC 7143 6.3.1, 6.3.4).
+
+        A CID that the session has already means that the connection takes the place of that one.
+        """
+        first, target = self._first, identity.target_name
+        living = None
+        if first is not None and target is not None:
+            tag = self._config.target_portal_group_tag
+            nexus = nexus_name(identity.initiator_name, first.isid, target, tag)
+            living = self._policy.find_session(target, nexus, first.tsih)
+        if first is None or living is None:
+            raise LoginError(LoginStatus.SESSION_DOES_NOT_EXIST, "no such session to join")
+        connections = len(living.cids)
+        if first.cid not in living.cids and connections >= living.info.parameters.max_connections:
+            raise LoginError(
+                LoginStatus.TOO_MANY_CONNECTIONS, f"the session has {connections} connections"
+            )
+        self._joins = living
+        self.exp_cmd_sn, self.max_cmd_sn = living.exp_cmd_sn, living.max_cmd_sn
 
     @staticmethod
     def _check_unchanged(identity: _Identity, declared: dict[str, str]) -> None:
@@ -219,6 +243,11 @@ class Login:
         self._stage = stage
         if stage is not Stage.FULL_FEATURE_PHASE or self._identity is None:
             return
+        if self._joins is not None:
+            # Again: a login may take its time.
+            self._find_session(self._identity)
+            self.session = self._joined(self._joins.info, request.cid)
+            return
         self.session = SessionInfo(
             session_type=self._identity.session_type,
             initiator_name=self._identity.initiator_name,
@@ -230,6 +259,19 @@ class Login:
             target_portal_group_tag=self._config.target_portal_group_tag,
             parameters=self._negotiation.parameters(),
         )
+
+    def _joined(self, session: SessionInfo, cid: int) -> SessionInfo:
+        """Return the session as the new connection has it: some parameters are its own."""
+        own = self._negotiation.parameters()
+        size, ours = own.initiator_max_recv_data_segment_length, own
+        parameters = dataclasses.replace(
+            session.parameters,
+            header_digest=own.header_digest,
+            data_digest=own.data_digest,
+            initiator_max_recv_data_segment_length=size,
+            target_max_recv_data_segment_length=ours.target_max_recv_data_segment_length,
+        )
+        return dataclasses.replace(session, cid=cid, joined=True, parameters=parameters)
 
     def _response(self, request: LoginRequestPDU, flags: int, pairs: Pairs) -> LoginResponsePDU:
         response = LoginResponsePDU(

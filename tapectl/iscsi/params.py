@@ -64,13 +64,15 @@ class Key:
     low: int = 0
     high: int = 0
     in_discovery: bool = True
+    leading_only: bool = False
     use: Use = Use.OPERATIONAL
 
 
 # fmt: off
 # In the order in which values are settled: FirstBurstLength depends on those before it.
 KEYS: Final[dict[str, Key]] = {key.name: key for key in (
-    #   name                        kind                  default    low  high     in_discovery
+    #   name                        kind                  default    low  high     in_discovery,
+    #                                                                                leading_only
     Key("InitiatorName",            Kind.DECLARED_TEXT,   use=Use.LOGIN),
     Key("InitiatorAlias",           Kind.DECLARED_TEXT,   use=Use.ANY),
     Key("TargetName",               Kind.DECLARED_TEXT,   use=Use.LOGIN),
@@ -80,21 +82,21 @@ KEYS: Final[dict[str, Key]] = {key.name: key for key in (
     Key("TargetPortalGroupTag",     Kind.TARGET_ONLY,     use=Use.LOGIN),
     Key("HeaderDigest",             Kind.LIST,            "None"),
     Key("DataDigest",               Kind.LIST,            "None"),
-    Key("MaxConnections",           Kind.MINIMUM,         1,         1, 65535,     False),
-    Key("InitialR2T",               Kind.BOOLEAN_OR,      True,      0, 0,         False),
-    Key("ImmediateData",            Kind.BOOLEAN_AND,     True,      0, 0,         False),
+    Key("MaxConnections",           Kind.MINIMUM,         1,         1, 65535,     False, True),
+    Key("InitialR2T",               Kind.BOOLEAN_OR,      True,      0, 0,         False, True),
+    Key("ImmediateData",            Kind.BOOLEAN_AND,     True,      0, 0,         False, True),
     Key("MaxRecvDataSegmentLength", Kind.DECLARED_NUMBER, 8192,      *SEGMENT_RANGE,
         use=Use.OPERATIONAL | Use.FULL_FEATURE),
-    Key("MaxBurstLength",           Kind.MINIMUM,         262144,    *SEGMENT_RANGE, False),
-    Key("FirstBurstLength",         Kind.MINIMUM,         65536,     *SEGMENT_RANGE, False),
-    Key("DefaultTime2Wait",         Kind.MAXIMUM,         2,         0, 3600),
-    Key("DefaultTime2Retain",       Kind.MINIMUM,         20,        0, 3600),
-    Key("MaxOutstandingR2T",        Kind.MINIMUM,         1,         1, 65535,     False),
-    Key("DataPDUInOrder",           Kind.BOOLEAN_OR,      True,      0, 0,         False),
-    Key("DataSequenceInOrder",      Kind.BOOLEAN_OR,      True,      0, 0,         False),
-    Key("ErrorRecoveryLevel",       Kind.MINIMUM,         0,         0, 2),
-    Key("TaskReporting",            Kind.LIST,            "RFC3720", 0, 0,         False),
-    Key("iSCSIProtocolLevel",       Kind.MINIMUM,         1,         0, 31),
+    Key("MaxBurstLength",           Kind.MINIMUM,         262144,    *SEGMENT_RANGE, False, True),
+    Key("FirstBurstLength",         Kind.MINIMUM,         65536,     *SEGMENT_RANGE, False, True),
+    Key("DefaultTime2Wait",         Kind.MAXIMUM,         2,         0, 3600,      True,  True),
+    Key("DefaultTime2Retain",       Kind.MINIMUM,         20,        0, 3600,      True,  True),
+    Key("MaxOutstandingR2T",        Kind.MINIMUM,         1,         1, 65535,     False, True),
+    Key("DataPDUInOrder",           Kind.BOOLEAN_OR,      True,      0, 0,         False, True),
+    Key("DataSequenceInOrder",      Kind.BOOLEAN_OR,      True,      0, 0,         False, True),
+    Key("ErrorRecoveryLevel",       Kind.MINIMUM,         0,         0, 2,         True,  True),
+    Key("TaskReporting",            Kind.LIST,            "RFC3720", 0, 0,         False, True),
+    Key("iSCSIProtocolLevel",       Kind.MINIMUM,         1,         0, 31,        True,  True),
     # Markers are obsolete (RFC 7143); the keys stay for initiators of RFC 3720's time.
     Key("IFMarker",                 Kind.BOOLEAN_AND,     False),
     Key("OFMarker",                 Kind.BOOLEAN_AND,     False),
@@ -111,7 +113,7 @@ def target_offers(config: TargetConfig) -> dict[str, Value | tuple[str, ...]]:
     return {
         "HeaderDigest": digests,
         "DataDigest": digests,
-        "MaxConnections": 1,
+        "MaxConnections": config.max_connections,
         "InitialR2T": config.initial_r2t,
         "ImmediateData": config.immediate_data,
         "MaxBurstLength": config.max_burst_length,
@@ -139,6 +141,7 @@ class SessionParameters:
 
     header_digest: bool = False
     data_digest: bool = False
+    max_connections: int = 1
     initial_r2t: bool = True
     immediate_data: bool = True
     max_burst_length: int = 262144
@@ -157,12 +160,17 @@ def parse_number(text: str, low: int, high: int) -> int | None:
 
 
 class Negotiation:
-    """Answers the initiator's operational keys and keeps what was agreed."""
+    """Answers the initiator's operational keys and keeps what was agreed.
 
-    def __init__(self, config: TargetConfig, *, discovery: bool) -> None:
+    `joining`: of a connection that joins a session, whose own values hold for what only the
+    leading connection negotiates.
+    """
+
+    def __init__(self, config: TargetConfig, *, discovery: bool, joining: bool = False) -> None:
         self._offers = target_offers(config)
         self._config = config
         self._discovery = discovery
+        self._joining = joining
         self._values: dict[str, Value] = {key.name: key.default for key in KEYS.values()}
         self._settled: set[str] = set()
         self._declared = False
@@ -191,6 +199,7 @@ class Negotiation:
         return SessionParameters(
             header_digest=agreed["HeaderDigest"] == "CRC32C",
             data_digest=agreed["DataDigest"] == "CRC32C",
+            max_connections=number("MaxConnections"),
             initial_r2t=bool(agreed["InitialR2T"]),
             immediate_data=bool(agreed["ImmediateData"]),
             max_burst_length=number("MaxBurstLength"),
@@ -232,7 +241,11 @@ class Negotiation:
     def _irrelevant(self, key: Key) -> bool:
         # FirstBurstLength "may" be answered so too where no data come unsolicited (RFC 7143
         # 13.14), but initiators that read a number there are not rare.
-        return key.kind is Kind.OBSOLETE or (self._discovery and not key.in_discovery)
+        return (
+            key.kind is Kind.OBSOLETE
+            or (self._discovery and not key.in_discovery)
+            or (self._joining and key.leading_only)
+        )
 
     def _agree(self, key: Key, value: str) -> Value | None:
         """Return the outcome of one offer, None if it cannot be accepted."""

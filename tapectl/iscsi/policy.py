@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tapectl.iscsi.session import SessionInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,8 @@ class TargetConfig:
     initial_r2t: bool = False
     immediate_data: bool = True
     max_outstanding_r2t: int = 1
+    # Connections of one session (MaxConnections).
+    max_connections: int = 4
     # Commands an initiator may have sent that are not yet answered: MaxCmdSN's window.
     queue_depth: int = 32
     # The same for immediate commands, which the window does not bound.
@@ -57,6 +62,16 @@ class ChapCredential:
     mutual_secret: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivingSession:
+    """A session that another connection may join, as it was when it was asked about."""
+
+    info: SessionInfo
+    cids: Sequence[int]
+    exp_cmd_sn: int
+    max_cmd_sn: int
+
+
 class LoginPolicy(Protocol):
     """Who may log in to what. Names come in lower case (iSCSI names are compared so, RFC 3722).
 
@@ -78,8 +93,12 @@ class LoginPolicy(Protocol):
         """
         ...
 
+    def find_session(self, target: str, nexus: str, tsih: int) -> LivingSession | None:
+        """Return the living session of an I_T nexus if its handle is `tsih`."""
+        ...
+
     def new_tsih(self) -> int:
-        """Return a session handle, 1 to 65535, that no living session has."""
+        """Return a session handle, 1 to 65535, that no living session of the nexus has."""
         ...
 
     def random_bytes(self, size_bytes: int) -> bytes:

@@ -17,9 +17,17 @@ class SessionType(enum.Enum):
     DISCOVERY = "Discovery"
 
 
+def nexus_name(initiator: str, isid: bytes, target: str, portal_group_tag: int) -> str:
+    """Return the name of an I_T nexus: those of its two SCSI ports."""
+    return f"{initiator},i,0x{isid.hex()},{target},t,0x{portal_group_tag:x}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionInfo:
-    """A session and its one connection. `target_name` is None for a discovery session."""
+    """A session as one of its connections has it: `cid` and some of the parameters are its own.
+
+    `target_name` is None for a discovery session.
+    """
 
     session_type: SessionType
     initiator_name: str
@@ -29,14 +37,15 @@ class SessionInfo:
     tsih: int
     cid: int
     target_portal_group_tag: int = 1
+    # Whether the connection joined a session that there was (or took the place of one of its own).
+    joined: bool = False
     parameters: SessionParameters
 
     @property
     def nexus(self) -> str:
         """The I_T nexus by the names of both SCSI ports (RFC 7143 4.4.2, SAM-6 A.2)."""
-        return (
-            f"{self.initiator_name},i,0x{self.isid.hex()},"
-            f"{self.target_name or ''},t,0x{self.target_portal_group_tag:x}"
+        return nexus_name(
+            self.initiator_name, self.isid, self.target_name or "", self.target_portal_group_tag
         )
 
     def to_json(self) -> dict[str, Any]:

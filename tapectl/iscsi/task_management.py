@@ -11,6 +11,7 @@ from tapectl.iscsi.pdu import TaskManagementRequestPDU
 from tapectl.iscsi.task import ScsiTask, decode_lun
 
 _COMPLETE: Final = TaskManagementResponse.FUNCTION_COMPLETE
+REFERENCED_TASK_MISSING: Final = TaskManagementResponse.TASK_DOES_NOT_EXIST
 # Refused at once, whatever the server thinks.
 _REFUSALS: Final = {
     TaskManagementFunction.CLEAR_ACA: TaskManagementResponse.NOT_SUPPORTED,
@@ -30,6 +31,10 @@ class Selection:
     tasks: Sequence[ScsiTask]
     response: TaskManagementResponse
 
+    def completed(self) -> Selection:
+        """Return the outcome for a task that is known never to come."""
+        return Selection(TaskManagementFunction.ABORT_TASK, self.lun, (), _COMPLETE)
+
 
 def select_tasks(request: TaskManagementRequestPDU, tasks: Mapping[int, ScsiTask]) -> Selection:
     """Return which of the living `tasks` the request ends and what to answer."""
@@ -43,8 +48,8 @@ def select_tasks(request: TaskManagementRequestPDU, tasks: Mapping[int, ScsiTask
     if function is TaskManagementFunction.ABORT_TASK:
         task = tasks.get(request.referenced_task_tag)
         if task is None or task.lun_raw != request.lun:
-            # Answered already, or never sent: on one connection nothing is still on its way.
-            return Selection(None, lun, (), TaskManagementResponse.TASK_DOES_NOT_EXIST)
+            # Answered already, never sent, or (RefCmdSN tells) still on its way.
+            return Selection(None, lun, (), REFERENCED_TASK_MISSING)
         return Selection(function, lun, (task,), _COMPLETE)
     whole = function in _WHOLE_TARGET
     ended = [task for task in tasks.values() if whole or task.lun == lun]

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tapectl.gateway.chap import login_credentials
 from tapectl.gateway.devices import DeviceInfo
-from tapectl.iscsi.policy import ChapCredential, TargetPortalInfo
+from tapectl.iscsi.policy import ChapCredential, LivingSession, TargetPortalInfo
 from tapectl.state.database import State
 
 
-class TargetDirectory:
-    """The targets of this gateway by name, and the session handles given out. Thread-safe."""
+# Asks whoever serves a target for a session by its I_T nexus and its handle.
+SessionFinder = Callable[[str, str, int], LivingSession | None]
 
-    def __init__(self, state: State, devices: Sequence[DeviceInfo]) -> None:
+
+class TargetDirectory:
+    """The targets of this gateway by name, and the session handles given out. Thread-safe.
+
+    A session is found by its nexus and its handle, so a handle that comes round again after 65,535
+    logins is no other session's.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        devices: Sequence[DeviceInfo],
+        find_session: SessionFinder = lambda _target, _nexus, _tsih: None,
+    ) -> None:
         self.state = state
+        self.find_session = find_session
         self.devices = {device.target_name: device for device in devices}
         self._tsih = 0
         self._tsih_lock = threading.Lock()
@@ -62,6 +76,9 @@ class StateLoginPolicy:
             )
             for row in login_credentials(self._directory.state, target, initiator)
         ]
+
+    def find_session(self, target: str, nexus: str, tsih: int) -> LivingSession | None:
+        return self._directory.find_session(target, nexus, tsih)
 
     def new_tsih(self) -> int:
         return self._directory.new_tsih()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tapectl.iscsi.policy import ChapCredential, TargetPortalInfo
+from tapectl.iscsi.policy import ChapCredential, LivingSession, TargetPortalInfo
 
 
 class OneTargetPolicy:
@@ -27,6 +27,9 @@ class OneTargetPolicy:
 
     def chap_credentials(self, target: str | None, initiator: str) -> Sequence[ChapCredential]:
         raise AssertionError(f"no login happens here: {initiator} to {target}")
+
+    def find_session(self, target: str, nexus: str, tsih: int) -> LivingSession | None:
+        raise AssertionError(f"no login happens here: {nexus} to {target}, {tsih}")
 
     def new_tsih(self) -> int:
         raise AssertionError("no login happens here")

@@ -13,7 +13,9 @@ from tapectl.iscsi.digest import digest, encode_digest
 from tapectl.iscsi.errors import ProtocolError
 from tapectl.iscsi.pdu import (
     NOPInPDU,
+    NOPOutPDU,
     RejectPDU,
+    SCSICommandPDU,
     SNACKRequestPDU,
 )
 from tapectl.iscsi.policy import TargetConfig
@@ -149,14 +151,72 @@ def test_discovery_sessions_take_no_commands() -> None:
     assert connection.events() == []
 
 
-def test_additional_header_segments_are_read_and_passed_over() -> None:
-    for digests in ("None", "CRC32C"):
-        connection = logged_in({**OPEN_ISCSI, "HeaderDigest": digests})
-        bhs = bytearray(command(1, FINAL | WRITE, 4, data=b"1234").encode()[:48])
-        ahs = bytes.fromhex("0005 01 00 00000000")
-        bhs[4] = len(ahs) // 4
-        header = bytes(bhs) + ahs
-        if digests == "CRC32C":
-            header += encode_digest(digest(header))
-        feed(connection, header + b"1234")
-        assert one_task(connection).data_out == b"1234"
+def with_segments(pdu: SCSICommandPDU, segments: bytes, *, digests: str = "None") -> bytes:
+    """Encode a command with additional header segments."""
+    encoded = pdu.encode()
+    header = bytearray(encoded[:48])
+    header[4] = len(segments) // 4
+    header += segments
+    if digests == "CRC32C":
+        header += encode_digest(digest(bytes(header)))
+    return bytes(header) + encoded[48:]
+
+
+EXTENDED_CDB = bytes.fromhex("0005 01 00 00000000")
+READ_LENGTH = bytes.fromhex("0005 02 00 00001000")
+
+
+@pytest.mark.parametrize("digests", ["None", "CRC32C"])
+def test_an_extended_cdb_is_an_invalid_operation_code(digests: str) -> None:
+    connection = logged_in({**OPEN_ISCSI, "HeaderDigest": digests})
+    pdu = command(1, FINAL | WRITE, 4, data=b"1234")
+    feed(connection, with_segments(pdu, EXTENDED_CDB, digests=digests))
+    assert connection.events() == []
+    [response] = outgoing(connection)
+    assert (response.status, response.data[2:].hex()[:6]) == (2, "700005")
+    assert response.data[2 + 12 : 2 + 14] == b"\x20\0"
+    send(connection, command(2, FINAL))
+    assert one_task(connection).itt == 0x102
+
+
+def test_the_longest_additional_header_is_read_whole() -> None:
+    connection = logged_in(OPEN_ISCSI)
+    segment = (1020 - 3).to_bytes(2, "big") + b"\1" + bytes(1017)
+    feed(connection, with_segments(command(1, FINAL | READ, 4), segment), 7)
+    assert outgoing(connection)[0].status == 2
+
+
+def test_a_bidirectional_command_is_rejected_with_its_read_length() -> None:
+    connection = logged_in(OPEN_ISCSI)
+    feed(connection, with_segments(command(1, FINAL | READ | WRITE, 8), READ_LENGTH))
+    [reject] = outgoing(connection)
+    assert reject.reason == RejectReason.COMMAND_NOT_SUPPORTED
+    send(connection, command(2, FINAL))
+    assert one_task(connection).itt == 0x102
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        bytes.fromhex("0009 01 00 00000000"),  # longer than what there is
+        bytes.fromhex("0000 01 00"),
+        bytes.fromhex("0005 07 00 00000000"),  # no such type
+        EXTENDED_CDB * 2,
+        READ_LENGTH,  # the command is a plain write
+        bytes(4),
+    ],
+)
+def test_segments_that_make_no_sense_end_the_connection(segments: bytes) -> None:
+    connection = logged_in(OPEN_ISCSI)
+    with pytest.raises(ProtocolError):
+        feed(connection, with_segments(command(1, FINAL | WRITE, 4, data=b"1234"), segments))
+    [reject] = outgoing(connection)
+    assert reject.reason == RejectReason.INVALID_PDU_FIELD
+
+
+def test_additional_segments_of_other_requests_are_passed_over() -> None:
+    connection = logged_in(OPEN_ISCSI)
+    header = bytearray(NOPOutPDU(immediate=True, initiator_task_tag=5, cmd_sn=1).encode())
+    header[4] = 2
+    feed(connection, bytes(header) + EXTENDED_CDB)
+    assert outgoing(connection)[0].initiator_task_tag == 5

@@ -191,7 +191,7 @@ def test_logout(reason: int) -> None:
     send(connection, LogoutRequestPDU(flags=FINAL | reason, initiator_task_tag=3, cmd_sn=2))
     [aborted, logout] = connection.events()
     assert aborted == TaskAborted(0x101)
-    assert logout == LogoutReceived(LogoutReason(reason))
+    assert logout == LogoutReceived(LogoutReason(reason), 0)
     [response] = outgoing(connection)
     assert (response.response, response.initiator_task_tag) == (0, 3)
     connection.reply(task, 0)

@@ -9,7 +9,7 @@ from typing import Any
 from tapectl.iscsi.connection import TargetConnection
 from tapectl.iscsi.digest import DIGEST, digest
 from tapectl.iscsi.pdu import PDU, LoginRequestPDU, LoginResponsePDU, decode_pdu
-from tapectl.iscsi.policy import ChapCredential, TargetConfig, TargetPortalInfo
+from tapectl.iscsi.policy import ChapCredential, LivingSession, TargetConfig, TargetPortalInfo
 from tapectl.iscsi.text import decode_text, encode_text
 
 TARGET = "iqn.2000-01.com.example:drive"
@@ -26,6 +26,7 @@ class Policy:
     allowed: bool = True
     credentials: Sequence[ChapCredential] = ()
     discovery_credentials: Sequence[ChapCredential] = ()
+    living: LivingSession | None = None
     random_calls: int = 0
     asked: list[tuple[str | None, str]] = field(default_factory=list)
 
@@ -43,6 +44,13 @@ class Policy:
     def chap_credentials(self, target: str | None, initiator: str) -> Sequence[ChapCredential]:
         self.asked.append((target, initiator))
         return self.credentials if target else self.discovery_credentials
+
+    def find_session(self, target: str, nexus: str, tsih: int) -> LivingSession | None:
+        del target
+        session = self.living
+        if session is None or (session.info.nexus, session.info.tsih) != (nexus, tsih):
+            return None
+        return session
 
     def new_tsih(self) -> int:
         return 0x0101
