@@ -71,7 +71,8 @@ def _without_protection(block: memoryview, protected: Protection, residue: int) 
 
 def _encrypted(drive: TapeDrive, parameters: EncryptionParameters, block: memoryview) -> bytes:
     key, random = parameters.key, drive.random
-    assert key is not None and random is not None  # without them nobody can set this mode
+    assert key is not None  # this mode is not set without one,
+    assert random is not None  # nor in a drive that has none
     return block_envelope.seal(
         key,
         random(block_envelope.NONCE_BYTES),

@@ -52,6 +52,9 @@ class KeyAssociatedData(NamedTuple):
     format: int = 0
 
 
+NO_ASSOCIATED_DATA = KeyAssociatedData()
+
+
 class BlockKey:
     """A client's key, to encrypt and decrypt blocks with; it cannot be got back out of it."""
 
@@ -93,7 +96,8 @@ def seal(
 ) -> bytes:
     """Return the envelope of a block.
 
-    `nonce` has NONCE_BYTES, and no other block of this key has the same. Unless `raw_reads`, drives do not hand the envelope out (SSC-5, RDMC).
+    `nonce` has NONCE_BYTES, and no other block of this key has the same. Unless `raw_reads`, drives
+    do not hand the envelope out (SSC-5, RDMC).
     """
     unauthenticated, authenticated, kad_format = associated
     flags = 0 if raw_reads else _RAW_READS_REFUSED

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey
-from tapectl.scsi.ssc.block_envelope import BlockKey, KeyAssociatedData
+from tapectl.scsi.ssc.block_envelope import NO_ASSOCIATED_DATA, BlockKey, KeyAssociatedData
 from tapectl.scsi.unit_attention import MAX_NEXUSES, UnitAttentions
 
 _INSTANCES = 1 << 32
@@ -71,7 +71,7 @@ class EncryptionParameters:
     encryption_mode: EncryptionMode = EncryptionMode.DISABLE
     decryption_mode: DecryptionMode = DecryptionMode.DISABLE
     key: BlockKey | None = None
-    associated: KeyAssociatedData = KeyAssociatedData()
+    associated: KeyAssociatedData = NO_ASSOCIATED_DATA
     raw_decryption: RawDecryptionControl = RawDecryptionControl.DEFAULT
     external_check: ExternalCheck = ExternalCheck.UNSPECIFIED
     until_demount: bool = False

@@ -14,11 +14,14 @@ from tapectl.scsi.cartridge import (
     CartridgeFullError,
     CartridgeReadError,
     CartridgeWriteError,
+    EncryptedBlock,
     Mark,
 )
 from tapectl.scsi.command_table import GOOD, Task
 from tapectl.scsi.logical_unit import Reply, Status
 from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey, invalid_field_in_cdb
+from tapectl.scsi.ssc.block_coding import received, to_be_recorded
+from tapectl.scsi.ssc.block_protection import protection
 from tapectl.scsi.ssc.data_buffer import MAX_TRANSFER_BYTES
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ def read_6(drive: TapeDrive, task: Task) -> Reply:
     if cdb[1] & _FIXED:
         if cdb[1] & _SILI:  # "If the FIXED bit is set to one ... SILI bit ... 5/24"
             raise invalid_field_in_cdb(1, 1)
-        return _read_fixed(drive, length)
+        return _read_fixed(drive, task.nexus, length)
     if not length:
         return GOOD
     view = drive.data_buffer.view(length)
@@ -49,6 +52,8 @@ def read_6(drive: TapeDrive, task: Task) -> Reply:
         outcome = drive.threaded_medium().read_block(view)
     except CartridgeReadError:
         return _read_failed(drive, length)
+    if drive.coded or isinstance(outcome, EncryptedBlock):
+        outcome = received(drive, task.nexus, outcome, view, residue=length)
     if isinstance(outcome, int):
         if outcome == length:
             drive.counters.mounted.read_bytes += length
@@ -90,7 +95,7 @@ def _read_failed(drive: TapeDrive, residue: int, data_in: bytes | memoryview = b
     return drive.server.check_condition(sense, data_in)
 
 
-def _read_fixed(drive: TapeDrive, count: int) -> Reply:
+def _read_fixed(drive: TapeDrive, nexus: str, count: int) -> Reply:
     """Read `count` blocks, each as long as the block descriptor says; INFORMATION counts blocks."""
     block_bytes = drive.parameters.block_bytes
     if not block_bytes:
@@ -107,7 +112,10 @@ def _read_fixed(drive: TapeDrive, count: int) -> Reply:
     try:
         while done < count:
             at = done * block_bytes
-            outcome = medium.read_block(view[at : at + block_bytes])
+            block = view[at : at + block_bytes]
+            outcome = medium.read_block(block)
+            if drive.coded or isinstance(outcome, EncryptedBlock):
+                outcome = received(drive, nexus, outcome, block, residue=count - done)
             if outcome != block_bytes:
                 sense = _fixed_stopped_by(outcome, count - done)
                 drive.counters.mounted.read_bytes += at
@@ -118,6 +126,8 @@ def _read_fixed(drive: TapeDrive, count: int) -> Reply:
         raise
     except CartridgeReadError:
         return _read_failed(drive, count - done, view[: done * block_bytes])
+    except CheckCondition as refusal:
+        return drive.server.check_condition(refusal.sense, view[: done * block_bytes])
     drive.counters.mounted.read_bytes += len(view)
     return Reply(_GOOD, view)
 
@@ -145,7 +155,8 @@ def write_6(drive: TapeDrive, task: Task) -> Reply:
         length *= block_bytes
     else:
         block_bytes = length
-        if length > drive.personality.maximum_block_bytes:
+        longest = drive.personality.maximum_block_bytes
+        if length > longest and length > longest + _written_protection_bytes(drive, task.nexus):
             raise invalid_field_in_cdb(_TRANSFER_LENGTH_BYTE)
     if drive.guarded:
         drive.check_writable()
@@ -157,8 +168,8 @@ def write_6(drive: TapeDrive, task: Task) -> Reply:
     medium = drive.threaded_medium()
     # Before the write, so that what a failing one leaves behind is synchronised too.
     drive.unsynchronised = True
-    if block_bytes != length or not drive.parameters.buffered:
-        return _write_blocks_slowly(drive, data, block_bytes)
+    if drive.coded or block_bytes != length or not drive.parameters.buffered:
+        return _write_blocks_slowly(drive, task.nexus, data, block_bytes)
     try:
         medium.write_blocks(data, block_bytes)
     except CartridgeFullError:
@@ -166,6 +177,10 @@ def write_6(drive: TapeDrive, task: Task) -> Reply:
     except CartridgeWriteError as error:
         raise _write_failed(length) from error
     return _written(drive, length)
+
+
+def _written_protection_bytes(drive: TapeDrive, nexus: str) -> int:
+    return protection(drive.server.mode_pages, nexus).written_bytes
 
 
 def _write_with_residual(drive: TapeDrive, task: Task, length: int) -> Reply:
@@ -181,16 +196,21 @@ def _write_with_residual(drive: TapeDrive, task: Task, length: int) -> Reply:
     return replace(reply, data_out_bytes=length)
 
 
-def _write_blocks_slowly(drive: TapeDrive, data: memoryview, block_bytes: int) -> Reply:
-    """Write several blocks, or one that must be on stable storage before GOOD.
+def _write_blocks_slowly(drive: TapeDrive, nexus: str, data: memoryview, block_bytes: int) -> Reply:
+    """Write several blocks, or coded ones, or one that must be on stable storage before GOOD.
 
     INFORMATION counts blocks where there are several, and bytes of the one otherwise.
     """
     medium = drive.threaded_medium()
     start = medium.position
     residue = len(data) // block_bytes if len(data) != block_bytes else block_bytes
+    recorded, recorded_block_bytes, encrypted = data, block_bytes, False
+    if drive.coded:
+        recorded, recorded_block_bytes, encrypted = to_be_recorded(
+            drive, nexus, data, block_bytes, residue=residue
+        )
     try:
-        medium.write_blocks(data, block_bytes)
+        medium.write_blocks(recorded, recorded_block_bytes, encrypted=encrypted)
     except CartridgeFullError as error:
         drive.counters.mounted.written_bytes += error.written * block_bytes
         raise _volume_overflow(residue - error.written) from None
@@ -198,12 +218,13 @@ def _write_blocks_slowly(drive: TapeDrive, data: memoryview, block_bytes: int) -
         raise _write_failed(residue - (medium.position - start)) from error
     if not drive.parameters.buffered:
         drive.synchronise_or_step_back(start)
-    return _written(drive, len(data))
+    return _written(drive, len(data), len(recorded))
 
 
-def _written(drive: TapeDrive, wrote_bytes: int) -> Reply:
+def _written(drive: TapeDrive, wrote_bytes: int, recorded_bytes: int | None = None) -> Reply:
+    """Count what a command wrote, of which the medium took `recorded_bytes` if not as many."""
     drive.counters.mounted.written_bytes += wrote_bytes
-    if drive.early_warning(wrote_bytes):
+    if drive.early_warning(wrote_bytes if recorded_bytes is None else recorded_bytes):
         return drive.server.check_condition(EARLY_WARNING)
     return GOOD
 
