@@ -142,23 +142,6 @@ def send_inquiry(disk: DiskUnit, task: Task) -> Reply:
     return reply_truncated(page, allocation_length)
 
 
-def mode_select(header_bytes: int) -> Callable[[DiskUnit, Task], Reply]:
-    """MODE SELECT(6) or (10): pages, after a block descriptor that is passed over."""
-
-    def select(disk: DiskUnit, task: Task) -> Reply:
-        parameters = task.data_out
-        if len(parameters) < header_bytes:
-            raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
-        descriptor_bytes = parameters[header_bytes - 1]
-        pages = disk.server.mode_pages
-        if pages.apply(pages.check(parameters, header_bytes + descriptor_bytes)):
-            attentions = disk.server.attentions
-            attentions.establish_all(ASC.MODE_PARAMETERS_CHANGED, but=task.nexus)
-        return GOOD
-
-    return select
-
-
 def _medium(name: str, usage: str, handler: Callable[[DiskUnit, Task], Reply]) -> Command[DiskUnit]:
     access = Access.READ if handler in (read, verify) else Access.HOLDER
     return Command(
@@ -193,9 +176,6 @@ _DISK_COMMANDS: tuple[Command[DiskUnit], ...] = (
             handler=start_stop_unit, access=Access.ALWAYS),
     Command(name="INQUIRY", usage=bytes.fromhex("1201ffffff00"),
             handler=send_inquiry, access=Access.ALWAYS, past_attention=True),
-    Command(name="MODE SELECT(6)", usage=bytes.fromhex("15110000ff00"), handler=mode_select(4)),
-    Command(name="MODE SELECT(10)", usage=bytes.fromhex("55110000000000ffff00"),
-            handler=mode_select(8)),
 )
 # fmt: on
 

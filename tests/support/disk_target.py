@@ -35,14 +35,14 @@ BUSY_TIMEOUT_S = 5.0
 class DiskTarget:
     """One portal, one target, one disk."""
 
-    def __init__(self, state: State, device_name: str, port: int) -> None:
+    def __init__(self, state: State, device_name: str, port: int, config: TargetConfig) -> None:
         device = find_device(state, device_name)
         unit = DiskUnit(DISK_BLOCKS, serial=device.serial, target_name=device.target_name)
         self._host = UnitHost(unit)
         self.portal = Portal(
             [open_listener(ListenAddress("127.0.0.1", port))],
             TargetDirectory(state, [device]),
-            TargetConfig(),
+            config,
             self._serve_session,
         )
 
@@ -65,10 +65,12 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help="an activated gateway's state")
     parser.add_argument("--device", default="tapedrive-01", help="whose place the disk takes")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--no-immediate-data", action="store_true")
     parser.add_argument("--life-s", type=float, default=300.0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
-    target = DiskTarget(State.open(arguments.state), arguments.device, arguments.port)
+    config = TargetConfig(immediate_data=not arguments.no_immediate_data)
+    target = DiskTarget(State.open(arguments.state), arguments.device, arguments.port, config)
     end_of_life = threading.Timer(arguments.life_s, target.portal.stop)
     end_of_life.daemon = True
     end_of_life.start()

@@ -7,11 +7,11 @@ it tests of SPC and of iSCSI is the same code here and there.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Never
 
 from tapectl.scsi.command_table import Command, Task
-from tapectl.scsi.device_server import DeviceServer, ModeHeader
+from tapectl.scsi.device_server import DeviceServer, ModeHeader, ModeSelection
 from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage
 from tapectl.scsi.log_pages import LogPage, with_supported_lists
 from tapectl.scsi.logical_unit import Reply
@@ -84,14 +84,17 @@ class DiskUnit:
         protected = _WRITE_PROTECTED if self.write_protected else 0
         return ModeHeader(0, _DPOFUA | protected, descriptor)
 
+    def select_mode_header(self, selection: ModeSelection) -> Callable[[], bool]:
+        """Capacity and block length are what they are, whatever the block descriptor says."""
+        del selection
+        return lambda: False
+
     def log_pages(self, nexus: str) -> Mapping[tuple[int, int], LogPage]:
+        del nexus
         return with_supported_lists(())
 
     def log_page_read(self, page: int, nexus: str) -> None:
         """No page is cleared by being read."""
-
-    def reset_counters(self) -> None:
-        """There are none."""
 
     def answer_for_other_lun(self, task: Task) -> Reply:
         return lun_not_there(self, task)
