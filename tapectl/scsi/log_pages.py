@@ -13,6 +13,8 @@ ALL_SUBPAGES = 0xFF
 # DS: nothing is saved; FORMAT AND LINKING: 00b a counter, 01b ASCII, 11b binary (SPC-5 table 287).
 _COUNTER, _ASCII_LIST, _BINARY_LIST = 0x40, 0x41, 0x43
 _FORMAT_AND_LINKING = 0x03
+# PAGE LENGTH has 16 bits.
+_PAGE_BYTES = 0xFFFF
 TAPE_ALERT_FLAGS = 64
 
 
@@ -80,7 +82,7 @@ class LogPage:
     reset: Callable[[], None] | None = None
 
     def encode(self, pointer: int = 0, values: LogValues = LogValues.CUMULATIVE) -> bytes:
-        """Return the page with the parameters from `pointer` on.
+        """Return the page with the parameters from `pointer` on, as many as a page holds.
 
         Raises CheckCondition where the pointer is beyond the last: "a PARAMETER POINTER
         field ... larger than the largest available parameter code".
@@ -89,10 +91,21 @@ class LogPage:
         if not body:
             if pointer and (not self.parameters or pointer > self.parameters[-1].code):
                 raise invalid_field_in_cdb(5)
-            body = b"".join(row.encode(values) for row in self.parameters if row.code >= pointer)
+            rows = (row.encode(values) for row in self.parameters if row.code >= pointer)
+            body = _as_many_as_fit(rows)
         subpage_format = 0x40 if self.subpage else 0
         flags = 0x80 | subpage_format | self.code  # DS
         return struct.pack(">BBH", flags, self.subpage, len(body)) + body
+
+
+def _as_many_as_fit(parameters: Iterable[bytes]) -> bytes:
+    """Return whole parameters; an initiator asks for the rest by PARAMETER POINTER."""
+    body = bytearray()
+    for parameter in parameters:
+        if len(body) + len(parameter) > _PAGE_BYTES:
+            break
+        body += parameter
+    return bytes(body)
 
 
 def with_supported_lists(pages: Iterable[LogPage]) -> Mapping[tuple[int, int], LogPage]:
@@ -111,10 +124,12 @@ def with_supported_lists(pages: Iterable[LogPage]) -> Mapping[tuple[int, int], L
     return found
 
 
-def tape_alert(active: frozenset[int] | set[int]) -> LogPage:
+def tape_alert(
+    active: frozenset[int] | set[int], reset: Callable[[], None] | None = None
+) -> LogPage:
     """Log page 2Eh: each of the 64 flags, one byte, set or not (SSC-5 8.2.3)."""
-    flags = range(1, TAPE_ALERT_FLAGS + 1)
-    return LogPage(0x2E, [binary(flag, bytes((flag in active,))) for flag in flags])
+    flags = [binary(flag, bytes((flag in active,))) for flag in range(1, TAPE_ALERT_FLAGS + 1)]
+    return LogPage(0x2E, flags, reset=reset)
 
 
 def tape_alert_bits(active: frozenset[int] | set[int]) -> bytes:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-TAPE_ALERT_FLAGS = 64
-
 
 class TapeAlerts:
     """Flags by number, 1 to 64.

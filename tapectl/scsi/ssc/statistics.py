@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
 
 _BINARY = 0
+_HOUR_S = 3600
 _TAPE_ALERT_FLAGS = (0, 0x0002)
 
 
@@ -36,6 +37,8 @@ class Statistics:
         self._lifetime = kept or DriveLifetime()
         self._lifetime.power_ons += 1
         drive.failures.diagnostics.extend(self._lifetime.diagnostics)
+        # What was kept last, without what changes all the time.
+        self._kept: tuple[object, ...] = ()
         self._keep_lifetime()
 
     # What happens to the drive.
@@ -100,7 +103,14 @@ class Statistics:
             self._drive.alerts.add(TapeAlert.MEMORY_CHIP_IN_CARTRIDGE_FAILURE)
 
     def _keep_lifetime(self) -> None:
-        if not self.lifetime().keep(self._drive.server.memory):
+        """Keep the drive's, unless only time went by since the last time, and less than an hour."""
+        now = self.lifetime()
+        news = (now.loads, now.moved, now.diagnostics, now.powered_s // _HOUR_S)
+        if news == self._kept:
+            return
+        if now.keep(self._drive.server.memory):
+            self._kept = news
+        else:
             self._drive.alerts.add(TapeAlert.LOST_STATISTICS)
 
 
