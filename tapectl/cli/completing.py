@@ -51,6 +51,25 @@ def statuses(incomplete: str) -> list[str]:
     return [word for word in words if word.startswith(incomplete.upper())]
 
 
+def generations(incomplete: str) -> list[str]:
+    """Return the generations of LTO media."""
+    from tapectl.scsi.media import LTO_MEDIA
+
+    names = (media.name for media in LTO_MEDIA.values())
+    return [name for name in names if name.startswith(incomplete.upper())]
+
+
+def drive_types(incomplete: str) -> list[tuple[str, str]]:
+    """Return what the drives can look like."""
+    from tapectl.scsi.personality import DRIVE_PERSONALITIES
+
+    return [
+        (row.name, f"{row.vendor} {row.product}, {row.native_medium.name}")
+        for row in DRIVE_PERSONALITIES.values()
+        if row.name.lower().startswith(incomplete.lower())
+    ]
+
+
 def tiers(incomplete: str) -> list[str]:
     """Return the retrieval tiers."""
     from tapectl.store.interface import RetrievalTier

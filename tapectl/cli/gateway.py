@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tapectl.cli import completing
 from tapectl.cli.options import Output, examples
 from tapectl.cli.render import (
     Column,
@@ -83,6 +84,10 @@ def register(app: typer.Typer) -> None:
                 "tapectl activate --store s3://my-bucket --changer STK-L700 --drives 4",
                 "a library that looks like a StorageTek L700 with four drives",
             ),
+            (
+                "tapectl activate --store s3://my-bucket --tape-drive-type IBM-ULT3580-TD8",
+                "drives of LTO-8",
+            ),
         ),
     )(activate)
     app.command(
@@ -155,7 +160,15 @@ def activate(
         ),
     ] = "AWS-Gateway-VTL",
     drive_type: Annotated[
-        str, typer.Option("--drive-type", metavar="TYPE", help="What the drives look like.")
+        str,
+        typer.Option(
+            "--tape-drive-type",
+            "--drive-type",
+            metavar="TYPE",
+            autocompletion=completing.drive_types,
+            help="What the drives look like: IBM-ULT3580-TD5 to -TD9, IBM-ULT3580-HH5 to -HH9,"
+            " HP-Ultrium-5 to -7, HPE-Ultrium-8 and -9.",
+        ),
     ] = "IBM-ULT3580-TD5",
     drives: Annotated[
         int, typer.Option("--drives", metavar="N", help="How many drives, 1 to 64.")

@@ -30,19 +30,20 @@ app = typer.Typer(
             "for provisioning: the same again changes nothing",
         ),
         ("tapectl tape create --size 5TiB --pool DEEP_ARCHIVE", "to be archived in Deep Archive"),
+        ("tapectl tape create --cleaning --to-slots", "a cleaning cartridge, CLNU1A2B"),
     ),
 )
 def create(
     context: typer.Context,
     size: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--size",
             metavar="SIZE",
             show_default=False,
             help="Capacity of each tape, 100GiB to 15TiB in whole GiB; no room until written.",
         ),
-    ],
+    ] = None,
     count: Annotated[
         int, typer.Option("--count", metavar="N", help="How many, with generated barcodes.")
     ] = 1,
@@ -66,6 +67,22 @@ def create(
     pool: Pool = "GLACIER",
     worm: Annotated[
         bool, typer.Option("--worm", help="Write once: what is written can never be overwritten.")
+    ] = False,
+    generation: Annotated[
+        str | None,
+        typer.Option(
+            "--generation",
+            metavar="LTO-N",
+            show_default="the drives'",
+            autocompletion=completing.generations,
+            help="Generation of the media, LTO-3 to LTO-9; a drive reads and writes some others.",
+        ),
+    ] = None,
+    cleaning: Annotated[
+        bool,
+        typer.Option(
+            "--cleaning", help="Cleaning cartridges, of no size; barcodes begin with CLN."
+        ),
     ] = False,
     to_slots: Annotated[
         bool,
@@ -99,15 +116,20 @@ def create(
     They are CREATING until the object store knows their barcodes, which a running `tapectl serve`
     sees to at once, and `tapectl sync` or --wait without it.
     """
+    from tapectl.gateway.media import parse_generation
     from tapectl.gateway.tapes import TapeCreation, create_tapes
 
+    if size is None and not cleaning:
+        raise UsageError("give the tapes a size", hint="as in --size 1TiB")
     request = TapeCreation(
-        size_bytes=parse_size(size),
+        size_bytes=0 if size is None else parse_size(size),
         barcode=barcode,
         prefix=prefix,
         count=count,
         pool_id=pool,
         worm=worm,
+        generation=None if generation is None else parse_generation(generation),
+        cleaning=cleaning,
         client_token=client_token,
         allow_small=allow_small,
         to_slots=to_slots,

@@ -20,7 +20,7 @@ from tapectl.cli.render import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tapectl.gateway.tapes import TapeInfo
+    from tapectl.gateway.tape_info import TapeInfo
 
 # fmt: off
 LIST_COLUMNS = (
@@ -30,6 +30,7 @@ LIST_COLUMNS = (
     Column("TapeUsedInBytes", "Used", show_size, right=True),
     Column("WaitingBytes", "To upload", show_size, right=True),
     Column("Location", "Location"),
+    Column("Generation", "Media"),
     Column("PoolId", "Pool"),
 )
 ARCHIVE_COLUMNS = (
@@ -53,7 +54,10 @@ DETAIL_COLUMNS = (
     Column("VTLDevice", "Device"),
     Column("HoldUntil", "Cancellable by a move until", show_time),
     Column("PoolId", "Pool"),
+    Column("Generation", "Media"),
     Column("Worm", "WORM", show_yes),
+    Column("Cleaning", "Cleaning cartridge", show_yes),
+    Column("CleaningsLeft", "Cleanings left"),
     Column("WriteProtected", "Write-protected", show_yes),
     Column("TapeCreatedDate", "Created", show_time),
     Column("CompletionTime", "Archived", show_time),
@@ -67,13 +71,18 @@ DETAIL_COLUMNS = (
 
 def tape_row(tape: TapeInfo) -> Row:
     """Return the JSON object of a tape; docs/json-output.md says what each key means."""
+    from tapectl.gateway.media import generation_name
+
     return {
         "TapeBarcode": tape.barcode,
         "TapeStatus": tape.status.value,
         "TapeSizeInBytes": tape.size_bytes,
         "TapeUsedInBytes": tape.used_bytes,
         "PoolId": tape.pool_id,
+        "Generation": generation_name(tape.generation),
         "Worm": tape.worm,
+        "Cleaning": tape.cleaning,
+        "CleaningsLeft": tape.cleanings_left,
         "WriteProtected": tape.write_protected,
         "Location": tape.location,
         "ElementAddress": tape.element_address,

@@ -19,7 +19,7 @@ from tapectl.units import format_size
 
 if TYPE_CHECKING:
     from tapectl.gateway.settings import Settings
-    from tapectl.gateway.tapes import TapeInfo
+    from tapectl.gateway.tape_info import TapeInfo
     from tapectl.state.database import State
 
 POLL_INTERVAL_S = 0.25

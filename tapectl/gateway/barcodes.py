@@ -13,7 +13,13 @@ MIN_CHARACTERS = 5
 MAX_CHARACTERS = 16
 MAX_PREFIX_CHARACTERS = 4
 GENERATED_HEX_DIGITS = 6
+CLEANING_HEX_DIGITS = 4
 DEFAULT_PREFIX = "TAPE"
+
+# By these letters libraries and backup programs tell a cleaning cartridge from a tape; U is for
+# universal ones, which clean drives of every generation.
+CLEANING_LETTERS = "CLN"
+CLEANING_PREFIX = "CLNU"
 
 # Of 16 million names a prefix has, a library holds 1,500: two draws in a row that are taken are
 # already unlikely. So many of them mean that the prefix is used up.
@@ -62,6 +68,17 @@ def check_prefix(prefix: str, changer_type: str | None = None) -> str:
     return prefix
 
 
+def check_cleaning_barcode(barcode: str) -> str:
+    """Return the barcode, or the prefix of one; raise BarcodeError if it is no cleaning
+    cartridge's."""
+    if not barcode.startswith(CLEANING_LETTERS):
+        raise BarcodeError(
+            f"not the barcode of a cleaning cartridge: {barcode}",
+            hint=f"it begins with {CLEANING_LETTERS}, as in {CLEANING_PREFIX}01L1",
+        )
+    return barcode
+
+
 def default_prefix(changer_type: str | None = None) -> str:
     """Return the prefix of generated barcodes where none is asked for."""
     return DEFAULT_PREFIX[: max_characters(changer_type) - GENERATED_HEX_DIGITS]
@@ -79,8 +96,10 @@ def generate(
     count: int,
     is_used: Callable[[str], bool],
     draw: Callable[[int], int] = secrets.randbelow,
+    *,
+    hex_digits: int = GENERATED_HEX_DIGITS,
 ) -> Sequence[str]:
-    """Return `count` new barcodes, the prefix and six hexadecimal digits each.
+    """Return `count` new barcodes, the prefix and `hex_digits` hexadecimal digits each.
 
     `is_used` says whether a barcode was ever given; `draw(n)` returns a random number below n.
     Raises BarcodeError when the prefix is used up.
@@ -91,7 +110,7 @@ def generate(
         if draws_left == 0:
             raise BarcodeError(f"too many barcodes with this prefix are used up: {prefix}")
         draws_left -= 1
-        barcode = f"{prefix}{draw(16**GENERATED_HEX_DIGITS):0{GENERATED_HEX_DIGITS}X}"
+        barcode = f"{prefix}{draw(16**hex_digits):0{hex_digits}X}"
         if not is_used(barcode):
             barcodes[barcode] = None
     return list(barcodes)

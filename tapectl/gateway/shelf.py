@@ -13,10 +13,10 @@ from tapectl.gateway.barcodes import check_barcode
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.elements import ElementError, ElementMap
 from tapectl.gateway.moves import Eject, begin_eject, home_slot
+from tapectl.gateway.tape_info import TapeInfo
 from tapectl.gateway.tapes import (
     MAX_TAPES,
     MAX_TOTAL_BYTES,
-    TapeInfo,
     TapeLimitError,
     describe_tape,
     list_tapes,

@@ -6,14 +6,15 @@ import secrets
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway import barcodes
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.clock import now_ms as clock_now_ms
-from tapectl.gateway.devices import device_id
 from tapectl.gateway.elements import ElementError, ElementMap
+from tapectl.gateway.media import cleanings_left, default_generation
+from tapectl.gateway.tape_info import TapeInfo, tape_info
 from tapectl.scsi.library import ElementType
 from tapectl.state import client_tokens, disks, pools, segments, tapes
 from tapectl.state.database import State
@@ -31,8 +32,10 @@ MAX_TAPES = 1500
 MAX_TOTAL_BYTES = PIB
 MIN_TOKEN_CHARACTERS, MAX_TOKEN_CHARACTERS = 5, 100
 
+# A tape has a size in the state; nothing is ever written on a cleaning cartridge.
+CLEANING_SIZE_BYTES = MIB
+
 _CREATE_TAPES = "CreateTapes"
-_RETRIEVED_STATUSES = frozenset({TapeStatus.RETRIEVING, TapeStatus.RETRIEVED})
 
 
 class TapeExistsError(TapectlError):
@@ -93,7 +96,9 @@ class TapeCreation:
 
     With `allow_small` a size of 1 MiB and more is taken, for labs. With `to_slots` the tapes come
     into storage slots, else into import/export slots as AWS does. `if_not_exists` goes with
-    `barcode`, `client_token` with both: a repeat returns the tapes there are.
+    `barcode`, `client_token` with both: a repeat returns the tapes there are. `generation` is that
+    of the gateway's drives where it is None. With `cleaning` they are cleaning cartridges, which
+    have no size.
     """
 
     size_bytes: int
@@ -106,38 +111,8 @@ class TapeCreation:
     allow_small: bool = False
     to_slots: bool = False
     if_not_exists: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TapeInfo:
-    """A tape as users see it.
-
-    `location` is `drive 1`, `slot 20`, `import/export 3` or `shelf`, None when it is on its way.
-    `vtl_device` is the id of the drive it is loaded in. `waiting_bytes` is what is not in the
-    store yet. `retrieved_to` is the id of the gateway it is retrieved to.
-    """
-
-    barcode: str
-    status: TapeStatus
-    size_bytes: int
-    used_bytes: int
-    pool_id: str
-    worm: bool
-    write_protected: bool
-    location: str | None
-    element_address: int | None
-    vtl_device: str | None
-    progress: float | None
-    waiting_bytes: int
-    hold_until_ms: int | None
-    created_at_ms: int
-    archive_completed_at_ms: int | None
-    retrieval_tier: str | None
-    retrieved_at_ms: int | None
-    restore_until_ms: int | None
-    retrieved_to: str | None
-    status_detail: str | None
-    tape_uuid: str
+    generation: int | None = None
+    cleaning: bool = False
 
 
 def create_tapes(
@@ -157,15 +132,10 @@ def create_tapes(
     _check(request, gateway)
     by = Stamp(actor, now_ms())
     with state.write() as db:
-        created = _repeated(db, request)
+        created = _repeated(db, gateway, request)
         if created is None:
             created = _create(db, gateway, request, _Making(by, draw))
-        records = [tapes.get(db, barcode) for barcode in created]
-        waiting = segments.waiting_bytes_by_tape(db)
-    elements = ElementMap.of(gateway)
-    return [
-        tape_info(gateway, elements, record, waiting.get(record.barcode, 0)) for record in records
-    ]
+        return _infos(db, gateway, [tapes.get(db, barcode) for barcode in created])
 
 
 def list_tapes(
@@ -186,12 +156,7 @@ def list_tapes(
     )
     gateway = describe_gateway(state)
     with state.read() as db:
-        records = tapes.select(db, wanted)
-        waiting = segments.waiting_bytes_by_tape(db)
-    elements = ElementMap.of(gateway)
-    return [
-        tape_info(gateway, elements, record, waiting.get(record.barcode, 0)) for record in records
-    ]
+        return _infos(db, gateway, tapes.select(db, wanted))
 
 
 def describe_tape(state: State, barcode: str) -> TapeInfo:
@@ -200,8 +165,13 @@ def describe_tape(state: State, barcode: str) -> TapeInfo:
     gateway = describe_gateway(state)
     with state.read() as db:
         record = tapes.get(db, barcode)
-        waiting = segments.waiting_uploads(db, barcode)
-    return tape_info(gateway, ElementMap.of(gateway), record, waiting.bytes)
+        return tape_info(
+            gateway,
+            ElementMap.of(gateway),
+            record,
+            waiting_bytes=segments.waiting_uploads(db, barcode).bytes,
+            cleanings_left=cleanings_left(db, record),
+        )
 
 
 def delete_tape(
@@ -252,38 +222,21 @@ def refuse_loaded(tape: TapeRecord, elements: ElementMap) -> None:
         raise TapeInDriveError(tape.barcode, elements.name(address))
 
 
-def tape_info(
-    gateway: GatewayRecord, elements: ElementMap, tape: TapeRecord, waiting_bytes: int
-) -> TapeInfo:
-    """Return what users see of a tape."""
-    address = tape.element_address
-    location = elements.name(address) if address is not None else None
-    if tape.status is TapeStatus.ARCHIVED:
-        location = "shelf"
-    in_drive = address is not None and elements.type_of(address) is ElementType.DATA_TRANSFER
-    return TapeInfo(
-        barcode=tape.barcode,
-        status=tape.status,
-        size_bytes=tape.size_bytes,
-        used_bytes=tape.used_bytes,
-        pool_id=tape.pool_id,
-        worm=tape.worm,
-        write_protected=tape.write_protected,
-        location=location,
-        element_address=address,
-        vtl_device=device_id(gateway, elements.number(address)) if in_drive and address else None,
-        progress=tape.progress,
-        waiting_bytes=waiting_bytes,
-        hold_until_ms=tape.hold_until_ms,
-        created_at_ms=tape.created_at_ms,
-        archive_completed_at_ms=tape.archive_completed_at_ms,
-        retrieval_tier=tape.retrieval_tier,
-        retrieved_at_ms=tape.retrieved_at_ms,
-        restore_until_ms=tape.restore_until_ms,
-        retrieved_to=gateway.id if tape.status in _RETRIEVED_STATUSES else None,
-        status_detail=tape.status_detail,
-        tape_uuid=tape.tape_uuid,
-    )
+def _infos(
+    db: sqlite3.Connection, gateway: GatewayRecord, records: Sequence[TapeRecord]
+) -> Sequence[TapeInfo]:
+    waiting = segments.waiting_bytes_by_tape(db)
+    elements = ElementMap.of(gateway)
+    return [
+        tape_info(
+            gateway,
+            elements,
+            record,
+            waiting_bytes=waiting.get(record.barcode, 0),
+            cleanings_left=cleanings_left(db, record),
+        )
+        for record in records
+    ]
 
 
 _DELETE_HINTS = {
@@ -315,7 +268,8 @@ def _check(request: TapeCreation, gateway: GatewayRecord) -> None:
     elif request.if_not_exists:
         raise UsageError("only a tape with a given barcode can be created if it does not exist")
     if request.prefix is not None:
-        barcodes.check_prefix(request.prefix, gateway.changer_type)
+        # Cleaning cartridges have fewer digits, with which a prefix fits every changer.
+        barcodes.check_prefix(request.prefix, None if request.cleaning else gateway.changer_type)
     if not 1 <= request.count <= MAX_TAPES:
         raise UsageError(f"not a number of tapes: {request.count}", hint=f"1 to {MAX_TAPES}")
     token = request.client_token
@@ -324,7 +278,18 @@ def _check(request: TapeCreation, gateway: GatewayRecord) -> None:
             f"not a client token: {token}",
             hint=f"{MIN_TOKEN_CHARACTERS} to {MAX_TOKEN_CHARACTERS} characters",
         )
-    _check_size(request.size_bytes, allow_small=request.allow_small)
+    if request.cleaning:
+        _check_cleaning(request)
+    else:
+        _check_size(request.size_bytes, allow_small=request.allow_small)
+
+
+def _check_cleaning(request: TapeCreation) -> None:
+    if request.worm or request.size_bytes:
+        raise UsageError("a cleaning cartridge holds no data: give no size, and no WORM")
+    for text in (request.barcode, request.prefix):
+        if text is not None:
+            barcodes.check_cleaning_barcode(text)
 
 
 def _check_size(size_bytes: int, *, allow_small: bool) -> None:
@@ -346,7 +311,13 @@ def _check_size(size_bytes: int, *, allow_small: bool) -> None:
 
 def _request_facts(request: TapeCreation) -> dict[str, object]:
     """Return what a repeat with the same client token must ask for again."""
+    kind: dict[str, object] = {}  # not of tapes as they were when tokens were first kept
+    if request.generation is not None:
+        kind["generation"] = request.generation
+    if request.cleaning:
+        kind["cleaning"] = True
     return {
+        **kind,
         "size_bytes": request.size_bytes,
         "barcode": request.barcode,
         "prefix": request.prefix,
@@ -356,7 +327,9 @@ def _request_facts(request: TapeCreation) -> dict[str, object]:
     }
 
 
-def _repeated(db: sqlite3.Connection, request: TapeCreation) -> Sequence[str] | None:
+def _repeated(
+    db: sqlite3.Connection, gateway: GatewayRecord, request: TapeCreation
+) -> Sequence[str] | None:
     """Return the barcodes that an earlier run of the same request made, None if there was none."""
     if request.client_token is not None:
         earlier = client_tokens.find(db, request.client_token)
@@ -377,8 +350,9 @@ def _repeated(db: sqlite3.Connection, request: TapeCreation) -> Sequence[str] | 
             f"barcode {request.barcode} belonged to a deleted tape and is never given again",
             hint="choose another barcode",
         )
-    wanted = (request.size_bytes, request.pool_id, request.worm)
-    if request.if_not_exists and (tape.size_bytes, tape.pool_id, tape.worm) == wanted:
+    wanted = _new_tape(gateway, request, tape.barcode)
+    facts = ("size_bytes", "pool_id", "worm", "generation", "cleaning")
+    if request.if_not_exists and all(getattr(tape, f) == getattr(wanted, f) for f in facts):
         return [tape.barcode]
     raise TapeExistsError(
         f"there is a tape with barcode {request.barcode} already",
@@ -408,17 +382,10 @@ def _create(
     if request.barcode is not None:
         codes: Sequence[str] = [request.barcode]
     else:
-        prefix = request.prefix or barcodes.default_prefix(gateway.changer_type)
-        codes = barcodes.generate(
-            prefix, request.count, lambda code: tapes.find(db, code) is not None, making.draw
-        )
+        codes = _generate(db, gateway, request, making)
     for code, address in zip(codes, free, strict=True):
-        tape = TapeRecord(
-            barcode=code,
-            tape_uuid=uuid.uuid4().hex,
-            size_bytes=request.size_bytes,
-            pool_id=request.pool_id,
-            worm=request.worm,
+        tape = replace(
+            _new_tape(gateway, request, code),
             element_address=address,
             placed_by_operator=not request.to_slots,
             created_at_ms=making.by.at_ms,
@@ -437,6 +404,39 @@ def _create(
             ),
         )
     return codes
+
+
+def _new_tape(gateway: GatewayRecord, request: TapeCreation, barcode: str) -> TapeRecord:
+    """Return a tape as it is asked for, of no time and in no place yet."""
+    return TapeRecord(
+        barcode=barcode,
+        tape_uuid=uuid.uuid4().hex,
+        size_bytes=CLEANING_SIZE_BYTES if request.cleaning else request.size_bytes,
+        pool_id=request.pool_id,
+        worm=request.worm,
+        generation=request.generation or default_generation(gateway),
+        cleaning=request.cleaning,
+        created_at_ms=0,
+        status_at_ms=0,
+    )
+
+
+def _generate(
+    db: sqlite3.Connection, gateway: GatewayRecord, request: TapeCreation, making: _Making
+) -> Sequence[str]:
+    if request.cleaning:
+        prefix = request.prefix or barcodes.CLEANING_PREFIX
+        hex_digits = barcodes.CLEANING_HEX_DIGITS
+    else:
+        prefix = request.prefix or barcodes.default_prefix(gateway.changer_type)
+        hex_digits = barcodes.GENERATED_HEX_DIGITS
+    return barcodes.generate(
+        prefix,
+        request.count,
+        lambda code: tapes.find(db, code) is not None,
+        making.draw,
+        hex_digits=hex_digits,
+    )
 
 
 def _check_against_library(db: sqlite3.Connection, request: TapeCreation) -> None:

@@ -36,7 +36,7 @@ class ManifestHead:
     """What a recovery point says of the tape as a whole; times in ms since 1970.
 
     `archived_through` is the last sequence number whose object is below `archive/`, None if
-    there is none.
+    there is none. `generation` is that of LTO.
     """
 
     number: int
@@ -52,6 +52,8 @@ class ManifestHead:
     worm: bool
     archived_through: int | None = None
     volume: VolumeRecord = field(default_factory=VolumeRecord)
+    generation: int = 5
+    cleaning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ def decode_manifest(data: bytes) -> Manifest:
             raise MediumFormatError(f"pages of {document['page_rows']} rows")
         volume = document.pop("volume", None)
         document["volume"] = VolumeRecord.from_document(volume) if volume else VolumeRecord()
+        document.setdefault("generation", 5)
+        document.setdefault("cleaning", False)
         head = ManifestHead(**{name: document[name] for name in ManifestHead.__slots__})
         return Manifest(head, int(document["pages"]), _decode_rows(document["segments"]))
     except (KeyError, TypeError, ValueError) as error:

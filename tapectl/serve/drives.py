@@ -20,13 +20,22 @@ _log = logging.getLogger(__name__)
 
 
 class DriveUnit:
-    """One drive: its worker, restarted with its tape when it dies."""
+    """One drive: its worker, restarted with its tape when it dies.
+
+    `changer_serial` is that of the changer of its library.
+    """
 
     def __init__(
-        self, device: DeviceInfo, drive_type: str, state: State, settings: Settings, *, lock_fd: int
+        self,
+        device: DeviceInfo,
+        changer_serial: str,
+        state: State,
+        settings: Settings,
+        *,
+        lock_fd: int,
     ) -> None:
         self.device = device
-        self._drive_type = drive_type
+        self._changer_serial = changer_serial
         self._state = state
         self._settings = settings
         self.child = Child(
@@ -81,8 +90,10 @@ class DriveUnit:
     def _prepare(self, restarted: bool) -> Message:
         return {
             "settings": self._settings.to_json(),
-            "drive_type": self._drive_type,
+            "drive_type": self.device.device_type,
             "serial": self.device.serial,
+            "changer_serial": self._changer_serial,
+            "element_address": self.device.element_address,
             "target_name": self.device.target_name,
             "restarted": restarted,
             "log_level": logging.getLevelName(logging.getLogger().level),
@@ -102,6 +113,9 @@ class WorkerDrives:
 
     def __init__(self, drives: Sequence[DriveUnit]) -> None:
         self._drives = {drive.device.drive_number: drive for drive in drives}
+
+    def responds(self, drive_number: int) -> bool:
+        return self._drives[drive_number].child.alive
 
     def load(self, drive_number: int, barcode: str) -> None:
         self._drives[drive_number].load(barcode)

@@ -64,7 +64,7 @@ class Supervisor:
         gateway = describe_gateway(state)
         devices = list_devices(state)
         self._drives = [
-            DriveUnit(device, gateway.drive_type, state, settings, lock_fd=lock_fd)
+            DriveUnit(device, devices[CHANGER_NUMBER].serial, state, settings, lock_fd=lock_fd)
             for device in devices
             if device.drive_number != CHANGER_NUMBER
         ]

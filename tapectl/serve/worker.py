@@ -26,6 +26,7 @@ from tapectl.iscsi.policy import TargetConfig
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeError
 from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.ssc.drive import TapeDrive
+from tapectl.scsi.ssc.vpd import Automation
 from tapectl.serve.child_main import ChildService, run_child
 from tapectl.serve.connection_loop import ConnectionLoop
 from tapectl.serve.fetch_socket import FetchClient, transfer_socket_path
@@ -59,6 +60,9 @@ class DriveWorker:
             serial=str(start["serial"]),
             target_name=str(start["target_name"]),
             memory=DeviceMemory(self._state, str(start["serial"])),
+            automation=Automation(
+                str(start["changer_serial"]), cast("int", start["element_address"])
+            ),
             now_ms=now_ms,
         )
         self._target_name = str(start["target_name"])
@@ -169,6 +173,8 @@ class DriveWorker:
             capacity_bytes=tape.size_bytes,
             write_protected=tape.write_protected,
             worm=tape.worm,
+            generation=tape.generation,
+            cleaning=tape.cleaning,
         )
 
     def _seal_in_background(self, job: Callable[[], None]) -> None:

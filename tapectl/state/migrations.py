@@ -205,6 +205,12 @@ WHERE source_element >= 20000 AND EXISTS (SELECT 1 FROM gateway
     WHERE (changer_type = 'STK-L700' AND import_export_count <= 490)
        OR (changer_type = 'IBM-03584L32-0402' AND import_export_count <= 256));
 """,
+    # The kind of cartridge. What was there before is of the only drives that were.
+    """
+-- generation: LTO generation of the medium; cleaning: a cleaning cartridge, of no data.
+ALTER TABLE tape ADD COLUMN generation INTEGER NOT NULL DEFAULT 5 CHECK (generation > 0);
+ALTER TABLE tape ADD COLUMN cleaning INTEGER NOT NULL DEFAULT 0 CHECK (cleaning IN (0, 1));
+""",
 )
 
 

@@ -13,6 +13,9 @@ from tapectl.state.tape_status import IN_LIBRARY, TRANSITIONS, WRITE_PROTECTED, 
 
 Value = str | int | float | None
 
+LAST_ELEMENT = 0xFFFF
+"""The largest element address there can be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
@@ -53,6 +56,8 @@ class TapeRecord:
     store_epoch: int = 0
     store_etag: str | None = None
     status_detail: str | None = None
+    generation: int = 5
+    cleaning: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,8 @@ class Occupant(NamedTuple):
     placed_by_operator: int
     status: str
     hold_until_ms: int | None
+    worm: int
+    cleaning: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ class TapeTotals:
 
 
 _COLUMNS = tuple(field.name for field in fields(TapeRecord))
-_BOOLEANS = ("worm", "write_protected", "placed_by_operator")
+_BOOLEANS = ("worm", "write_protected", "placed_by_operator", "cleaning")
 
 UPDATABLE = frozenset(_COLUMNS) - {
     "barcode",
@@ -95,6 +102,8 @@ UPDATABLE = frozenset(_COLUMNS) - {
     "status_at_ms",
     "worm",
     "created_at_ms",
+    "generation",
+    "cleaning",
 }
 """Columns that `update` may set; statuses change through `transition`, the others never."""
 
@@ -239,10 +248,13 @@ def in_element(db: sqlite3.Connection, address: int) -> TapeRecord | None:
     return None if row is None else _record(row)
 
 
-def occupants(db: sqlite3.Connection) -> Sequence[Occupant]:
-    """Return every tape that is in an element."""
+def occupants(
+    db: sqlite3.Connection, first: int = 0, last: int = LAST_ELEMENT
+) -> Sequence[Occupant]:
+    """Return every tape that is in an element, or in one of those from `first` to `last`."""
     rows = db.execute(
-        f"SELECT {', '.join(Occupant._fields)} FROM tape WHERE element_address IS NOT NULL"
+        f"SELECT {', '.join(Occupant._fields)} FROM tape WHERE element_address BETWEEN ? AND ?",
+        (first, last),
     )
     return [Occupant(*row) for row in rows]
 

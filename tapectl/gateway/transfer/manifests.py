@@ -84,6 +84,8 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
             status=(point.status or tape.status).value,
             pool=tape.pool_id,
             worm=tape.worm,
+            generation=tape.generation,
+            cleaning=tape.cleaning,
             archived_through=tape.archived_through_sequence if through is None else through,
             volume=VolumeRecord.from_document(volume.document) if volume else VolumeRecord(),
         )

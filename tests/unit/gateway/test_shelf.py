@@ -18,7 +18,8 @@ from tapectl.gateway.shelf import (
     list_archive,
     retrieve_tape,
 )
-from tapectl.gateway.tapes import TapeInfo, describe_tape
+from tapectl.gateway.tape_info import TapeInfo
+from tapectl.gateway.tapes import describe_tape
 from tapectl.state import tapes
 from tapectl.state.database import State
 from tapectl.state.tape_status import TapeStatus

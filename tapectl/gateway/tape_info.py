@@ -1,0 +1,92 @@
+"""A tape as users see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tapectl.gateway.devices import device_id
+from tapectl.gateway.elements import ElementMap
+from tapectl.scsi.library import ElementType
+from tapectl.state.gateways import GatewayRecord
+from tapectl.state.tape_status import TapeStatus
+from tapectl.state.tapes import TapeRecord
+
+_RETRIEVED_STATUSES = frozenset({TapeStatus.RETRIEVING, TapeStatus.RETRIEVED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapeInfo:
+    """A tape as users see it.
+
+    `size_bytes` is 0 for a cleaning cartridge, and `cleanings_left` None for all others.
+    `location` is `drive 1`, `slot 20`, `import/export 3` or `shelf`, None when it is on its way.
+    `vtl_device` is the id of the drive it is loaded in. `waiting_bytes` is what is not in the
+    store yet. `retrieved_to` is the id of the gateway it is retrieved to.
+    """
+
+    barcode: str
+    status: TapeStatus
+    size_bytes: int
+    used_bytes: int
+    pool_id: str
+    worm: bool
+    write_protected: bool
+    location: str | None
+    element_address: int | None
+    vtl_device: str | None
+    progress: float | None
+    waiting_bytes: int
+    hold_until_ms: int | None
+    created_at_ms: int
+    archive_completed_at_ms: int | None
+    retrieval_tier: str | None
+    retrieved_at_ms: int | None
+    restore_until_ms: int | None
+    retrieved_to: str | None
+    status_detail: str | None
+    tape_uuid: str
+    generation: int
+    cleaning: bool
+    cleanings_left: int | None
+
+
+def tape_info(
+    gateway: GatewayRecord,
+    elements: ElementMap,
+    tape: TapeRecord,
+    *,
+    waiting_bytes: int,
+    cleanings_left: int | None,
+) -> TapeInfo:
+    """Return what users see of a tape."""
+    address = tape.element_address
+    location = elements.name(address) if address is not None else None
+    if tape.status is TapeStatus.ARCHIVED:
+        location = "shelf"
+    in_drive = address is not None and elements.type_of(address) is ElementType.DATA_TRANSFER
+    return TapeInfo(
+        barcode=tape.barcode,
+        status=tape.status,
+        size_bytes=0 if tape.cleaning else tape.size_bytes,
+        used_bytes=tape.used_bytes,
+        pool_id=tape.pool_id,
+        worm=tape.worm,
+        write_protected=tape.write_protected,
+        location=location,
+        element_address=address,
+        vtl_device=device_id(gateway, elements.number(address)) if in_drive and address else None,
+        progress=tape.progress,
+        waiting_bytes=waiting_bytes,
+        hold_until_ms=tape.hold_until_ms,
+        created_at_ms=tape.created_at_ms,
+        archive_completed_at_ms=tape.archive_completed_at_ms,
+        retrieval_tier=tape.retrieval_tier,
+        retrieved_at_ms=tape.retrieved_at_ms,
+        restore_until_ms=tape.restore_until_ms,
+        retrieved_to=gateway.id if tape.status in _RETRIEVED_STATUSES else None,
+        status_detail=tape.status_detail,
+        tape_uuid=tape.tape_uuid,
+        generation=tape.generation,
+        cleaning=tape.cleaning,
+        cleanings_left=cleanings_left,
+    )
