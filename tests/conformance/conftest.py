@@ -9,6 +9,7 @@ import pytest
 
 from tests.conformance import commands
 from tests.conformance.device import GOOD, Device
+from tests.conformance.pages import ModePageKeeper
 from tests.conformance.requirements import Features
 from tests.conformance.target import (
     OTHER_INITIATOR,
@@ -191,6 +192,14 @@ def blank(tape: Device) -> Device:
     """The drive with the scratch tape, nothing recorded on it."""
     tape.good(commands.erase())
     return tape
+
+
+@pytest.fixture
+def mode_pages(tape: Device) -> Iterator[ModePageKeeper]:
+    """What changes mode pages of the drive with the scratch tape, for one test."""
+    keeper = ModePageKeeper(tape)
+    yield keeper
+    keeper.restore()
 
 
 @pytest.fixture
