@@ -49,7 +49,8 @@ class Command(Generic[D_contra]):
     """One row. `usage` is the CDB usage data of REPORT SUPPORTED OPERATION CODES (SPC-5 6.34.3).
 
     Its length is the length of the CDB and its first byte the operation code; with a service
-    action the low five bits of byte 1 hold it.
+    action the low five bits of byte 1 hold it. `harmless`, where some forms of a command may be
+    used by whoever and others not, tells the former by their CDB.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Command(Generic[D_contra]):
     handler: Callable[[D_contra, Task], Reply]
     service_action: int | None = None
     access: Access = Access.HOLDER
+    harmless: Callable[[bytes], bool] | None = None
     needs_medium: bool = False
     past_attention: bool = False
     timeout_s: int = 60
@@ -66,6 +68,12 @@ class Command(Generic[D_contra]):
     def __post_init__(self) -> None:
         object.__setattr__(self, "operation_code", self.usage[0])
         object.__setattr__(self, "cdb_bytes", len(self.usage))
+
+    def access_of(self, cdb: bytes) -> Access:
+        """Who may use the command in the form that a CDB asks for."""
+        if self.harmless is not None and self.harmless(cdb):
+            return Access.ALWAYS
+        return self.access
 
 
 class CommandTable(Generic[D]):

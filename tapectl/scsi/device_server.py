@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Never, Protocol, TypeVar
 
@@ -106,7 +106,9 @@ class DeviceServer:
         self.mode_pages = mode_pages
         self.memory = memory if memory is not None else VolatileMemory()
         self.attentions = UnitAttentions()
-        self.reservations = Reservations()
+        self.reservations = Reservations(self.memory)
+        # How often another nexus has aborted the tasks of each.
+        self.aborts: dict[str, int] = {}
         self.removal_preventers: set[str] = set()
 
     def run(self, device: D, table: CommandTable[D], task: Task, lun: int) -> Reply:
@@ -122,7 +124,7 @@ class DeviceServer:
                 raise invalid_field_in_cdb(command.cdb_bytes - 1, 2)
             # Asked here and not in _guard: on the way of every block there is nothing to guard.
             if attentions.pending or self.reservations.any:
-                self._guard(command, task.nexus)
+                self._guard(command, task)
             if command.needs_medium:
                 device.check_ready()
             return command.handler(device, task)
@@ -133,14 +135,14 @@ class DeviceServer:
         except NonvolatileMemoryError:
             return self.check_condition(_INTERNAL_FAILURE)
 
-    def _guard(self, command: Command[D], nexus: str) -> None:
+    def _guard(self, command: Command[D], task: Task) -> None:
         """Report what waits and refuse what is reserved, in SAM-6 5.3.3's order of precedence."""
-        attentions = self.attentions
+        attentions, nexus = self.attentions, task.nexus
         reportable = not command.past_attention and attentions.waiting(nexus) is not None
         if reportable and attentions.has_reset(nexus):
             self._report_attention(nexus)
         reservations = self.reservations
-        if reservations.conflicts(nexus, command.access):
+        if reservations.conflicts(task.nexus, command.access_of(task.cdb)):
             raise ReservationConflict
         if reportable:
             self._report_attention(nexus)
@@ -160,16 +162,26 @@ class DeviceServer:
         """Return CHECK CONDITION with the data that came before the condition."""
         return Reply(Status.CHECK_CONDITION, data_in, self.encode_sense(sense))
 
+    def abort_tasks(self, nexuses: Iterable[str]) -> None:
+        """Let the transport end what it still holds of these nexuses (PREEMPT AND ABORT)."""
+        for nexus in nexuses:
+            self.aborts[nexus] = self.aborts.get(nexus, 0) + 1
+
     def nexus_lost(self, nexus: str) -> None:
         """SAM-6 6.3.4: what the nexus held by itself goes; a persistent reservation stays."""
-        self.reservations.release(nexus)
+        self.reservations.end_legacy(nexus)
+        self.aborts.pop(nexus, None)
         self.removal_preventers.discard(nexus)
         self.mode_pages.forget(nexus)
         self.attentions.forget(nexus)
 
+    def commands_cleared(self, nexus: str) -> None:
+        """SAM-6 7.4: another nexus cleared the task set, commands of this one are gone."""
+        self.attentions.establish(nexus, ASC.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR)
+
     def reset(self) -> None:
         """SAM-6 6.3.3 logical unit reset; persistent reservations stay."""
-        self.reservations.legacy_holder = None
+        self.reservations.end_legacy()
         self.removal_preventers.clear()
         self.mode_pages.reset()
         self.attentions.establish_all(ASC.BUS_DEVICE_RESET_OCCURRED)

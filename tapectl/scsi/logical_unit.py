@@ -54,6 +54,17 @@ class LogicalUnit(Protocol):
         """A session ended: SAM-6 I_T nexus loss. Reservations, prevention and attentions go."""
         ...
 
+    def commands_cleared(self, nexus: str) -> None:
+        """Commands of a nexus are gone without an answer: another one cleared the task set."""
+        ...
+
+    def tasks_aborted(self, nexus: str) -> int:
+        """Return how often another nexus has aborted the tasks of this one (PREEMPT AND ABORT).
+
+        Whoever still holds a command from before the number has changed drops it, unanswered.
+        """
+        ...
+
     def logical_unit_reset(self) -> None:
         """SAM-6 logical unit reset (LOGICAL UNIT RESET, TARGET WARM/COLD RESET)."""
         ...

@@ -1,19 +1,21 @@
-"""PERSISTENT RESERVE IN and OUT (SPC-5 6.15, 6.16)."""
+"""PERSISTENT RESERVE OUT (SPC-5 6.16)."""
 
 from __future__ import annotations
 
+import enum
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
-from tapectl.scsi.command_table import GOOD, Task, reply_truncated
+from tapectl.scsi.command_table import GOOD, Task
 from tapectl.scsi.device_server import Device
 from tapectl.scsi.logical_unit import Reply
 from tapectl.scsi.reservations import (
     MAX_REGISTRATIONS,
     PersistentReservation,
+    PersistentState,
+    Registration,
     ReservationConflict,
-    Reservations,
     ReservationType,
 )
 from tapectl.scsi.sense import (
@@ -22,210 +24,315 @@ from tapectl.scsi.sense import (
     invalid_field_in_cdb,
     invalid_field_in_parameter_list,
 )
-from tapectl.scsi.unit_attention import UnitAttentions
+from tapectl.scsi.transport_id import (
+    decode_transport_id,
+    initiator_port,
+    node_name,
+    same_target_port,
+)
 
+RELATIVE_TARGET_PORT = 1
 _PARAMETER_LIST = struct.Struct(">QQ4xB3x")
-_FULL_STATUS = struct.Struct(">Q4xBB4xHI")
-_RELATIVE_TARGET_PORT = 1
-_ISCSI_PROTOCOL = 0x5
-# "An additional length of at least 20" (SPC-5 7.6.4.5, iSCSI TransportID).
-_TRANSPORT_ID_NAME_MIN_BYTES = 20
+_REGISTER_AND_MOVE = struct.Struct(">QQxBHI")
+_SPEC_I_PT, _ALL_TG_PT, _APTPL = 0x08, 0x04, 0x01
+_UNREG = 0x02
 
 
-@dataclass(frozen=True, slots=True)
-class ReserveOut:
-    """What a PERSISTENT RESERVE OUT command asks for."""
+class ServiceAction(enum.IntEnum):
+    """SPC-5 table 245; REPLACE LOST RESERVATION is not there, for none is ever lost (RLR_C)."""
+
+    REGISTER = 0x00
+    RESERVE = 0x01
+    RELEASE = 0x02
+    CLEAR = 0x03
+    PREEMPT = 0x04
+    PREEMPT_AND_ABORT = 0x05
+    REGISTER_AND_IGNORE_EXISTING_KEY = 0x06
+    REGISTER_AND_MOVE = 0x07
+
+
+_REGISTERS = (ServiceAction.REGISTER, ServiceAction.REGISTER_AND_IGNORE_EXISTING_KEY)
+_PREEMPTS = (ServiceAction.PREEMPT, ServiceAction.PREEMPT_AND_ABORT)
+
+
+@dataclass(slots=True)
+class Change:
+    """A PERSISTENT RESERVE OUT on its way: what it asks for, and what is to come of it.
+
+    `state` is a copy that takes effect when the action has returned; then `told` are told their
+    attentions, and the tasks of `aborted` are aborted. `ports` are the nexuses that SPEC_I_PT or
+    REGISTER AND MOVE named.
+    """
 
     nexus: str
-    type_code: int
-    scope: int
+    state: PersistentState
+    type_and_scope: int
     key: int
     action_key: int
+    all_target_ports: bool = False
+    activates: bool = False
+    unregisters: bool = False
+    specifies_ports: bool = False
+    ports: Sequence[str] = ()
+    counts: bool = False
+    told: list[tuple[str, ASC]] = field(default_factory=list)
+    aborted: list[str] = field(default_factory=list)
 
     def reservation_type(self) -> ReservationType:
         """Return the type; raise CheckCondition for a reserved one or another scope than LU."""
-        if self.scope != 0:
+        if self.type_and_scope >> 4:
             raise invalid_field_in_cdb(2, 7)
         try:
-            return ReservationType(self.type_code)
+            return ReservationType(self.type_and_scope & 0x0F)
         except ValueError:
             raise invalid_field_in_cdb(2, 3) from None
 
+    def require_registered(self) -> None:
+        own = self.state.registered.get(self.nexus)
+        if own is None or own.key != self.key:
+            raise ReservationConflict
 
-def read_keys(device: Device, task: Task) -> Reply:
-    """PERSISTENT RESERVE IN, READ KEYS."""
-    state = device.server.reservations
-    keys = b"".join(struct.pack(">Q", key) for key in state.registered.values())
-    header = struct.pack(">II", state.generation, len(keys))
-    return reply_truncated(header + keys, int.from_bytes(task.cdb[7:9], "big"))
-
-
-def read_reservation(device: Device, task: Task) -> Reply:
-    """PERSISTENT RESERVE IN, READ RESERVATION; the key is zero for all registrants."""
-    state = device.server.reservations
-    body = b""
-    if state.reservation is not None:
-        key = state.reservation.key if state.reservation.holder is not None else 0
-        body = struct.pack(">Q5xB2x", key, state.reservation.type)
-    header = struct.pack(">II", state.generation, len(body))
-    return reply_truncated(header + body, int.from_bytes(task.cdb[7:9], "big"))
-
-
-def report_capabilities(_device: Device, task: Task) -> Reply:
-    """PERSISTENT RESERVE IN, REPORT CAPABILITIES: all six types, TMV set, no APTPL."""
-    types = 0
-    for kind in ReservationType:
-        types |= 1 << (kind + 8 if kind < 8 else 0)
-    return reply_truncated(
-        struct.pack(">HBBH2x", 8, 0, 0x80, types), int.from_bytes(task.cdb[7:9], "big")
-    )
-
-
-def read_full_status(device: Device, task: Task) -> Reply:
-    """PERSISTENT RESERVE IN, READ FULL STATUS: one descriptor for each registration."""
-    state = device.server.reservations
-    body = b""
-    for name, key in state.registered.items():
-        holds = state.holds(name)
-        kind = state.reservation.type if state.reservation is not None and holds else 0
-        transport_id = encode_transport_id(name)
-        body += _FULL_STATUS.pack(key, int(holds), kind, _RELATIVE_TARGET_PORT, len(transport_id))
-        body += transport_id
-    header = struct.pack(">II", state.generation, len(body))
-    return reply_truncated(header + body, int.from_bytes(task.cdb[7:9], "big"))
-
-
-def encode_transport_id(nexus: str) -> bytes:
-    """Return the iSCSI TransportID of an initiator, with its ISID where the name tells it."""
-    name = nexus.encode("utf-8", "replace") + b"\0"
-    name = name.ljust(max(_TRANSPORT_ID_NAME_MIN_BYTES, (len(name) + 3) & ~3), b"\0")
-    form = 0x40 if b",i,0x" in name else 0
-    return struct.pack(">BBH", form | _ISCSI_PROTOCOL, 0, len(name)) + name
+    def tell_registrants(self, code: ASC) -> None:
+        """Let every registered nexus but the one that caused it hear of something."""
+        self.told += [(nexus, code) for nexus in self.state.registered if nexus != self.nexus]
 
 
 def persistent_reserve_out(device: Device, task: Task) -> Reply:
-    """PERSISTENT RESERVE OUT, every service action that moves no registration elsewhere."""
-    cdb = task.cdb
-    length = min(int.from_bytes(cdb[5:9], "big"), len(task.data_out))
-    if length != _PARAMETER_LIST.size:
-        raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
-    key, action_key, flags = _PARAMETER_LIST.unpack_from(task.data_out)
-    if flags & 0x0C:  # SPEC_I_PT, ALL_TG_PT: not reported in REPORT CAPABILITIES
-        raise invalid_field_in_parameter_list(20, 3 if flags & 0x08 else 2)
-    if flags & 0x01:  # APTPL
-        raise invalid_field_in_parameter_list(20, 0)
-    asked = ReserveOut(task.nexus, cdb[2] & 0x0F, cdb[2] >> 4, key, action_key)
+    """PERSISTENT RESERVE OUT, every service action; all of it takes effect or nothing."""
     server = device.server
-    if server.reservations.legacy_holder is not None:
+    reservations = server.reservations
+    if reservations.legacy_holder is not None:  # SPC-2 5.5.1: one way of reserving at a time
         raise ReservationConflict
-    _ACTIONS[cdb[1] & 0x1F](server.reservations, server.attentions, asked)
+    action = ServiceAction(task.cdb[1] & 0x1F)
+    change = _decode(task, action, reservations.persistent.copy(), server.attentions.known)
+    _ACTIONS[action](change)
+    reservations.replace(change.state, preempts=action in _PREEMPTS)
+    reservations.generation += change.counts
+    for nexus, code in change.told:
+        server.attentions.establish(nexus, code)
+    server.abort_tasks(change.aborted)
     return GOOD
 
 
-def _require_registered(state: Reservations, asked: ReserveOut) -> None:
-    if state.registered.get(asked.nexus) != asked.key:
-        raise ReservationConflict
+def _decode(
+    task: Task, action: ServiceAction, state: PersistentState, known: Iterable[str]
+) -> Change:
+    length = int.from_bytes(task.cdb[5:9], "big")
+    data = bytes(task.data_out[:length])
+    if len(data) < length or length < _PARAMETER_LIST.size:
+        raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
+    if action is ServiceAction.REGISTER_AND_MOVE:
+        return _decode_move(task, data, state, known)
+    key, action_key, flags = _PARAMETER_LIST.unpack_from(data)
+    specifies_ports = bool(flags & _SPEC_I_PT)
+    if specifies_ports and action is not ServiceAction.REGISTER:
+        raise invalid_field_in_parameter_list(20, 3)
+    if not specifies_ports and length != _PARAMETER_LIST.size:
+        raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
+    registers = action in _REGISTERS
+    return Change(
+        task.nexus,
+        state,
+        task.cdb[2],
+        key,
+        action_key,
+        # "Ignored" by every other service action.
+        all_target_ports=registers and bool(flags & _ALL_TG_PT),
+        activates=bool(flags & _APTPL) if registers else state.activates,
+        specifies_ports=specifies_ports,
+        ports=_decode_ports(task.nexus, data, known) if specifies_ports else (),
+    )
 
 
-def _register(state: Reservations, attentions: UnitAttentions, asked: ReserveOut) -> None:
-    if state.registered.get(asked.nexus, 0) != asked.key:
-        raise ReservationConflict
-    _register_and_ignore(state, attentions, asked)
+def _decode_ports(nexus: str, data: bytes, known: Iterable[str]) -> Sequence[str]:
+    """Return the nexuses that a list of TransportIDs (length, then IDs) at byte 24 names."""
+    at = _PARAMETER_LIST.size
+    ids_at = at + 4
+    if len(data) < ids_at:
+        raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
+    if int.from_bytes(data[at:ids_at], "big") != len(data) - ids_at:
+        raise invalid_field_in_parameter_list(at)
+    found: dict[str, None] = {}
+    at = ids_at
+    while at < len(data):
+        nexuses, at = _decode_nexuses(nexus, data, at, known)
+        found.update(dict.fromkeys(nexuses))
+    return list(found)
 
 
-def _register_and_ignore(
-    state: Reservations, attentions: UnitAttentions, asked: ReserveOut
-) -> None:
-    if asked.action_key:
-        if asked.nexus not in state.registered and len(state.registered) >= MAX_REGISTRATIONS:
-            raise illegal_request(ASC.INSUFFICIENT_REGISTRATION_RESOURCES)
-        state.registered[asked.nexus] = asked.action_key
-        held = state.reservation
-        if held is not None and held.holder == asked.nexus:
-            state.reservation = PersistentReservation(held.type, asked.action_key, held.holder)
-    elif asked.nexus in state.registered:
-        ended = state.unregister(asked.nexus)
-        if ended is not None and ended.type.admits_registrants:
-            _tell(attentions, state.registered, asked.nexus, ASC.RESERVATIONS_RELEASED)
+def _decode_nexuses(
+    nexus: str, data: bytes, at: int, known: Iterable[str]
+) -> tuple[Sequence[str], int]:
+    """Return the nexuses of one TransportID through our target port, and where the next begins.
+
+    One without an ISID stands for "all initiator ports known to the device server with an iSCSI
+    node name matching the one in the TransportID" (SPC-5 7.6.4.6).
+    """
+    try:
+        name, length = decode_transport_id(data[at:])
+    except ValueError:
+        raise invalid_field_in_parameter_list(at) from None
+    if ",i,0x" in name:
+        nexuses = [same_target_port(name, nexus)]
     else:
-        return
-    state.generation += 1
+        nexuses = [other for other in known if node_name(initiator_port(other)) == name]
+        if not nexuses:
+            raise invalid_field_in_parameter_list(at)
+    return nexuses, at + length
 
 
-def _reserve(state: Reservations, attentions: UnitAttentions, asked: ReserveOut) -> None:  # noqa: ARG001
-    _require_registered(state, asked)
-    kind = asked.reservation_type()
+def _decode_move(task: Task, data: bytes, state: PersistentState, known: Iterable[str]) -> Change:
+    key, action_key, flags, port, id_bytes = _REGISTER_AND_MOVE.unpack_from(data)
+    if id_bytes != len(data) - _REGISTER_AND_MOVE.size:
+        raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
+    if port != RELATIVE_TARGET_PORT:
+        raise invalid_field_in_parameter_list(18)
+    id_at = _REGISTER_AND_MOVE.size
+    nexuses, end = _decode_nexuses(task.nexus, data, id_at, known)
+    if len(nexuses) != 1 or end != len(data):
+        raise invalid_field_in_parameter_list(id_at)
+    return Change(
+        task.nexus,
+        state,
+        task.cdb[2],
+        key,
+        action_key,
+        activates=bool(flags & _APTPL),
+        unregisters=bool(flags & _UNREG),
+        ports=nexuses,
+    )
+
+
+def _register(change: Change) -> None:
+    own = change.state.registered.get(change.nexus)
+    if (own.key if own else 0) != change.key:
+        raise ReservationConflict
+    if change.specifies_ports:
+        # SPC-5 table 59: only to register, and only for one that is not registered.
+        if own is not None or not change.action_key:
+            raise invalid_field_in_parameter_list(20, 3)
+        if any(port in change.state.registered for port in change.ports):
+            raise ReservationConflict
+    _register_and_ignore(change)
+
+
+def _register_and_ignore(change: Change) -> None:
+    state = change.state
+    if change.action_key:
+        nexuses = dict.fromkeys((change.nexus, *change.ports))
+        row = Registration(change.action_key, change.all_target_ports)
+        state.registered.update(dict.fromkeys(nexuses, row))
+        if len(state.registered) > MAX_REGISTRATIONS:
+            raise illegal_request(ASC.INSUFFICIENT_REGISTRATION_RESOURCES)
+    elif change.nexus in state.registered:
+        ended = state.unregister(change.nexus)
+        if ended is not None and ended.type.admits_registrants:
+            change.tell_registrants(ASC.RESERVATIONS_RELEASED)
+    else:
+        return  # "Do nothing except return GOOD status"
+    state.activates = change.activates
+    change.counts = True
+
+
+def _register_and_move(change: Change) -> None:
+    """The reservation goes to another nexus, which is registered with it (SPC-5 5.14.8)."""
+    change.require_registered()
+    state, destination = change.state, change.ports[0]
+    reservation = state.reservation
+    if reservation is None:
+        raise invalid_field_in_cdb(1, 4)
+    if reservation.type.all_registrants:
+        raise ReservationConflict
+    if reservation.holder != change.nexus:
+        raise invalid_field_in_cdb(1, 4)
+    if not change.action_key:
+        raise invalid_field_in_parameter_list(8)
+    if destination == change.nexus:
+        raise invalid_field_in_parameter_list(_REGISTER_AND_MOVE.size)
+    state.registered[destination] = Registration(change.action_key)
+    if len(state.registered) > MAX_REGISTRATIONS:
+        raise illegal_request(ASC.INSUFFICIENT_REGISTRATION_RESOURCES)
+    state.reservation = replace(reservation, holder=destination)
+    if change.unregisters:
+        state.unregister(change.nexus)
+    state.activates = change.activates
+    change.counts = True
+
+
+def _reserve(change: Change) -> None:
+    change.require_registered()
+    state, kind = change.state, change.reservation_type()
     held = state.reservation
     if held is None:
-        holder = None if kind.all_registrants else asked.nexus
-        state.reservation = PersistentReservation(kind, asked.key, holder)
-    elif not state.holds(asked.nexus) or held.type is not kind:
+        holder = None if kind.all_registrants else change.nexus
+        state.reservation = PersistentReservation(kind, holder)
+    elif not state.holds(change.nexus) or held.type is not kind:
         raise ReservationConflict
 
 
-def _release(state: Reservations, attentions: UnitAttentions, asked: ReserveOut) -> None:
-    _require_registered(state, asked)
-    kind = asked.reservation_type()
-    if not state.holds(asked.nexus):
-        return  # "shall not be considered an error"
+def _release(change: Change) -> None:
+    change.require_registered()
+    state, kind = change.state, change.reservation_type()
     held = state.reservation
-    if held is not None and held.type is not kind:
+    if held is None or not state.holds(change.nexus):
+        return  # "shall not be considered an error"
+    if held.type is not kind:
         raise illegal_request(ASC.INVALID_RELEASE_OF_PERSISTENT_RESERVATION)
     state.reservation = None
     if kind.admits_registrants:
-        _tell(attentions, state.registered, asked.nexus, ASC.RESERVATIONS_RELEASED)
+        change.tell_registrants(ASC.RESERVATIONS_RELEASED)
 
 
-def _clear(state: Reservations, attentions: UnitAttentions, asked: ReserveOut) -> None:
-    _require_registered(state, asked)
-    _tell(attentions, state.registered, asked.nexus, ASC.RESERVATIONS_PREEMPTED)
-    state.registered.clear()
-    state.reservation = None
-    state.generation += 1
+def _clear(change: Change) -> None:
+    change.require_registered()
+    change.tell_registrants(ASC.RESERVATIONS_PREEMPTED)
+    change.state.registered.clear()
+    change.state.reservation = None
+    change.counts = True
 
 
-def _preempt(state: Reservations, attentions: UnitAttentions, asked: ReserveOut) -> None:
-    """PREEMPT and PREEMPT AND ABORT: commands run one at a time here, so there is none to abort."""
-    _require_registered(state, asked)
+def _preempt(change: Change) -> None:
+    """PREEMPT: the registrations of a key go, and the reservation if its holder was among them."""
+    change.require_registered()
+    state, action_key = change.state, change.action_key
     held = state.reservation
-    everyone = held is not None and held.holder is None and asked.action_key == 0
-    if asked.action_key == 0 and not everyone:
+    everyone = held is not None and held.holder is None and action_key == 0
+    if action_key == 0 and not everyone:
         raise invalid_field_in_parameter_list(8)
-    victims = [
-        nexus
-        for nexus, key in state.registered.items()
-        if nexus != asked.nexus and (everyone or key == asked.action_key)
+    same_key = [
+        nexus for nexus, row in state.registered.items() if everyone or row.key == action_key
     ]
-    takes_over = held is not None and (
-        everyone or (held.holder is not None and held.key == asked.action_key)
-    )
-    if not victims and not takes_over and asked.action_key not in state.registered.values():
+    if not same_key:
         raise ReservationConflict
-    kind = asked.reservation_type() if takes_over else None
+    takes_over = held is not None and (
+        everyone or (held.holder is not None and state.holder_key == action_key)
+    )
+    kind = change.reservation_type() if takes_over else None
+    victims = [nexus for nexus in same_key if nexus != change.nexus]
     for nexus in victims:
         del state.registered[nexus]
-        attentions.establish(nexus, ASC.REGISTRATIONS_PREEMPTED)
     if kind is not None and held is not None:
-        holder = None if kind.all_registrants else asked.nexus
-        state.reservation = PersistentReservation(kind, asked.key, holder)
+        holder = None if kind.all_registrants else change.nexus
+        state.reservation = PersistentReservation(kind, holder)
         if kind is not held.type:
-            _tell(attentions, state.registered, asked.nexus, ASC.RESERVATIONS_RELEASED)
-    state.generation += 1
+            change.tell_registrants(ASC.RESERVATIONS_RELEASED)
+    change.told += [(nexus, ASC.REGISTRATIONS_PREEMPTED) for nexus in victims]
+    change.counts = True
 
 
-def _tell(attentions: UnitAttentions, nexuses: dict[str, int], but: str, code: ASC) -> None:
-    for nexus in nexuses:
-        if nexus != but:
-            attentions.establish(nexus, code)
+def _preempt_and_abort(change: Change) -> None:
+    before = set(change.state.registered)
+    _preempt(change)
+    change.aborted = sorted(before - set(change.state.registered))
 
 
-_Action = Callable[[Reservations, UnitAttentions, ReserveOut], None]
-_ACTIONS: dict[int, _Action] = {
-    0x00: _register,
-    0x01: _reserve,
-    0x02: _release,
-    0x03: _clear,
-    0x04: _preempt,
-    0x05: _preempt,
-    0x06: _register_and_ignore,
+_ACTIONS: dict[ServiceAction, Callable[[Change], None]] = {
+    ServiceAction.REGISTER: _register,
+    ServiceAction.RESERVE: _reserve,
+    ServiceAction.RELEASE: _release,
+    ServiceAction.CLEAR: _clear,
+    ServiceAction.PREEMPT: _preempt,
+    ServiceAction.PREEMPT_AND_ABORT: _preempt_and_abort,
+    ServiceAction.REGISTER_AND_IGNORE_EXISTING_KEY: _register_and_ignore,
+    ServiceAction.REGISTER_AND_MOVE: _register_and_move,
 }

@@ -18,8 +18,8 @@ from tapectl.scsi.mode_parameters import (
     mode_sense_6,
     mode_sense_10,
 )
-from tapectl.scsi.persistent_reserve import (
-    persistent_reserve_out,
+from tapectl.scsi.persistent_reserve import ServiceAction, persistent_reserve_out
+from tapectl.scsi.persistent_reserve_in import (
     read_full_status,
     read_keys,
     read_reservation,
@@ -216,8 +216,8 @@ SPC_COMMANDS: tuple[Command[Device], ...] = (
     Command(name="MODE SENSE(6)", usage=bytes.fromhex("1a08ffffff00"), handler=mode_sense_6),
     Command(name="SEND DIAGNOSTIC", usage=bytes.fromhex("1d0400000000"),
             handler=send_diagnostic),
-    Command(name="PREVENT ALLOW MEDIUM REMOVAL", usage=bytes.fromhex("1e0000000100"),
-            handler=prevent_allow_medium_removal),
+    Command(name="PREVENT ALLOW MEDIUM REMOVAL", usage=bytes.fromhex("1e0000000300"),
+            handler=prevent_allow_medium_removal, harmless=lambda cdb: not cdb[4] & 0x03),
     Command(name="LOG SELECT", usage=bytes.fromhex("4c02ffff000000ffff00"),
             handler=log_select),
     Command(name="LOG SENSE", usage=bytes.fromhex("4d00ffff00ffffffff00"),
@@ -242,20 +242,18 @@ SPC_COMMANDS: tuple[Command[Device], ...] = (
     Command(name="PERSISTENT RESERVE IN, READ FULL STATUS", service_action=0x03,
             usage=bytes.fromhex("5e1f0000000000ffff00"),
             handler=read_full_status, access=Access.PERSISTENT),
-    *(Command(name=f"PERSISTENT RESERVE OUT, {action_name}", service_action=action,
-              usage=bytes.fromhex("5f1fff0000ffffffff00"),
+    *(Command(name=f"PERSISTENT RESERVE OUT, {action.name.replace('_', ' ')}",
+              service_action=action, usage=bytes.fromhex("5f1fff0000ffffffff00"),
               handler=persistent_reserve_out, access=Access.PERSISTENT)
-      for action, action_name in enumerate((
-          "REGISTER", "RESERVE", "RELEASE", "CLEAR", "PREEMPT", "PREEMPT AND ABORT",
-          "REGISTER AND IGNORE EXISTING KEY"))),
+      for action in ServiceAction),
     Command(name="REPORT LUNS", usage=bytes.fromhex("a000ff000000ffffffff0000"),
             handler=report_luns, access=Access.ALWAYS, past_attention=True),
     Command(name="REPORT SUPPORTED OPERATION CODES", service_action=0x0C,
             usage=bytes.fromhex("a31f87ffffffffffffff0000"),
-            handler=report_supported_operation_codes, access=Access.PERSISTENT),
+            handler=report_supported_operation_codes),
     Command(name="REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", service_action=0x0D,
             usage=bytes.fromhex("a31f80000000ffffffff0000"),
-            handler=report_supported_task_management_functions, access=Access.PERSISTENT),
+            handler=report_supported_task_management_functions),
 )
 # fmt: on
 

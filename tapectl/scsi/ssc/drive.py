@@ -91,6 +91,7 @@ class TapeDrive:
         self.coded = False
         self.encryption = Encryption(self.server.attentions, self.settle_coding)
         self.server.mode_pages.changed = self.settle_coding
+        self.server.reservations.lost = self.encryption.reservation_lost
         self.counters = Counters()
         self.alerts = TapeAlerts()
         self.failures = Failures(self)
@@ -166,6 +167,12 @@ class TapeDrive:
         self.server.nexus_lost(nexus)
         self.encryption.nexus_lost(nexus)
         self.alerts.forget(nexus)
+
+    def commands_cleared(self, nexus: str) -> None:
+        self.server.commands_cleared(nexus)
+
+    def tasks_aborted(self, nexus: str) -> int:
+        return self.server.aborts.get(nexus, 0)
 
     def logical_unit_reset(self) -> None:
         """Settings go back to their defaults; the tape stays where it is."""

@@ -218,13 +218,6 @@ def test_clear_tells_the_other_registrants(unit):
     assert one.good("5e000000000000ffff")[4:] == bytes(4)
 
 
-@pytest.mark.parametrize("flags", [0x01, 0x04, 0x08])
-def test_persistent_options_that_are_not_there_are_refused(unit, flags):
-    cdb, _ = prout(0)
-    data = struct.pack(">QQ4xB3x", 0, 1, flags)
-    assert Initiator(unit).check(cdb, data).code == (5, 0x26, 0)
-
-
 def test_write_exclusive_lets_others_read(tape):
     other = Initiator(tape.unit, "other")
     tape.good(*prout(6, new=1))
