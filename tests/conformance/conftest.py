@@ -165,6 +165,22 @@ def other(target: Target, drive: Device) -> Iterator[Device]:  # noqa: ARG001 --
     yield from _logged_in(target, target.drive, initiator=OTHER_INITIATOR)
 
 
+@pytest.fixture
+def relogin(target: Target) -> Iterator[Callable[[Device], Device]]:
+    """Return a function that logs in to the drive again, as the initiator that a device was."""
+    made: list[Device] = []
+
+    def again(device: Device) -> Device:
+        name = device.session.options.initiator_name
+        made.append(target.connect(target.drive, initiator=name))
+        made[-1].attentions()
+        return made[-1]
+
+    yield again
+    for device in made:
+        device.session.close()
+
+
 def _with_tape(target: Target, robot: Robot, drive: Device, part: str) -> Device:
     """Bring the tape of that part into the drive, ready and rewound."""
     barcode = target.tapes.get(part)
