@@ -9,6 +9,7 @@ for cold data; never to the store.
 from __future__ import annotations
 
 import logging
+import secrets
 import socket
 import threading
 import time
@@ -60,6 +61,7 @@ class DriveWorker:
             serial=str(start["serial"]),
             target_name=str(start["target_name"]),
             memory=DeviceMemory(self._state, str(start["serial"])),
+            random=secrets.token_bytes,
             automation=Automation(
                 str(start["changer_serial"]), cast("int", start["element_address"])
             ),

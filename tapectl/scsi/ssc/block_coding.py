@@ -91,6 +91,19 @@ def _made_by_client(block: memoryview, residue: int) -> bytearray:
     return recorded
 
 
+def read_plain_block(
+    drive: TapeDrive, nexus: str, buffer: memoryview, *, residue: int
+) -> int | Mark:
+    """Read the next object as a nexus gets it: `received` of what Cartridge.read_block returns.
+
+    Raises what both raise.
+    """
+    outcome = drive.threaded_medium().read_block(buffer)
+    if drive.coded or isinstance(outcome, EncryptedBlock):
+        return received(drive, nexus, outcome, buffer, residue=residue)
+    return outcome
+
+
 def received(
     drive: TapeDrive,
     nexus: str,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tapectl.scsi.command_table import Access, Command, CommandTable
 from tapectl.scsi.spc import SPC_COMMANDS
-from tapectl.scsi.ssc import attributes, density, loading, positioning, read_write
+from tapectl.scsi.ssc import attributes, density, loading, positioning, read_write, security
 
 if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
@@ -67,6 +67,10 @@ _SSC_COMMANDS: tuple[Command[TapeDrive], ...] = (
     Command(name="LOCATE(16)", usage=bytes.fromhex("923b00ffffffffffffffffff00000000"),
             handler=positioning.locate_16,
             access=Access.READ, needs_medium=True, timeout_s=_MOVE_TIMEOUT_S),
+    Command(name="SECURITY PROTOCOL IN", usage=bytes.fromhex("a2ffffff0000ffffffff0000"),
+            handler=security.security_protocol_in, access=Access.READ),
+    Command(name="SECURITY PROTOCOL OUT", usage=bytes.fromhex("b5ffffff0000ffffffff0000"),
+            handler=security.security_protocol_out),
     Command(name="READ MEDIA SERIAL NUMBER", service_action=0x01,
             usage=bytes.fromhex("ab1f00000000ffffffff0000"),
             handler=loading.read_media_serial_number,

@@ -166,7 +166,7 @@ class Encryption:
         for nexus in [name for name, own in self._own.items() if own.until_demount]:
             self._release_own(nexus)
 
-    def reservation_lost(self, nexus: str, *, preempted: bool) -> None:
+    def reservation_lost(self, nexus: str, preempted: bool) -> None:
         """A nexus has lost its reservation; what it had set until then is released."""
 
         def ends(parameters: EncryptionParameters) -> bool:
