@@ -134,6 +134,16 @@ class StoreRefusedError(StoreError):
     retryable = False
 
 
+OF_ONE_OBJECT = (
+    ObjectArchivedError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StoreDataError,
+    StoreRefusedError,
+)
+"""What a store says of one object; any other error would meet the next object as well."""
+
+
 class ObjectStore(Protocol):
     """Keys are printable ASCII without blanks, `/` between parts, no leading or trailing `/`; no
     part is empty or begins with a dot, and no key is the folder of another (`a` beside `a/b`)."""

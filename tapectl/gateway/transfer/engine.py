@@ -6,6 +6,7 @@ instant, and enters it in the state; so a pass after a crash goes on where the l
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,7 @@ from tapectl.gateway.transfer.volume_changes import VolumeChanges
 from tapectl.state import gateways, segments
 from tapectl.state.database import State
 from tapectl.store.interface import ObjectStore, StoreError
+from tapectl.store.watching import WatchedStore
 
 __all__ = ["PassReport", "TransferEngine"]
 
@@ -65,10 +67,10 @@ class TransferEngine:
         with state.read() as db:
             gateway = gateways.read_gateway(db)
         pool = ThreadPoolExecutor(settings.upload_workers, thread_name_prefix="transfer")
+        self._store = WatchedStore(store, now_ms=now_ms)
         self._context = context = TransferContext(
-            state, store, settings, gateway, now_ms, pool, threading.Event()
+            state, self._store, settings, gateway, now_ms, pool, threading.Event()
         )
-        self._outage: StoreError | None = None
         self.fetch_service = FetchService(context)
         errors = TapeErrors(context)
         leftovers = () if drives_run else (Leftovers(context, errors),)
@@ -91,32 +93,41 @@ class TransferEngine:
         Raises the StoreError of a store that cannot be used, if nothing at all could be done.
         """
         reports: list[StepReport] = []
-        self._outage = None
+        outage: StoreError | None = None
         try:
             for step in self._steps:
                 reports.append(step.run())
         except StoppedError:
             return combine(reports)
         except StoreError as error:
-            self._outage = error
+            outage = error
             due_ms = self._context.now_ms() + _OUTAGE_MS
             reports.append(StepReport(waiting=1, next_due_ms=due_ms))
+        if outage is None and self._store.outage is not None:
+            self._look_whether_it_is_back()
         # Room in the cache does not depend on the store.
         reports.append(self._eviction.run())
         report = combine(reports)
-        if self._outage is not None and not report.done:
-            raise self._outage
+        if outage is not None and not report.done:
+            raise outage
         return report
+
+    def _look_whether_it_is_back(self) -> None:
+        """Ask a store that failed, and that no step had anything for, so that it can be told."""
+        with contextlib.suppress(StoreError):
+            self._store.check()
 
     def status(self) -> Mapping[str, object]:
         """Return what waits and what ails, for whoever asks the transfer process."""
         with self._context.state.read() as db:
             waiting = segments.waiting_uploads(db)
+        outage = self._store.outage
         return {
             "waiting_segments": waiting.segments,
             "waiting_bytes": waiting.bytes,
             "fetching_bytes": sum(self.fetch_service.filling_bytes().values()),
-            "store_error": None if self._outage is None else self._outage.message,
+            "store_error": None if outage is None else outage.error.message,
+            "store_error_since_ms": None if outage is None else outage.since_ms,
         }
 
     def stop(self) -> None:

@@ -15,25 +15,10 @@ from tapectl.scsi.cartridge import CartridgeError
 from tapectl.state import tapes
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
-from tapectl.store.interface import (
-    ObjectArchivedError,
-    ObjectNotFoundError,
-    PreconditionFailedError,
-    StoreDataError,
-    StoreError,
-    StoreRefusedError,
-)
+from tapectl.store.interface import OF_ONE_OBJECT, StoreError
 
 _log = logging.getLogger(__name__)
 
-# Of one object; any other error of a store would meet the next tape as well.
-_OF_ONE_TAPE = (
-    ObjectArchivedError,
-    ObjectNotFoundError,
-    PreconditionFailedError,
-    StoreDataError,
-    StoreRefusedError,
-)
 # A tape that failed for a reason of its own is looked at again this much later.
 _AGAIN_MS = 60_000
 
@@ -66,7 +51,7 @@ class TapeErrors:
         except FencedError as error:
             self._fence(tape.barcode, str(error))
             return StepReport(done=1)
-        except (*_OF_ONE_TAPE, MediumFormatError, CartridgeError, OSError) as error:
+        except (*OF_ONE_OBJECT, MediumFormatError, CartridgeError, OSError) as error:
             return self._wait(tape.barcode, str(error))
         except StoreError as error:
             self._tell(tape.barcode, error.message)

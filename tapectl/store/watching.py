@@ -1,0 +1,98 @@
+"""A store that notices whether it can be used: since when it fails, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, TypeVar
+
+from tapectl.store.interface import (
+    OF_ONE_OBJECT,
+    ObjectInfo,
+    ObjectStore,
+    RestoreState,
+    RetrievalTier,
+    StorageClass,
+    StoreError,
+)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The store has failed since `since_ms`, with `error` the last time."""
+
+    since_ms: int
+    error: StoreError
+
+
+class WatchedStore:
+    """See store.interface.ObjectStore. `outage` is None while the store answers.
+
+    An answer about one object, also that there is none, is an answer. Calls come from any thread;
+    of two at the same time either may have the last word.
+    """
+
+    def __init__(self, inner: ObjectStore, *, now_ms: Callable[[], int]) -> None:
+        self._inner = inner
+        self._now_ms = now_ms
+        self.outage: Outage | None = None
+
+    def check(self) -> None:
+        self._watch(self._inner.check)
+
+    def put(
+        self,
+        key: str,
+        body: bytes | bytearray | memoryview | BinaryIO,
+        *,
+        storage_class: StorageClass = StorageClass.STANDARD,
+    ) -> ObjectInfo:
+        return self._watch(lambda: self._inner.put(key, body, storage_class=storage_class))
+
+    def put_if_absent(self, key: str, body: bytes) -> ObjectInfo:
+        return self._watch(lambda: self._inner.put_if_absent(key, body))
+
+    def put_if_match(self, key: str, body: bytes, *, etag: str) -> ObjectInfo:
+        return self._watch(lambda: self._inner.put_if_match(key, body, etag=etag))
+
+    def get(self, key: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
+        return self._watch(lambda: self._inner.get(key, offset=offset, size_bytes=size_bytes))
+
+    def head(self, key: str) -> ObjectInfo:
+        return self._watch(lambda: self._inner.head(key))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        found = self._inner.list(prefix)
+        while True:
+            info = self._watch(lambda: next(found, None))
+            if info is None:
+                return
+            yield info
+
+    def delete(self, key: str) -> None:
+        self._watch(lambda: self._inner.delete(key))
+
+    def copy(
+        self, source: str, destination: str, *, storage_class: StorageClass = StorageClass.STANDARD
+    ) -> ObjectInfo:
+        return self._watch(
+            lambda: self._inner.copy(source, destination, storage_class=storage_class)
+        )
+
+    def restore(self, key: str, *, tier: RetrievalTier, days: int) -> RestoreState:
+        return self._watch(lambda: self._inner.restore(key, tier=tier, days=days))
+
+    def _watch(self, call: Callable[[], Result]) -> Result:
+        try:
+            result = call()
+        except OF_ONE_OBJECT:
+            self.outage = None
+            raise
+        except StoreError as error:
+            since_ms = self._now_ms() if self.outage is None else self.outage.since_ms
+            self.outage = Outage(since_ms, error)
+            raise
+        self.outage = None
+        return result
