@@ -174,3 +174,19 @@ def test_completion_knows_barcodes_and_is_silent_without_a_state(
     assert barcodes(context, "X") == []
     monkeypatch.setenv("TAPECTL_STATE", str(tmp_path / "absent.db"))
     assert barcodes(context, "") == []
+
+
+def test_media_of_another_generation_and_cleaning_cartridges(ask: Ask, active: Active) -> None:
+    (tape,) = ask("tape", "create", "--size", "1TiB", "--generation", "lto8")
+    assert (tape["Generation"], tape["Cleaning"], tape["CleaningsLeft"]) == ("LTO-8", False, None)
+    (cleaner,) = ask("tape", "create", "--cleaning", "--barcode", "CLNU01L1", "--to-slots")
+    assert (cleaner["Generation"], cleaner["Cleaning"], cleaner["CleaningsLeft"]) == (
+        "LTO-5",
+        True,
+        50,
+    )
+    assert cleaner["TapeSizeInBytes"] == 0
+    assert {row["Generation"] for row in ask("tape", "list")} == {"LTO-5", "LTO-8"}
+    assert active("tape", "create") == ExitCode.USAGE
+    assert active("tape", "create", "--size", "1TiB", "--generation", "LTO-1") == ExitCode.USAGE
+    assert active("tape", "create", "--cleaning", "--size", "1TiB") == ExitCode.USAGE

@@ -63,21 +63,31 @@ def bare_state(
 
 
 @pytest.fixture
-def state(bare_state: State, tmp_path: Path) -> State:
-    """A gateway with a cache disk and an upload buffer of 64 MiB each."""
-    with bare_state.write() as db:
-        for number, role in enumerate(DiskRole):
-            path = tmp_path / role.lower()
-            (path / "tapes").mkdir(parents=True)
-            record = DiskRecord(
-                id=f"disk-{number}",
-                role=role,
-                path=path,
-                device_node=None,
-                size_bytes=64 * MIB,
-                created_at_ms=number,
-            )
-            disks.insert(db, record)
+def add_disks(tmp_path: Path) -> Callable[[State], None]:
+    """Return what gives a gateway a cache disk and an upload buffer of 64 MiB each."""
+
+    def add(state: State) -> None:
+        with state.write() as db:
+            for number, role in enumerate(DiskRole):
+                path = tmp_path / role.lower()
+                (path / "tapes").mkdir(parents=True)
+                record = DiskRecord(
+                    id=f"disk-{number}",
+                    role=role,
+                    path=path,
+                    device_node=None,
+                    size_bytes=64 * MIB,
+                    created_at_ms=number,
+                )
+                disks.insert(db, record)
+
+    return add
+
+
+@pytest.fixture
+def state(bare_state: State, add_disks: Callable[[State], None]) -> State:
+    """A gateway with a cache disk and an upload buffer."""
+    add_disks(bare_state)
     return bare_state
 
 
