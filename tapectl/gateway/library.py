@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -26,9 +28,11 @@ from tapectl.scsi.library import (
     Element,
     ElementRange,
     ElementType,
+    MediumType,
     MoveError,
     MoveRefusal,
 )
+from tapectl.scsi.sense import ASC
 from tapectl.state import tapes
 from tapectl.state.database import State
 from tapectl.state.gateways import read_gateway
@@ -38,6 +42,10 @@ from tapectl.state.tapes import Occupant, Stamp
 
 class DriveControl(Protocol):
     """What the robot asks of the drives; numbers count from 1. Calls may block."""
+
+    def responds(self, drive_number: int) -> bool:
+        """Whether the drive is there to take a cartridge or give one; does not block."""
+        ...
 
     def load(self, drive_number: int, barcode: str) -> None:
         """Take a cartridge in; raise MoveError(DRIVE_FAILED) having changed nothing."""
@@ -51,6 +59,10 @@ class DriveControl(Protocol):
 
 class OfflineDrives:
     """Drives while nothing is served: a tape in one is not open, there is nothing to do."""
+
+    def responds(self, drive_number: int) -> bool:  # noqa: ARG002 -- it is the same for all
+        """Nothing is wrong with a drive that nobody uses."""
+        return True
 
     def load(self, drive_number: int, barcode: str) -> None:
         """A later `serve` loads what the state says is in the drive."""
@@ -104,24 +116,28 @@ class StateLibrary:
         self, element_type: ElementType | None, first: int, count: int
     ) -> Sequence[Element]:
         """Return up to `count` elements with address >= `first`, of one type or of all."""
-        now_ms = self._now_ms()
-        with self.state.read() as db:
-            there = {
-                occupant.element_address: occupant
-                for occupant in tapes.occupants(db)
-                if occupant.hold_until_ms is None or occupant.hold_until_ms > now_ms
-            }
         found: list[Element] = []
-        for span in self._elements.ranges:
-            if element_type is not None and span.element_type is not element_type:
-                continue
-            begin = max(first, span.first)
-            end = min(span.first + span.count, begin + count - len(found))
-            for address in range(begin, end):
-                occupant = there.get(address)
-                empty = self._empty[address]
-                found.append(empty if occupant is None else _occupied(empty, occupant))
+        with self.state.read() as db:
+            for span in self._elements.ranges:
+                if element_type is not None and span.element_type is not element_type:
+                    continue
+                begin = max(first, span.first)
+                end = min(span.first + span.count, begin + count - len(found))
+                # Initiators read a large library one element at a time: look at no other.
+                there = self._occupants(db, begin, end - 1) if begin < end else {}
+                for address in range(begin, end):
+                    occupant = there.get(address)
+                    element = self._without_tape(address)
+                    found.append(element if occupant is None else _occupied(element, occupant))
         return found
+
+    def inventory(self) -> Mapping[int, str]:
+        """Return the barcodes of the tapes that can be used, by element address."""
+        with self.state.read() as db:
+            there = self._occupants(db, 0, tapes.LAST_ELEMENT)
+        return {
+            address: occupant.barcode for address, occupant in there.items() if _usable(occupant)
+        }
 
     def move(self, source: int, destination: int) -> None:
         """Move a cartridge; into an import/export element it ejects. Raises MoveError."""
@@ -146,6 +162,24 @@ class StateLibrary:
         """Move a tape by barcode; return source and destination. Raises TapectlError."""
         return self._move_planned(plan_move(self.state, barcode, to_element))
 
+    def _occupants(self, db: sqlite3.Connection, first: int, last: int) -> Mapping[int, Occupant]:
+        now_ms = self._now_ms()
+        return {
+            occupant.element_address: occupant
+            for occupant in tapes.occupants(db, first, last)
+            if occupant.hold_until_ms is None or occupant.hold_until_ms > now_ms
+        }
+
+    def _without_tape(self, address: int) -> Element:
+        """Return an element as it is without a tape; a drive that does not answer is no use."""
+        empty = self._empty[address]
+        if empty.element_type is not ElementType.DATA_TRANSFER:
+            return empty
+        if self._drives.responds(self._elements.number(address)):
+            return empty
+        failure = ASC.LOGICAL_UNIT_COMMUNICATION_FAILURE
+        return replace(empty, accessible=False, exception=failure)
+
     def _move_planned(self, plan: tuple[int, int]) -> tuple[int, int]:
         move_tape(self, *plan)
         return plan
@@ -153,6 +187,8 @@ class StateLibrary:
     def _perform(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Make several moves at once, or none: ask, let the drives act, then write it down."""
         steps = self._check(pairs)
+        if all(step.source == step.destination for step in steps):
+            return  # it is there
         with contextlib.ExitStack() as undo:
             for step in steps:
                 self._unload_source(step, undo)
@@ -171,13 +207,6 @@ class StateLibrary:
             if address in taken or wanted.count(address) > 1:
                 raise MoveError(
                     MoveRefusal.DESTINATION_FULL, f"{self._elements.name(address)} is not empty"
-                )
-        # A move onto itself would find its own place occupied.
-        for step in steps:
-            if step.source == step.destination:
-                raise MoveError(
-                    MoveRefusal.DESTINATION_FULL,
-                    f"{self._elements.name(step.source)} holds it already",
                 )
         return steps
 
@@ -213,6 +242,10 @@ class StateLibrary:
         return self._elements.number(address)
 
 
+def _usable(occupant: Occupant) -> bool:
+    return occupant.status != TapeStatus.CREATING
+
+
 def _occupied(empty: Element, occupant: Occupant) -> Element:
     return Element(
         empty.address,
@@ -220,9 +253,17 @@ def _occupied(empty: Element, occupant: Occupant) -> Element:
         volume_tag=occupant.barcode,
         source_address=occupant.source_element,
         placed_by_operator=bool(occupant.placed_by_operator),
-        accessible=occupant.status != TapeStatus.CREATING,
+        accessible=empty.accessible and _usable(occupant),
         drive_serial=empty.drive_serial,
+        medium_type=_medium_type(occupant),
+        exception=empty.exception,
     )
+
+
+def _medium_type(occupant: Occupant) -> MediumType:
+    if occupant.cleaning:
+        return MediumType.CLEANING
+    return MediumType.WORM if occupant.worm else MediumType.DATA
 
 
 _DRIVE_REFUSALS = frozenset({MoveRefusal.REMOVAL_PREVENTED, MoveRefusal.DRIVE_FAILED})

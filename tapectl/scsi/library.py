@@ -7,9 +7,11 @@ library knows where every cartridge is and moves them.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from tapectl.scsi.sense import ASC
 
 
 class ElementType(enum.IntEnum):
@@ -21,6 +23,15 @@ class ElementType(enum.IntEnum):
     DATA_TRANSFER = 4
 
 
+class MediumType(enum.IntEnum):
+    """SMC-3 medium type codes of element descriptors."""
+
+    UNSPECIFIED = 0
+    DATA = 1
+    CLEANING = 2
+    WORM = 4
+
+
 @dataclass(frozen=True, slots=True)
 class ElementRange:
     """The addresses of one element type: `first` and the `count - 1` that follow."""
@@ -29,15 +40,18 @@ class ElementRange:
     first: int
     count: int
 
+    def __contains__(self, address: int) -> bool:
+        return 0 <= address - self.first < self.count
+
 
 @dataclass(frozen=True, slots=True)
 class Element:
     """One element of the library as READ ELEMENT STATUS tells it.
 
-    `volume_tag` is the barcode of the cartridge in it, None when it is empty.
-    `source_address` is the storage or import/export element the cartridge last
-    came from. `placed_by_operator` is ImpExp. `drive_serial` is set for data
-    transfer elements only.
+    `volume_tag` is the barcode of the cartridge in it, None when it is empty, and `medium_type`
+    what that cartridge is. `source_address` is the storage or import/export element it last
+    came from. `placed_by_operator` is ImpExp. `drive_serial` is set for data transfer elements
+    only. `exception` is what is wrong with the element (Except), None where nothing is.
     """
 
     address: int
@@ -47,6 +61,8 @@ class Element:
     placed_by_operator: bool = False
     accessible: bool = True
     drive_serial: str | None = None
+    medium_type: MediumType = MediumType.DATA
+    exception: ASC | None = None
 
 
 class MoveRefusal(enum.Enum):
@@ -84,8 +100,15 @@ class Library(Protocol):
         """
         ...
 
+    def inventory(self) -> Mapping[int, str]:
+        """Return the volume tags of the cartridges that can be used, by element address."""
+        ...
+
     def move(self, source: int, destination: int) -> None:
-        """Move the cartridge; raise MoveError if it cannot be done."""
+        """Move the cartridge; raise MoveError if it cannot be done.
+
+        Onto itself it is not moved, and that is no error.
+        """
         ...
 
     def exchange(self, source: int, first_destination: int, second_destination: int) -> None:

@@ -55,7 +55,6 @@ class ChangerUnit:
             memory=DeviceMemory(state, device.serial),
         )
         self._host = UnitHost(self._changer)
-        self._seen = self._inventory()
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -91,6 +90,7 @@ class ChangerUnit:
         """Move for an admin command; raise the TapectlError that says why not."""
         with self._host.lock:
             move_tape(self._admin_library, source, destination)
+            self._changer.statistics.count_moves(((source, destination),))
 
     def sessions(self) -> list[Message]:
         return [
@@ -103,21 +103,9 @@ class ChangerUnit:
         ]
 
     def look_at_inventory(self) -> None:
-        """Raise the unit attention if tapes came or went without an initiator's command."""
+        """Raise unit attentions if tapes came, left or moved without an initiator's command."""
         with self._host.lock:
-            seen = self._inventory()
-            if seen != self._seen:
-                self._seen = seen
-                self._changer.inventory_changed()
-
-    def _inventory(self) -> frozenset[str]:
-        """The barcodes in the library. Where each stands is the initiators' own doing."""
-        count = sum(element_range.count for element_range in self._library.ranges())
-        return frozenset(
-            element.volume_tag
-            for element in self._library.elements(None, 0, count)
-            if element.volume_tag is not None
-        )
+            self._changer.look_at_inventory()
 
     def _watch(self) -> None:
         while not self._stopped.wait(INVENTORY_LOOK_S):

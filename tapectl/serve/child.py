@@ -50,6 +50,11 @@ class Child:
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs; one that is restarted just now does not."""
+        return self._process is not None and self._process.poll() is None
+
     def spawn(self) -> None:
         """Start the process without waiting for it; `begin` completes the start."""
         channel, theirs = Channel.pair()

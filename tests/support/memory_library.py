@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from tapectl.scsi.library import (
     Element,
     ElementRange,
     ElementType,
+    MediumType,
     MoveError,
     MoveRefusal,
 )
@@ -34,11 +36,31 @@ class MemoryLibrary:
             for address in range(span.first, span.first + span.count)
         }
 
-    def put(self, address: int, volume_tag: str, *, by_operator: bool = False) -> None:
+    def put(
+        self,
+        address: int,
+        volume_tag: str,
+        *,
+        by_operator: bool = False,
+        medium_type: MediumType = MediumType.DATA,
+    ) -> None:
         """A cartridge appears in an element."""
         self._elements[address] = replace(
-            self._elements[address], volume_tag=volume_tag, placed_by_operator=by_operator
+            self._elements[address],
+            volume_tag=volume_tag,
+            placed_by_operator=by_operator,
+            medium_type=medium_type,
         )
+
+    def take(self, address: int) -> str | None:
+        """Somebody takes the cartridge out of an element; return its tag."""
+        element = self._elements[address]
+        self._take(element)
+        return element.volume_tag
+
+    def change(self, address: int, **fields: Any) -> None:
+        """Something else about an element changes."""
+        self._elements[address] = replace(self._elements[address], **fields)
 
     def at(self, address: int) -> Element:
         return self._elements[address]
@@ -56,6 +78,13 @@ class MemoryLibrary:
         ]
         found.sort(key=lambda element: (element.element_type, element.address))
         return found[:count]
+
+    def inventory(self) -> Mapping[int, str]:
+        return {
+            address: element.volume_tag
+            for address, element in self._elements.items()
+            if element.volume_tag is not None and element.accessible
+        }
 
     def move(self, source: int, destination: int) -> None:
         self._refuse_if_told()
@@ -105,6 +134,7 @@ class MemoryLibrary:
         self._elements[target.address] = replace(
             target,
             volume_tag=taken.volume_tag,
+            medium_type=taken.medium_type,
             source_address=came_from,
             placed_by_operator=False,
         )

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Never
 
 from tapectl.scsi.changer_personality import ChangerPersonality
 from tapectl.scsi.command_table import Command, Task
 from tapectl.scsi.device_server import DeviceServer, ModeHeader, ModeSelection
 from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage, vpd_pages
-from tapectl.scsi.library import ElementType, Library
+from tapectl.scsi.library import Element, ElementType, Library
 from tapectl.scsi.log_pages import LogPage, tape_alert, with_supported_lists
 from tapectl.scsi.logical_unit import Reply
 from tapectl.scsi.mode_pages import ModePages
 from tapectl.scsi.nonvolatile import NonvolatileMemory
 from tapectl.scsi.personality import DRIVE_PERSONALITIES, DrivePersonality
-from tapectl.scsi.sense import ASC, invalid_field_in_parameter_list
+from tapectl.scsi.sense import invalid_field_in_parameter_list
+from tapectl.scsi.smc.alerts import LibraryAlert
 from tapectl.scsi.smc.commands import COMMANDS
+from tapectl.scsi.smc.inventory import KnownInventory, Move
 from tapectl.scsi.smc.mode_pages import changer_mode_pages
+from tapectl.scsi.smc.statistics import ChangerStatistics
+from tapectl.scsi.smc.volume_search import VolumeSearch
 from tapectl.scsi.spc import lun_not_there
+from tapectl.scsi.tape_alerts import TapeAlerts
 
+_TAPE_ALERT_PAGE = 0x2E
+_ALL_ELEMENTS = 0xFFFF
 _NO_HEADER = ModeHeader(0, 0, b"")
 _VPD_PAGES = vpd_pages({})
 
@@ -59,9 +67,40 @@ class MediaChanger:
         )
         self.server = DeviceServer(identity, ModePages(changer_mode_pages(library), memory), memory)
 
-    def inventory_changed(self) -> None:
-        """A cartridge came to or left an import/export element other than by MOVE MEDIUM."""
-        self.server.attentions.establish_all(ASC.IMPORT_OR_EXPORT_ELEMENT_ACCESSED)
+        self.import_export_open = False
+        self.searches: dict[str, VolumeSearch] = {}
+        self.statistics = ChangerStatistics(self.server.memory)
+        self.alerts = TapeAlerts()
+        self._known_inventory = KnownInventory(library)
+
+    def elements(
+        self, element_type: ElementType | None, first: int, count: int
+    ) -> Sequence[Element]:
+        """Return elements as `Library.elements`, without access to an open mailbox."""
+        found = self.library.elements(element_type, first, count)
+        if not self.import_export_open:
+            return found
+        return [
+            replace(element, accessible=False)
+            if element.element_type is ElementType.IMPORT_EXPORT
+            else element
+            for element in found
+        ]
+
+    def moved(self, moves: Sequence[Move]) -> None:
+        """An initiator has moved cartridges, which is no news to initiators."""
+        self._known_inventory.moved(moves)
+        self.statistics.count_moves(moves)
+
+    def drive_failed(self) -> None:
+        """The robot could not bring a drive to take or give a cartridge."""
+        self.statistics.count_error()
+        self.alerts.add(LibraryAlert.HARDWARE_A)
+
+    def look_at_inventory(self) -> None:
+        """Tell every nexus, once, what came, left or moved other than by an initiator."""
+        for condition in self._known_inventory.look():
+            self.server.attentions.establish_all(condition)
 
     # LogicalUnit.
 
@@ -73,6 +112,14 @@ class MediaChanger:
 
     def nexus_lost(self, nexus: str) -> None:
         self.server.nexus_lost(nexus)
+        self.searches.pop(nexus, None)
+        self.alerts.forget(nexus)
+
+    def commands_cleared(self, nexus: str) -> None:
+        self.server.commands_cleared(nexus)
+
+    def tasks_aborted(self, nexus: str) -> int:
+        return self.server.aborts.get(nexus, 0)
 
     def logical_unit_reset(self) -> None:
         self.server.reset()
@@ -100,11 +147,19 @@ class MediaChanger:
         return lambda: False
 
     def log_pages(self, nexus: str) -> Mapping[tuple[int, int], LogPage]:
-        """TapeAlert alone; nothing in this library can raise one."""
-        return with_supported_lists((tape_alert(frozenset()),))
+        """Return what the robot has done, and TapeAlert."""
+        self.alerts.hold((LibraryAlert.DRIVE_OFFLINE,) if self._drive_offline() else ())
+        flags = tape_alert(self.alerts.flags_for(nexus))
+        return with_supported_lists((*self.statistics.log_pages(), flags))
 
     def log_page_read(self, page: int, nexus: str) -> None:
-        """No page of a changer is cleared by reading it."""
+        """Reading TapeAlert clears for its reader what it has read."""
+        if page == _TAPE_ALERT_PAGE:
+            self.alerts.read_by(nexus)
+
+    def _drive_offline(self) -> bool:
+        drives = self.library.elements(ElementType.DATA_TRANSFER, 0, _ALL_ELEMENTS)
+        return any(drive.exception is not None for drive in drives)
 
     def answer_for_other_lun(self, task: Task) -> Reply:
         return lun_not_there(self, task)

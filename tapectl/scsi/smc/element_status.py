@@ -1,4 +1,4 @@
-"""READ ELEMENT STATUS (SMC-3 6.12)."""
+"""READ ELEMENT STATUS (SMC-3 6.12), and the element descriptors that other commands return too."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tapectl.scsi.command_table import Task
-from tapectl.scsi.library import Element, ElementType
+from tapectl.scsi.library import Element, ElementType, MediumType
 from tapectl.scsi.logical_unit import Reply, Status
 from tapectl.scsi.sense import invalid_field_in_cdb
 
 if TYPE_CHECKING:
     from tapectl.scsi.smc.changer import MediaChanger
 
-_HEADER = struct.Struct(">HHxBH")
+_HEADER = struct.Struct(">HHBBH")
 _PAGE_HEADER = struct.Struct(">BBHxBH")
-_DESCRIPTOR = struct.Struct(">HB6xBH")
+_DESCRIPTOR = struct.Struct(">HBxBB3xBH")
 _VOLUME_TAG = struct.Struct(">32s4x")
 _IDENTIFIER_HEADER = struct.Struct(">BBxB")
 
 _PRIMARY_VOLUME_TAG = 0x80
-_FULL, _IMPORT_EXPORT, _ACCESS, _EXPORT_ENABLED, _IMPORT_ENABLED = 0x01, 0x02, 0x08, 0x10, 0x20
+_FULL, _IMPORT_EXPORT, _EXCEPT, _ACCESS = 0x01, 0x02, 0x04, 0x08
+_EXPORT_ENABLED, _IMPORT_ENABLED = 0x10, 0x20
 _SOURCE_VALID = 0x80
-_DATA_MEDIUM = 0x01
 _ASCII, _T10_VENDOR_ID = 0x2, 0x1
 _ANY_TYPE = 0
+_DVCID, _CURDATA = 0x01, 0x02
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +36,30 @@ class Form:
     """What each descriptor holds; `drive_identity` is vendor and product of a drive, 24 bytes."""
 
     volume_tags: bool
-    device_identifiers: bool
-    drive_identity: bytes
+    device_identifiers: bool = False
+    drive_identity: bytes = b""
 
     def encode(self, element: Element) -> bytes:
-        """Return the descriptor of one element."""
-        source = element.source_address if element.volume_tag is not None else None
+        """Return the descriptor of one element.
+
+        Its last field is the length of a device identifier, 0 for none. Before SMC-3 these four
+        bytes were reserved, so that every descriptor has always had them.
+        """
+        full = element.volume_tag is not None
+        source = element.source_address if full else None
         valid = _SOURCE_VALID if source is not None else 0
-        medium = _DATA_MEDIUM if element.volume_tag is not None else 0
-        data = _DESCRIPTOR.pack(element.address, _flags(element), valid | medium, source or 0)
+        medium = element.medium_type if full else MediumType.UNSPECIFIED
+        sense = element.exception.value if element.exception is not None else (0, 0)
+        data = _DESCRIPTOR.pack(
+            element.address, _flags(element), *sense, valid | medium, source or 0
+        )
         if self.volume_tags:
             data += _VOLUME_TAG.pack((element.volume_tag or "").encode().ljust(32))
-        if self.device_identifiers:
-            data += self._identifier(element)
-        return data
+        return data + self._identifier(element)
 
     def _identifier(self, element: Element) -> bytes:
         """The T10 vendor ID of the drive, as in its VPD page 83h; nothing for other elements."""
-        if element.drive_serial is None:
+        if not self.device_identifiers or element.drive_serial is None:
             return _IDENTIFIER_HEADER.pack(0, 0, 0)
         serial = element.drive_serial.encode()[:10].ljust(10)
         identifier = self.drive_identity + serial
@@ -71,6 +78,8 @@ class Form:
 
 def _flags(element: Element) -> int:
     flags = _FULL if element.volume_tag is not None else 0
+    if element.exception is not None:
+        flags |= _EXCEPT
     if element.element_type is ElementType.MEDIUM_TRANSPORT:
         return flags
     if element.accessible:
@@ -85,22 +94,33 @@ def _flags(element: Element) -> int:
 def read_element_status(changer: MediaChanger, task: Task) -> Reply:
     """READ ELEMENT STATUS; nothing moves for it, CURDATA or not."""
     cdb = task.cdb
+    element_type = element_type_field(cdb)
+    # MIXED, which asks for a media type behind the identifier, and what is reserved.
+    if cdb[6] & ~(_DVCID | _CURDATA):
+        raise invalid_field_in_cdb(6, (cdb[6] & ~(_DVCID | _CURDATA)).bit_length() - 1)
+    first, count = struct.unpack_from(">HH", cdb, 2)
+    elements = changer.elements(element_type, first, count)
+    identity = f"{changer.drives.vendor:<8}{changer.drives.product:<16}".encode()
+    form = Form(bool(cdb[1] & 0x10), bool(cdb[6] & _DVCID), identity)
+    return Reply(Status.GOOD, encode_report(form, elements, int.from_bytes(cdb[7:10], "big")))
+
+
+def element_type_field(cdb: bytes) -> ElementType | None:
+    """Return the ELEMENT TYPE CODE of a CDB, None for all types; raise CheckCondition."""
     kind = cdb[1] & 0x0F
     if kind > max(ElementType):
         raise invalid_field_in_cdb(1, 3)
-    first, count = struct.unpack_from(">HH", cdb, 2)
-    element_type = ElementType(kind) if kind != _ANY_TYPE else None
-    elements = changer.library.elements(element_type, first, count)
-    identity = f"{changer.drives.vendor:<8}{changer.drives.product:<16}".encode()
-    form = Form(bool(cdb[1] & 0x10), bool(cdb[6] & 0x01), identity)
-    return Reply(Status.GOOD, _encode(form, elements, int.from_bytes(cdb[7:10], "big")))
+    return ElementType(kind) if kind != _ANY_TYPE else None
 
 
-def _encode(form: Form, elements: Sequence[Element], allocation_length: int) -> bytes:
+def encode_report(
+    form: Form, elements: Sequence[Element], allocation_length: int, *, fifth_byte: int = 0
+) -> bytes:
     """Return the report, cut after the last whole descriptor that fits.
 
     "The BYTE COUNT OF REPORT AVAILABLE ... shall not be adjusted to match the allocation length".
     Descriptors of drives and of the rest differ in length, so each run of one length is a page.
+    `fifth_byte` is the only one of the header in which reports differ.
     """
     pieces: list[bytes] = []
     for kind, group in itertools.groupby(elements, key=lambda element: element.element_type):
@@ -109,7 +129,7 @@ def _encode(form: Form, elements: Sequence[Element], allocation_length: int) -> 
             pieces += form.encode_page(kind, list(run))
     total = sum(map(len, pieces))
     lowest = min((element.address for element in elements), default=0)
-    report = bytearray(_HEADER.pack(lowest, len(elements), total >> 16, total & 0xFFFF))
+    report = bytearray(_HEADER.pack(lowest, len(elements), fifth_byte, total >> 16, total & 0xFFFF))
     for piece in pieces:
         if len(report) + len(piece) > allocation_length:
             break

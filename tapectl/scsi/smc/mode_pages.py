@@ -1,4 +1,4 @@
-"""The changer's mode pages: addresses, transports, and which moves there are (SMC-3 7.3)."""
+"""The changer's mode pages: addresses, transports, which moves there are (SMC-3 7.3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ANYWHERE = _DATA_TRANSFER | _IMPORT_EXPORT | _STORAGE
 
 
 def changer_mode_pages(library: Library) -> Sequence[ModePage]:
-    """Return pages 1Dh, 1Eh and 1Fh; element counts are looked up when they are read."""
+    """Return the pages of a changer; element counts are looked up when they are read."""
 
     def element_address_assignment(_: bytes) -> bytes:
         spans = {span.element_type: span for span in library.ranges()}
@@ -32,6 +32,10 @@ def changer_mode_pages(library: Library) -> Sequence[ModePage]:
 
     capabilities = bytes((_ANYWHERE, 0)) + _matrix() + bytes(4) + _matrix() + bytes(4)
     return (
+        # Control: GLTSD, for no log parameter is saved; D_SENSE can be chosen
+        page(0x0A, "02 00 00 00 0000 0000 0000", "04 00 00 00 0000 0000 0000"),
+        # Informational Exceptions Control: TapeAlert is to be polled (DEXCPT)
+        page(0x1C, "08 00 00000000 00000000"),
         ModePage(0x1D, bytes(18), bytes(18), 0, element_address_assignment),
         ModePage(0x1E, bytes(2), bytes(2), 0, transport_geometry),
         page(0x1F, capabilities.hex()),

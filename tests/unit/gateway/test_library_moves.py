@@ -10,7 +10,8 @@ from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.library import OfflineDrives, StateLibrary, move_tape
 from tapectl.gateway.moves import plan_load, plan_move, plan_unload
 from tapectl.gateway.tapes import TapeCreation, create_tapes, describe_tape
-from tapectl.scsi.library import ElementType, MoveError, MoveRefusal
+from tapectl.scsi.library import ElementType, MediumType, MoveError, MoveRefusal
+from tapectl.scsi.sense import ASC
 from tapectl.state import events, tapes
 from tapectl.state.database import State
 from tapectl.state.tape_status import TapeStatus
@@ -28,6 +29,10 @@ class Drives:
         self.refuses_load: set[int] = set()
         self.prevents: set[int] = set()
         self.during_load: Callable[[], None] = lambda: None
+        self.dead: set[int] = set()
+
+    def responds(self, drive_number: int) -> bool:
+        return drive_number not in self.dead
 
     def load(self, drive_number: int, barcode: str) -> None:
         if drive_number in self.refuses_load:
@@ -233,7 +238,7 @@ def test_refusals(library: StateLibrary, drives: Drives, make: Maker) -> None:
     make("VTL001", "VTL002", to_slots=True)
     assert refusal(library, SLOT + 5, DRIVE) is MoveRefusal.SOURCE_EMPTY
     assert refusal(library, SLOT, SLOT + 1) is MoveRefusal.DESTINATION_FULL
-    assert refusal(library, SLOT, SLOT) is MoveRefusal.DESTINATION_FULL
+    assert refusal(library, SLOT + 5, SLOT + 5) is MoveRefusal.SOURCE_EMPTY
     assert refusal(library, SLOT, SLOT + 6) is MoveRefusal.NO_SUCH_ELEMENT
     assert refusal(library, SLOT, TRANSPORT) is MoveRefusal.NO_SUCH_ELEMENT
     assert refusal(library, 5, SLOT) is MoveRefusal.NO_SUCH_ELEMENT
@@ -387,3 +392,58 @@ def test_an_admin_reads_why_a_move_was_refused(
     assert error.exit_code == ExitCode.DEVICE_BUSY
     assert "prevented" in error.message
     assert "backup software" in (error.hint or "")
+
+
+def test_a_move_onto_itself_moves_nothing(
+    library: StateLibrary, drives: Drives, make: Maker
+) -> None:
+    make("VTL001", to_slots=True)
+    library.move(SLOT, SLOT)
+    library.move(SLOT, DRIVE)
+    drives.loaded[1] = "not unloaded"
+    library.move(DRIVE, DRIVE)
+    assert drives.loaded == {1: "not unloaded"}
+    assert inventory(library) == {DRIVE: "VTL001"}
+
+
+def test_a_drive_that_does_not_answer_is_exceptional_and_out_of_reach(
+    library: StateLibrary, drives: Drives, make: Maker
+) -> None:
+    make("VTL001", to_slots=True)
+    library.move(SLOT, DRIVE)
+    drives.dead.add(1)
+    dead, well = library.elements(ElementType.DATA_TRANSFER, 0, 2)
+    assert dead.exception is ASC.LOGICAL_UNIT_COMMUNICATION_FAILURE
+    assert (dead.accessible, dead.volume_tag) == (False, "VTL001")
+    assert (well.exception, well.accessible) == (None, True)
+
+
+def test_the_inventory_has_the_tapes_that_can_be_used(
+    state: State, library: StateLibrary, make: Maker
+) -> None:
+    make("VTL001", "VTL002", to_slots=True)
+    with state.write() as db:
+        db.execute("UPDATE tape SET status = 'CREATING' WHERE barcode = 'VTL002'")
+    assert library.inventory() == {SLOT: "VTL001"}
+
+
+def test_one_element_is_read_without_looking_at_the_others(
+    state: State, library: StateLibrary, make: Maker
+) -> None:
+    make("VTL001", "VTL002", to_slots=True)
+    with state.read() as db:
+        plan = db.execute(
+            "EXPLAIN QUERY PLAN SELECT * FROM tape WHERE element_address BETWEEN 1 AND 1"
+        ).fetchall()
+    assert "USING INDEX" in plan[0]["detail"]
+    (element,) = library.elements(None, SLOT + 1, 1)
+    assert element.volume_tag == "VTL002"
+
+
+def test_media_are_told_apart(state: State, library: StateLibrary, make: Maker) -> None:
+    make("VTL001", "VTL002", "VTL003", to_slots=True)
+    with state.write() as db:
+        db.execute("UPDATE tape SET worm = 1 WHERE barcode = 'VTL002'")
+        db.execute("UPDATE tape SET cleaning = 1 WHERE barcode = 'VTL003'")
+    kinds = [element.medium_type for element in library.elements(ElementType.STORAGE, 0, 3)]
+    assert kinds == [MediumType.DATA, MediumType.WORM, MediumType.CLEANING]

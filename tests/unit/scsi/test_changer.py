@@ -1,89 +1,42 @@
-"""The media changer: element status, moves and their refusals, element addresses."""
+"""READ ELEMENT STATUS: which elements, in which order, what each descriptor says."""
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 import pytest
 
-from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
-from tapectl.scsi.library import MoveRefusal
+from tapectl.scsi.library import MediumType
+from tapectl.scsi.sense import ASC
 from tapectl.scsi.smc import MediaChanger
 from tests.support.memory_library import MemoryLibrary
 from tests.support.scsi_initiator import Initiator
+from tests.unit.scsi.changer_commands import (
+    AWS,
+    DATA_TRANSFER,
+    DRIVE,
+    IMPORT_EXPORT,
+    MAIL,
+    SLOT,
+    STORAGE,
+    TRANSPORT,
+    decode,
+    move,
+    small_library,
+    status_cdb,
+)
 
-AWS = CHANGER_PERSONALITIES["AWS-Gateway-VTL"]
-DRIVE, SLOT, MAIL = 10000, 20000, 30000
-ALL, TRANSPORT, STORAGE, IMPORT_EXPORT, DATA_TRANSFER = range(5)
+DVCID, CURDATA, MIXED = 0x01, 0x02, 0x04
 
 
 @pytest.fixture
 def library() -> MemoryLibrary:
-    library = MemoryLibrary(AWS.ranges(2, 5, 3))
-    for slot in range(3):
-        library.put(SLOT + slot, f"TAP00{slot}L5")
-    library.put(MAIL, "NEW001L5", by_operator=True)
-    return library
+    return small_library()
 
 
 @pytest.fixture
 def host(library: MemoryLibrary) -> Initiator:
     return Initiator(MediaChanger(AWS, library, serial="MC00000001"))
-
-
-@dataclass
-class Descriptor:
-    element_type: int
-    address: int
-    flags: int
-    source: int | None
-    tag: str
-    identifier: bytes
-
-
-def status_cdb(
-    kind: int = ALL,
-    *,
-    first: int = 0,
-    count: int = 0xFFFF,
-    tags: bool = True,
-    identifiers: bool = False,
-    allocation: int = 0xFFFFFF,
-) -> bytes:
-    head = struct.pack(">BBHHB", 0xB8, kind | tags << 4, first, count, identifiers)
-    return head + allocation.to_bytes(3, "big")
-
-
-def decode(report: bytes, *, tags: bool = True, identifiers: bool = False) -> list[Descriptor]:
-    """Take a report apart by its own lengths alone."""
-    found, at = [], 8
-    while at + 8 <= len(report):
-        kind, flags, length = struct.unpack_from(">BBH", report, at)
-        size = int.from_bytes(report[at + 5 : at + 8], "big")
-        assert bool(flags & 0x80) == tags
-        at += 8
-        for start in range(at, min(at + size, len(report)), length):
-            row = report[start : start + length]
-            rest = row[12:]
-            tag = rest[:32].decode().rstrip(" \0") if tags else ""
-            rest = rest[36:] if tags else rest
-            found.append(
-                Descriptor(
-                    kind,
-                    struct.unpack_from(">H", row)[0],
-                    row[2],
-                    struct.unpack_from(">H", row, 10)[0] if row[9] & 0x80 else None,
-                    tag,
-                    rest if identifiers else b"",
-                )
-            )
-        at += size
-    return found
-
-
-def move(source: int, destination: int, transport: int = 0) -> bytes:
-    return struct.pack(">BxHHH2xxx", 0xA5, transport, source, destination)
 
 
 def test_all_types_come_in_ascending_order_of_type(host):
@@ -101,10 +54,21 @@ def test_one_type_with_its_volume_tags(host):
     assert [row.address for row in rows] == list(range(SLOT, SLOT + 5))
 
 
-def test_without_volume_tags_descriptors_are_short(host):
-    report = host.good(status_cdb(STORAGE, tags=False))
-    assert struct.unpack_from(">H", report, 10)[0] == 12
-    assert len(decode(report, tags=False)) == 5
+def test_volume_tags_are_padded_with_spaces_and_have_no_sequence_number(host):
+    descriptor = host.good(status_cdb(STORAGE))[16:]
+    assert descriptor[12:48] == b"TAP000L5".ljust(32) + bytes(4)
+
+
+def test_every_descriptor_has_the_four_bytes_of_an_identifiers_length(host):
+    for tags, length in ((True, 52), (False, 16)):
+        report = host.good(status_cdb(STORAGE, tags=tags))
+        assert struct.unpack_from(">H", report, 10)[0] == length
+        assert {row.identifier for row in decode(report, tags=tags)} == {bytes(4)}
+
+
+def test_the_transport_is_empty_and_has_no_access_bit(host):
+    (robot,) = decode(host.good(status_cdb(TRANSPORT)))
+    assert (robot.address, robot.flags, robot.source, robot.medium_type) == (0, 0, None, 0)
 
 
 def test_import_export_flags_tell_who_placed_the_cartridge(host):
@@ -117,131 +81,101 @@ def test_import_export_flags_tell_who_placed_the_cartridge(host):
 
 
 def test_device_identifiers_are_those_of_the_drives_vpd_page(host):
-    rows = decode(
-        host.good(status_cdb(DATA_TRANSFER, tags=False, identifiers=True)),
-        tags=False,
-        identifiers=True,
-    )
+    rows = decode(host.good(status_cdb(DATA_TRANSFER, tags=False, byte_6=DVCID)), tags=False)
     assert rows[0].identifier == b"\x02\x01\0\x22" + b"IBM     ULT3580-TD5     DRIVE00000"
     assert rows[1].identifier.endswith(b"DRIVE00001")
-    other = decode(host.good(status_cdb(STORAGE, identifiers=True)), identifiers=True)
+    both = decode(host.good(status_cdb(DATA_TRANSFER, byte_6=DVCID)))
+    assert [row.identifier for row in both] == [row.identifier for row in rows]
+    other = decode(host.good(status_cdb(STORAGE, byte_6=DVCID)))
     assert other[0].identifier == bytes(4)
 
 
+def test_without_dvcid_no_drive_is_identified(host):
+    rows = decode(host.good(status_cdb(DATA_TRANSFER)))
+    assert {row.identifier for row in rows} == {bytes(4)}
+
+
+def test_current_data_is_what_there_always_is(host):
+    assert host.good(status_cdb(byte_6=CURDATA)) == host.good(status_cdb())
+
+
+@pytest.mark.parametrize(
+    ("medium_type", "code"),
+    [(MediumType.DATA, 1), (MediumType.CLEANING, 2), (MediumType.WORM, 4)],
+)
+def test_medium_types(host, library, medium_type, code):
+    library.put(SLOT + 4, "CLNU01L1", medium_type=medium_type)
+    rows = decode(host.good(status_cdb(STORAGE)))
+    assert [row.medium_type for row in rows] == [1, 1, 1, 0, code]
+
+
+def test_what_is_wrong_with_an_element(host, library):
+    failure = ASC.LOGICAL_UNIT_COMMUNICATION_FAILURE
+    library.change(DRIVE, exception=failure, accessible=False)
+    failed, well = decode(host.good(status_cdb(DATA_TRANSFER)))
+    assert (failed.flags, failed.sense) == (0x04, (0x08, 0x00))
+    assert (well.flags, well.sense) == (0x08, None)
+
+
+def test_the_source_of_a_loaded_tape_is_the_slot_it_came_from(host):
+    host.good(move(SLOT, DRIVE))
+    drive, other = decode(host.good(status_cdb(DATA_TRANSFER)))
+    assert (drive.tag, drive.source, drive.flags) == ("TAP000L5", SLOT, 0x09)
+    assert (other.tag, other.source, other.flags) == ("", None, 0x08)
+
+
 def test_start_address_and_count(host):
-    rows = decode(host.good(status_cdb(STORAGE, first=SLOT + 1, count=2)))
-    assert [row.address for row in rows] == [SLOT + 1, SLOT + 2]
+    report = host.good(status_cdb(STORAGE, first=SLOT + 1, count=2))
+    assert [row.address for row in decode(report)] == [SLOT + 1, SLOT + 2]
+    assert struct.unpack_from(">HH", report) == (SLOT + 1, 2)
     assert [row.address for row in decode(host.good(status_cdb(first=MAIL + 2)))] == [MAIL + 2]
 
 
-def test_no_element_from_the_start_address_on(host):
-    assert host.good(status_cdb(STORAGE, first=0xFFF0)) == bytes(8)
+def test_the_count_goes_over_all_types(host):
+    rows = decode(host.good(status_cdb(count=7)))
+    assert [row.element_type for row in rows] == [1, 2, 2, 2, 2, 2, 3]
 
 
-@pytest.mark.parametrize("allocation", [0, 4, 8, 16, 64, 65, 200])
+def test_the_start_address_may_be_one_that_no_element_has(host):
+    rows = decode(host.good(status_cdb(STORAGE, first=SLOT - 7, count=1)))
+    assert [row.address for row in rows] == [SLOT]
+
+
+@pytest.mark.parametrize("fields", [{"first": 0xFFF0}, {"count": 0}])
+def test_no_element_is_a_header_alone(host, fields):
+    assert host.good(status_cdb(STORAGE, **fields)) == bytes(8)
+
+
+@pytest.mark.parametrize("allocation", [0, 4, 8, 16, 67, 68, 200])
 def test_a_short_allocation_cuts_after_a_whole_descriptor_and_tells_all(host, allocation):
     whole = host.good(status_cdb(STORAGE))
     part = host.good(status_cdb(STORAGE, allocation=allocation))
     assert len(part) <= allocation
     assert whole.startswith(part)
     if len(part) > 16:
-        assert (len(part) - 16) % 48 == 0
+        assert (len(part) - 16) % 52 == 0
 
 
 def test_a_thousand_descriptors_fit_into_64_kib():
     library = MemoryLibrary(AWS.ranges(1, 1000, 1))
     host = Initiator(MediaChanger(AWS, library, serial="MC00000001"))
-    report = host.good(status_cdb(STORAGE, count=1000, identifiers=True, allocation=0xFFFF))
+    report = host.good(status_cdb(STORAGE, count=1000, byte_6=DVCID, allocation=0xFFFF))
     assert int.from_bytes(report[5:8], "big") == len(report) - 8
 
 
+def test_a_report_of_more_than_64_kib_has_its_length_in_24_bits():
+    library = MemoryLibrary(AWS.ranges(1, 2000, 1))
+    host = Initiator(MediaChanger(AWS, library, serial="MC00000001"))
+    report = host.good(status_cdb())
+    assert int.from_bytes(report[5:8], "big") == len(report) - 8 == 4 * 8 + 2003 * 52
+
+
 def test_an_element_type_that_does_not_exist_is_refused(host):
-    assert host.check(status_cdb(5)).code == (5, 0x24, 0)
+    sense = host.check(status_cdb(5))
+    assert (sense.code, sense.specific) == ((5, 0x24, 0), b"\xcb\0\x01")
 
 
-def test_load_and_unload(host, library):
-    host.good(move(SLOT, DRIVE))
-    drive = decode(host.good(status_cdb(DATA_TRANSFER)))[0]
-    assert (drive.tag, drive.source) == ("TAP000L5", SLOT)
-    assert library.at(SLOT).volume_tag is None
-    host.good(move(DRIVE, SLOT))
-    assert library.at(SLOT).volume_tag == "TAP000L5"
-
-
-@pytest.mark.parametrize(
-    ("cdb", "code"),
-    [
-        (move(SLOT + 4, DRIVE), (5, 0x3B, 0x0E)),
-        (move(SLOT, SLOT + 1), (5, 0x3B, 0x0D)),
-        (move(SLOT, 0xFEFE), (5, 0x21, 1)),
-        (move(0xFEFE, SLOT), (5, 0x21, 1)),
-        (move(SLOT, 0), (5, 0x21, 1)),
-        (move(SLOT, DRIVE, 77), (5, 0x21, 1)),
-        (move(SLOT, DRIVE)[:10] + b"\x01", (5, 0x24, 0)),
-    ],
-)
-def test_moves_that_cannot_be_made(host, cdb, code):
-    before = host.good(status_cdb())
-    assert host.check(cdb).code == code
-    assert host.good(status_cdb()) == before
-
-
-@pytest.mark.parametrize(
-    ("refusal", "code"),
-    [
-        (MoveRefusal.REMOVAL_PREVENTED, (5, 0x53, 2)),
-        (MoveRefusal.NOT_ACCESSIBLE, (5, 0x3B, 0x11)),
-        (MoveRefusal.DRIVE_FAILED, (4, 0x53, 0)),
-    ],
-)
-def test_refusals_of_the_library(host, library, refusal, code):
-    library.refusal = refusal
-    assert host.check(move(SLOT, DRIVE)).code == code
-
-
-def test_every_refusal_has_its_sense(host, library):
-    for refusal in MoveRefusal:
-        library.refusal = refusal
-        assert host.check(move(SLOT, DRIVE)).key in (4, 5)
-
-
-def test_exchange(host, library):
-    host.good(struct.pack(">BxHHHH2x", 0xA6, 0, SLOT, SLOT + 1, SLOT))
-    assert library.at(SLOT).volume_tag == "TAP001L5"
-    assert library.at(SLOT + 1).volume_tag == "TAP000L5"
-    full = struct.pack(">BxHHHH2x", 0xA6, 0, SLOT, SLOT + 1, SLOT + 2)
-    assert host.check(full).code == (5, 0x3B, 0x0D)
-
-
-def test_position_to_element(host):
-    host.good(struct.pack(">BxHH4x", 0x2B, 0, SLOT))
-    assert host.check(struct.pack(">BxHH4x", 0x2B, 0, 0xFEFE)).code == (5, 0x21, 1)
-
-
-@pytest.mark.parametrize("cdb", ["07", "37", "e7", "01"])
-def test_initialize_element_status(host, cdb):
-    host.good(cdb)
-
-
-def test_element_address_assignment_page(host):
-    page = host.good("1a081d00ff")[4:]
-    assert struct.unpack(">BB8H2x", page) == (0x1D, 18, 0, 1, SLOT, 5, MAIL, 3, DRIVE, 2)
-
-
-def test_transport_geometry_and_capabilities_pages(host):
-    assert host.good("1a081e00ff")[4:].hex() == "1e020000"
-    page = host.good("1a081f00ff")[4:]
-    assert (page[0], page[1], page[2]) == (0x1F, 18, 0x0E)
-    assert page[4:8] == b"\0\x0e\x0e\x0e"
-    assert page[12:16] == b"\0\x0e\x0e\x0e"
-
-
-def test_a_cartridge_that_appears_is_told_to_every_nexus_once(host):
-    other = Initiator(host.unit, "other")
-    changer = host.unit
-    assert isinstance(changer, MediaChanger)
-    changer.inventory_changed()
-    changer.inventory_changed()
-    for nexus in (host, other):
-        assert nexus.check("00").code == (6, 0x28, 1)
-        nexus.good("00")
+@pytest.mark.parametrize(("byte_6", "bit"), [(MIXED, 2), (0x80, 7), (0x44, 6)])
+def test_bits_that_are_not_there_are_refused(host, byte_6, bit):
+    sense = host.check(status_cdb(byte_6=byte_6))
+    assert (sense.code, sense.specific) == ((5, 0x24, 0), bytes((0xC8 | bit, 0, 6)))

@@ -1,0 +1,12 @@
+"""The TapeAlert flags that this library can raise (SMC-3 annex A)."""
+
+from __future__ import annotations
+
+import enum
+
+
+class LibraryAlert(enum.IntEnum):
+    """Flags of media changers, by number."""
+
+    HARDWARE_A = 1  # "having difficulty communicating with the drive"
+    DRIVE_OFFLINE = 22
