@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Never
 
@@ -71,6 +71,7 @@ class MediaChanger:
         self.searches: dict[str, VolumeSearch] = {}
         self.statistics = ChangerStatistics(self.server.memory)
         self.alerts = TapeAlerts()
+        self._held_alerts: frozenset[int] = frozenset()
         self._known_inventory = KnownInventory(library)
 
     def elements(
@@ -96,6 +97,10 @@ class MediaChanger:
         """The robot could not bring a drive to take or give a cartridge."""
         self.statistics.count_error()
         self.alerts.add(LibraryAlert.HARDWARE_A)
+
+    def hold_alerts(self, flags: Iterable[int]) -> None:
+        """Take the TapeAlert flags of what is wrong behind the library, as long as it is."""
+        self._held_alerts = frozenset(flags)
 
     def look_at_inventory(self) -> None:
         """Tell every nexus, once, what came, left or moved other than by an initiator."""
@@ -148,7 +153,8 @@ class MediaChanger:
 
     def log_pages(self, nexus: str) -> Mapping[tuple[int, int], LogPage]:
         """Return what the robot has done, and TapeAlert."""
-        self.alerts.hold((LibraryAlert.DRIVE_OFFLINE,) if self._drive_offline() else ())
+        offline = {LibraryAlert.DRIVE_OFFLINE} if self._drive_offline() else set()
+        self.alerts.hold(self._held_alerts | offline)
         flags = tape_alert(self.alerts.flags_for(nexus))
         return with_supported_lists((*self.statistics.log_pages(), flags))
 

@@ -18,6 +18,7 @@ from tests.unit.scsi.changer_commands import (
     MAIL,
     OPEN,
     SLOT,
+    changer_of,
     exchange,
     mailbox,
     move,
@@ -186,3 +187,12 @@ def test_a_drive_that_is_offline_raises_an_alert_until_it_is_back(host, library)
 def test_refusals_of_what_initiators_ask_are_no_alert(host):
     host.check(move(SLOT, SLOT + 1))
     assert flags(host) == set()
+
+
+def test_what_is_wrong_behind_the_library_is_an_alert_as_long_as_it_is(host, library):
+    changer_of(host).hold_alerts((5, 8))
+    library.change(DRIVE, exception=ASC.LOGICAL_UNIT_COMMUNICATION_FAILURE, accessible=False)
+    assert flags(host) == {5, 8, 22}
+    other = Initiator(host.unit, "iqn.2025-01.test:other,i,0x02")
+    changer_of(host).hold_alerts((8,))
+    assert flags(other) == {8, 22}
