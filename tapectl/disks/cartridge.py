@@ -142,6 +142,10 @@ class SegmentedCartridge:
         return self._tape.cleaning
 
     @property
+    def volume_bytes(self) -> int:
+        return self._tape.capacity_bytes
+
+    @property
     def partition(self) -> int:
         return self._partition
 

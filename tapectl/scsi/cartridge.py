@@ -102,6 +102,11 @@ class Cartridge(Protocol):
         ...
 
     @property
+    def volume_bytes(self) -> int:
+        """Native capacity of the whole cartridge in bytes of user data."""
+        ...
+
+    @property
     def partition(self) -> int:
         """Number of the current partition; 0 when it was loaded."""
         ...

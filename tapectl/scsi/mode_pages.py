@@ -130,6 +130,15 @@ class ModePages:
         """Return what each nexus that has set a page for itself has set."""
         return [own[key] for own in self._nexus_values.values() if key in own]
 
+    def shown(self, key: PageCode, nexus: str) -> bytes:
+        """Return the bytes after the header as MODE SENSE shows their current values."""
+        return self._body(self._pages[key], PageControl.CURRENT, nexus)
+
+    def reset_page(self, key: PageCode) -> None:
+        """Give one page its saved or default values again."""
+        self._values[key] = self._saved.get(key, self._pages[key].default)
+        self.changed()
+
     def bit(self, key: PageCode, byte: int, bit: int) -> bool:
         """Return one bit of a current value; `byte` counts from the page's first header byte."""
         row = self._pages.get(key)

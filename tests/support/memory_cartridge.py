@@ -49,6 +49,7 @@ class MemoryCartridge:
         self.generation = generation
         self.cleaning = cleaning
         self.partition = 0
+        self.volume_bytes = capacity_bytes
         self.sizes = [capacity_bytes]
         self.partition_objects: list[list[LogicalObject]] = [[]]
         self.attributes: dict[AttributeKey, StoredAttribute] = {}
@@ -57,6 +58,7 @@ class MemoryCartridge:
         self.synchronized_objects = 0
         self.fail_reads = False
         self.fail_writes = False
+        self.fail_attributes = False
         self.busy: dict[str, list[Exception | None]] = {}
 
     def _may_be_busy(self, method: str) -> None:
@@ -76,6 +78,8 @@ class MemoryCartridge:
     @capacity_bytes.setter
     def capacity_bytes(self, size_bytes: int) -> None:
         self.sizes[self.partition] = size_bytes
+        if len(self.sizes) == 1:
+            self.volume_bytes = size_bytes
 
     @property
     def partitions(self) -> Sequence[PartitionUse]:
@@ -106,7 +110,7 @@ class MemoryCartridge:
         return sorted(key[1] for key in self.attributes if key[0] == partition)
 
     def set_attributes(self, changes: Mapping[AttributeKey, StoredAttribute | None]) -> None:
-        if self.fail_writes:
+        if self.fail_attributes:
             raise CartridgeWriteError("write failed")
         merged = {**self.attributes, **changes}
         self.attributes = {key: value for key, value in merged.items() if value is not None}

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from tapectl.scsi.command_table import Access, Command, CommandTable
 from tapectl.scsi.spc import SPC_COMMANDS
-from tapectl.scsi.ssc import attributes, density, loading, positioning, read_write, security
+from tapectl.scsi.ssc import (
+    attributes,
+    density,
+    loading,
+    overwriting,
+    partitions,
+    positioning,
+    read_write,
+    security,
+    verify,
+)
 
 if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
@@ -19,6 +29,8 @@ _SSC_COMMANDS: tuple[Command[TapeDrive], ...] = (
     Command(name="REWIND", usage=bytes.fromhex("010100000000"),
             handler=positioning.rewind,
             access=Access.READ, needs_medium=True, timeout_s=_MOVE_TIMEOUT_S),
+    Command(name="FORMAT MEDIUM", usage=bytes.fromhex("04030fffff00"),
+            handler=partitions.format_medium, needs_medium=True, timeout_s=_ERASE_TIMEOUT_S),
     Command(name="READ BLOCK LIMITS", usage=bytes.fromhex("050100000000"),
             handler=loading.read_block_limits, access=Access.ALWAYS),
     Command(name="READ(6)", usage=bytes.fromhex("0803ffffff00"),
@@ -26,11 +38,16 @@ _SSC_COMMANDS: tuple[Command[TapeDrive], ...] = (
             timeout_s=_MOVE_TIMEOUT_S),
     Command(name="WRITE(6)", usage=bytes.fromhex("0a01ffffff00"),
             handler=read_write.write_6, needs_medium=True, timeout_s=_MOVE_TIMEOUT_S),
+    Command(name="SET CAPACITY", usage=bytes.fromhex("0b0100ffff00"),
+            handler=partitions.set_capacity, needs_medium=True, timeout_s=_ERASE_TIMEOUT_S),
     Command(name="WRITE FILEMARKS(6)", usage=bytes.fromhex("1001ffffff00"),
             handler=read_write.write_filemarks_6, needs_medium=True, timeout_s=_MOVE_TIMEOUT_S),
     Command(name="SPACE(6)", usage=bytes.fromhex("110fffffff00"),
             handler=positioning.space_6,
             access=Access.READ, needs_medium=True, timeout_s=_MOVE_TIMEOUT_S),
+    Command(name="VERIFY(6)", usage=bytes.fromhex("132fffffff00"),
+            handler=verify.verify_6, access=Access.READ, needs_medium=True,
+            timeout_s=_ERASE_TIMEOUT_S),
     Command(name="ERASE(6)", usage=bytes.fromhex("190300000000"),
             handler=read_write.erase_6, needs_medium=True, timeout_s=_ERASE_TIMEOUT_S),
     Command(name="LOAD UNLOAD", usage=bytes.fromhex("1b0100000f00"),
@@ -52,9 +69,11 @@ _SSC_COMMANDS: tuple[Command[TapeDrive], ...] = (
             handler=positioning.read_position_extended, access=Access.READ, needs_medium=True),
     Command(name="REPORT DENSITY SUPPORT", usage=bytes.fromhex("44030000000000ffff00"),
             handler=density.report_density_support, access=Access.ALWAYS),
+    Command(name="ALLOW OVERWRITE", usage=bytes.fromhex("82000fffffffffffffffffff00000000"),
+            handler=overwriting.allow_overwrite, needs_medium=True),
     *(Command(name=f"READ ATTRIBUTE, {name}", service_action=action,
               usage=bytes.fromhex("8c1f000000ff00ffffffffffffff0000"),
-              handler=handler, access=Access.READ, needs_medium=True)
+              handler=handler, access=Access.READ)
       for action, name, handler in (
           (0x00, "ATTRIBUTE VALUES", attributes.read_attribute_values),
           (0x01, "ATTRIBUTE LIST", attributes.read_attribute_list),

@@ -25,17 +25,21 @@ from tapectl.scsi.ssc.block_protection import anybody_protects
 from tapectl.scsi.ssc.commands import COMMANDS
 from tapectl.scsi.ssc.counters import Counters
 from tapectl.scsi.ssc.data_buffer import DataBuffer
+from tapectl.scsi.ssc.early_warning import DEFAULT_PERCENT, EarlyWarning
 from tapectl.scsi.ssc.encryption import Encryption
 from tapectl.scsi.ssc.failures import Failures
-from tapectl.scsi.ssc.mode_pages import drive_mode_pages, encode_mode_header, select_mode_header
+from tapectl.scsi.ssc.mode_pages import (
+    DEVICE_CONFIGURATION_EXTENSION_PAGE,
+    device_configuration_extension,
+    drive_mode_pages,
+    encode_mode_header,
+    select_mode_header,
+)
+from tapectl.scsi.ssc.overwriting import Overwriting
+from tapectl.scsi.ssc.partitions import MEDIUM_PARTITION_PAGE
 from tapectl.scsi.ssc.statistics import Statistics
 from tapectl.scsi.ssc.vpd import Automation, drive_vpd_pages
 from tapectl.scsi.tape_alerts import TapeAlerts
-
-# Early warning comes when this part of the capacity is left, and never more than 4 GiB of it:
-# enough for what an application still has in its buffers and for its closing labels.
-_EARLY_WARNING_PART = 100
-_EARLY_WARNING_MAX_BYTES = 4 << 30
 
 NOT_READY = Sense(SenseKey.NOT_READY, ASC.MEDIUM_NOT_PRESENT)
 
@@ -69,6 +73,7 @@ class TapeDrive:
         memory: NonvolatileMemory | None = None,
         random: Callable[[int], bytes] | None = None,
         now_ms: Callable[[], int] = lambda: 0,
+        early_warning_percent: float = DEFAULT_PERCENT,
         automation: Automation | None = None,
     ) -> None:
         self.personality = personality
@@ -90,7 +95,7 @@ class TapeDrive:
         # Whether blocks may have to be other bytes on the medium than for a client.
         self.coded = False
         self.encryption = Encryption(self.server.attentions, self.settle_coding)
-        self.server.mode_pages.changed = self.settle_coding
+        self.server.mode_pages.changed = self.settle_mode_pages
         self.server.reservations.lost = self.encryption.reservation_lost
         self.counters = Counters()
         self.alerts = TapeAlerts()
@@ -100,12 +105,12 @@ class TapeDrive:
         self.medium: Cartridge | None = None
         # What whoever needs a medium is told while there is none.
         self.not_ready = NOT_READY
-        # Whether a write must be looked at before it is made (write protection, WORM).
+        # Whether a write must be looked at before it is made (`overwriting`, generations).
         self.guarded = False
+        self.overwriting = Overwriting()
         # Whether anything was written since the last synchronize().
         self.unsynchronised = False
-        # Bytes that can be written before early warning; None: not known since the tape moved.
-        self.bytes_before_warning: int | None = None
+        self.early_warning = EarlyWarning(early_warning_percent)
         self.data_buffer = DataBuffer()
         self.statistics = Statistics(self)
 
@@ -217,6 +222,15 @@ class TapeDrive:
             raise CheckCondition(self.not_ready)
         return self.medium
 
+    def cartridge_with_memory(self) -> Cartridge:
+        """Return the cartridge whose auxiliary memory can be used; it need not be threaded.
+
+        Raises CheckCondition (NOT READY) where there is none, or an initiator has unloaded it.
+        """
+        if self.cartridge is None or (self.medium is None and self.not_ready == NOT_READY):
+            raise CheckCondition(NOT_READY)
+        return self.cartridge
+
     @property
     def media(self) -> MediumGeneration:
         """The generation of the medium, where there is none of the media the drive is made for."""
@@ -227,14 +241,13 @@ class TapeDrive:
         """Make the cartridge, which the drive can use, ready."""
         cartridge, newly = self.cartridge, self.medium is None
         self.medium = cartridge
-        self.guarded = cartridge is not None and (
-            cartridge.write_protected
-            or cartridge.worm
-            or compatibility.read_only(self.personality, cartridge)
-        )
-        self.bytes_before_warning = None
+        self.early_warning.loaded()
         if newly:
+            self.overwriting.loaded()
+            self.server.mode_pages.reset_page(MEDIUM_PARTITION_PAGE)
+            self.server.mode_pages.reset_page(DEVICE_CONFIGURATION_EXTENSION_PAGE)
             self.statistics.threaded()
+        self.settle_guard()
 
     def refuse(self, obstacle: Sense) -> None:
         """Leave the cartridge unthreaded: the drive cannot use it."""
@@ -249,8 +262,16 @@ class TapeDrive:
         self.medium = None
         self.not_ready = NOT_READY
         self.guarded = False
-        self.bytes_before_warning = None
         self.encryption.demounted()
+
+    def settle_mode_pages(self) -> None:
+        """Mode pages may have other values: take up those that something is kept of."""
+        append_only, programmable_bytes = device_configuration_extension(self)
+        self.overwriting.append_only = append_only
+        self.early_warning.programmable_bytes = programmable_bytes
+        self.early_warning.moved()
+        self.settle_coding()
+        self.settle_guard()
 
     def settle_coding(self) -> None:
         """Encryption or block protection was set: find out anew whether blocks are `coded`."""
@@ -282,31 +303,40 @@ class TapeDrive:
             raise
 
     def check_writable(self, *, appends: bool = True) -> None:
-        """Raise CheckCondition (DATA PROTECT) where the medium must not be written.
+        """Raise CheckCondition where the medium must not be written; asked before each change.
 
         `appends`: what is written takes nothing away when it is written at end of data.
         """
+        medium = self._unprotected_medium()
+        self.overwriting.check_write(medium, appends=appends)
+        self.overwriting.change_reference(medium)
+        self.settle_guard()
+
+    def check_format(self) -> None:
+        """Raise CheckCondition where the medium must not be made anew."""
+        medium = self._unprotected_medium()
+        self.overwriting.check_format(medium)
+        self.overwriting.change_reference(medium)
+
+    def _unprotected_medium(self) -> Cartridge:
         medium = self.threaded_medium()
         if compatibility.read_only(self.personality, medium):
             raise CheckCondition(compatibility.READ_ONLY)
         if medium.write_protected:
             raise CheckCondition(Sense(SenseKey.DATA_PROTECT, ASC.WRITE_PROTECTED))
-        if medium.worm and not (appends and medium.position == medium.end_of_data):
-            code = ASC.WORM_MEDIUM_OVERWRITE_ATTEMPTED
-            raise CheckCondition(Sense(SenseKey.DATA_PROTECT, code))
+        return medium
 
-    def early_warning(self, wrote_bytes: int) -> bool:
-        """Whether the position is beyond early warning, `wrote_bytes` after it was last asked."""
-        left = self.bytes_before_warning
-        if left is None:
-            left = self._bytes_to_early_warning()
-        else:
-            left -= wrote_bytes
-        self.bytes_before_warning = left
-        return left <= 0
+    def settle_guard(self) -> None:
+        """Find out anew whether writes are `guarded`."""
+        medium = self.medium
+        self.guarded = medium is not None and (
+            self.overwriting.guards(medium) or compatibility.read_only(self.personality, medium)
+        )
 
-    def _bytes_to_early_warning(self) -> int:
-        medium = self.threaded_medium()
-        capacity = medium.capacity_bytes
-        zone = min(capacity // _EARLY_WARNING_PART, _EARLY_WARNING_MAX_BYTES)
-        return capacity - zone - medium.written_bytes_at_position
+    def formatted(self, nexus: str) -> None:
+        """The medium has new partitions; `nexus` knows, because it has asked for them."""
+        self.unsynchronised = False
+        self.server.mode_pages.reset_page(MEDIUM_PARTITION_PAGE)
+        self.early_warning.loaded()
+        self.settle_guard()
+        self.server.attentions.establish_all(ASC.MODE_PARAMETERS_CHANGED, but=nexus)

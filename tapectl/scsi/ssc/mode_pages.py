@@ -13,11 +13,18 @@ from tapectl.scsi.sense import (
 )
 from tapectl.scsi.ssc.block_protection import control_data_protection
 from tapectl.scsi.ssc.compatibility import read_only
+from tapectl.scsi.ssc.partitions import medium_partition_page
 
 if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
 
 COMPRESSION_PAGE = (0x0F, 0x00)
+DEVICE_CONFIGURATION_EXTENSION_PAGE = (0x10, 0x01)
+# In the body of page 10h.
+_ACTIVE_PARTITION, _COMPRESSION_ALGORITHM = 1, 12
+_APPEND_ONLY = 1  # WRITE MODE
+_SHORT_ERASE_AT_POSITION = 2  # the last SHORT ERASE MODE there is
+_MEGABYTE = 10**6
 _DEFAULT_DENSITY, _SAME_DENSITY = 0x00, 0x7F
 _WORM_MODE = 0x01
 
@@ -28,6 +35,13 @@ def drive_mode_pages(drive: TapeDrive) -> Sequence[ModePage]:
     def medium_configuration(body: bytes) -> bytes:
         worm = drive.medium is not None and drive.medium.worm
         return bytes((_WORM_MODE if worm else 0,)) + body[1:]
+
+    def device_configuration(body: bytes) -> bytes:
+        partition = drive.medium.partition if drive.medium is not None else 0
+        compresses = drive.server.mode_pages.bit(COMPRESSION_PAGE, 2, 7)
+        shown = bytearray(body)
+        shown[_ACTIVE_PARTITION], shown[_COMPRESSION_ALGORITHM] = partition, compresses
+        return bytes(shown)
 
     return (
         # Read-Write Error Recovery
@@ -45,17 +59,39 @@ def drive_mode_pages(drive: TapeDrive) -> Sequence[ModePage]:
             "c0 80 00000001 00000001 00000000",
             "80 80 000000ff 000000ff 00000000",
         ),
-        # Device Configuration: LOIS; EEG; a compression algorithm; no partitions
-        page(0x10, "00 00 00 00 0000 40 00 10 000000 01 00"),
-        # Device Configuration Extension: no programmable early warning, overwrites allowed
-        page(0x10, "00 00 0000" + "00" * 24, subpage=0x01),
-        # Medium Partition: one, and the unit recognises format and partition of the medium
-        page(0x11, "00 00 00 03 00 00 0000"),
+        # Device Configuration: LOIS; EEG. The active partition and whether it compresses are shown
+        ModePage(
+            0x10,
+            bytes.fromhex("00 00 00 00 0000 40 00 10 000000 01 00"),
+            bytes.fromhex("00 00 00 00 ffff 00 00 00 000000 00 00"),
+            overlay=device_configuration,
+            shortest=14,
+        ),
+        # Device Configuration Extension: WRITE MODE, SHORT ERASE MODE, PEWS
+        ModePage(
+            *DEVICE_CONFIGURATION_EXTENSION_PAGE[:1],
+            bytes(28),
+            bytes.fromhex("00 ff ffff") + bytes(24),
+            DEVICE_CONFIGURATION_EXTENSION_PAGE[1],
+            check=_check_device_configuration_extension,
+        ),
+        medium_partition_page(drive),
         # Informational Exceptions Control: TapeAlert is to be polled (DEXCPT)
         page(0x1C, "08 00 00000000 00000000"),
         # Medium Configuration: WORMM; labels and filemarks of WORM media as LTO restricts them
         ModePage(0x1D, bytes(2) + b"\x01\x02" + bytes(26), bytes(30), 0, medium_configuration),
     )
+
+
+def _check_device_configuration_extension(body: bytes, at: int) -> None:
+    if body[1] >> 4 > _APPEND_ONLY or body[1] & 0x0F > _SHORT_ERASE_AT_POSITION:
+        raise invalid_field_in_parameter_list(at + 1)
+
+
+def device_configuration_extension(drive: TapeDrive) -> tuple[bool, int]:
+    """Return whether WRITE MODE is append-only, and PEWS in bytes."""
+    body = drive.server.mode_pages.value(DEVICE_CONFIGURATION_EXTENSION_PAGE, "")
+    return body[1] >> 4 == _APPEND_ONLY, int.from_bytes(body[2:4], "big") * _MEGABYTE
 
 
 def encode_mode_header(drive: TapeDrive) -> ModeHeader:

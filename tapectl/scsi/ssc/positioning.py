@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
 
 _MAX_SHORT_OBJECT_NUMBER = (1 << 32) - 1
+_CHANGE_PARTITION = 0x02  # CP
 
 
 def rewind(drive: TapeDrive, _task: Task) -> Reply:
     """REWIND; IMMED makes no difference to something that takes no time."""
     medium = drive.threaded_medium()
     drive.synchronise()
-    drive.bytes_before_warning = None
+    drive.early_warning.moved()
     medium.locate(0)
     return GOOD
 
@@ -53,7 +54,7 @@ def _space(drive: TapeDrive, cdb: bytes, count: int) -> Reply:
     except ValueError:
         raise invalid_field_in_cdb(1, 3) from None
     drive.synchronise()
-    drive.bytes_before_warning = None
+    drive.early_warning.moved()
     if code is _SpaceCode.END_OF_DATA:
         medium.space_end_of_data()
         return GOOD
@@ -79,9 +80,21 @@ def _space_stopped_by(mark: Mark, residue: int) -> Sense:
 def locate_10(drive: TapeDrive, task: Task) -> Reply:
     """LOCATE(10). With BT the address is the vendor's own, which here is the object number too."""
     cdb = task.cdb
-    if cdb[1] & 0x02 and cdb[8]:  # CP, to another partition than the only one
-        raise invalid_field_in_cdb(8)
+    _go_to_partition(drive, cdb, 8)
     return _locate(drive, int.from_bytes(cdb[3:7], "big"), _Destination.OBJECT)
+
+
+def _go_to_partition(drive: TapeDrive, cdb: bytes, at: int) -> None:
+    """Go to the partition that byte `at` of the CDB names, if CP says that one is named."""
+    if not cdb[1] & _CHANGE_PARTITION:
+        return
+    medium = drive.threaded_medium()
+    if cdb[at] >= len(medium.partitions):
+        raise invalid_field_in_cdb(at)
+    drive.synchronise()
+    if cdb[at] != medium.partition:
+        medium.select_partition(cdb[at])
+        drive.early_warning.loaded()
 
 
 class _Destination(enum.IntEnum):
@@ -95,19 +108,18 @@ def locate_16(drive: TapeDrive, task: Task) -> Reply:
     cdb = task.cdb
     if cdb[2] & 0x01:  # BAM: explicit address mode
         raise invalid_field_in_cdb(2, 0)
-    if cdb[1] & 0x02 and cdb[3]:  # CP
-        raise invalid_field_in_cdb(3)
     try:
         destination = _Destination(cdb[1] >> 3 & 0x07)
     except ValueError:
         raise invalid_field_in_cdb(1, 5) from None
+    _go_to_partition(drive, cdb, 3)
     return _locate(drive, int.from_bytes(cdb[4:12], "big"), destination)
 
 
 def _locate(drive: TapeDrive, identifier: int, destination: _Destination) -> Reply:
     medium = drive.threaded_medium()
     drive.synchronise()
-    drive.bytes_before_warning = None
+    drive.early_warning.moved()
     if destination is _Destination.END_OF_DATA:
         medium.space_end_of_data()
         return GOOD
@@ -118,7 +130,7 @@ def _locate(drive: TapeDrive, identifier: int, destination: _Destination) -> Rep
 
 
 _BOP, _EOP = 0x80, 0x40
-_POSITION_ERROR = 0x02
+_POSITION_ERROR, _BEYOND_PROGRAMMABLE_EARLY_WARNING = 0x02, 0x01
 _SHORT = struct.Struct(">BBxxIIxBHI")
 _LONG = struct.Struct(">B3xIQQQ")
 _EXTENDED = struct.Struct(">BBHxBHQQQ")
@@ -127,19 +139,25 @@ _EXTENDED = struct.Struct(">BBHxBHQQQ")
 def _position_flags(drive: TapeDrive) -> int:
     medium = drive.threaded_medium()
     flags = _BOP if medium.position == 0 else 0
-    drive.bytes_before_warning = None
-    return flags | (_EOP if drive.early_warning(0) else 0)
+    room, zone = drive.early_warning.room_bytes(drive), drive.early_warning.zone_bytes(drive)
+    programmable_bytes = drive.early_warning.programmable_bytes
+    if room <= zone:
+        flags |= _EOP
+    if programmable_bytes and room <= zone + programmable_bytes:
+        flags |= _BEYOND_PROGRAMMABLE_EARLY_WARNING
+    return flags
 
 
 def read_position_short(drive: TapeDrive, _task: Task) -> Reply:
     """READ POSITION, short form, and its vendor-specific sister (service action 01h)."""
     drive.synchronise()
-    position = drive.threaded_medium().position
+    medium = drive.threaded_medium()
+    position, number = medium.position, medium.partition
     flags = _position_flags(drive)
     if position > _MAX_SHORT_OBJECT_NUMBER:
         # PERR: "the logical object number ... would overflow" its four bytes.
-        return Reply(Status.GOOD, _SHORT.pack(flags | _POSITION_ERROR, 0, 0, 0, 0, 0, 0))
-    return Reply(Status.GOOD, _SHORT.pack(flags, 0, position, position, 0, 0, 0))
+        return Reply(Status.GOOD, _SHORT.pack(flags | _POSITION_ERROR, number, 0, 0, 0, 0, 0))
+    return Reply(Status.GOOD, _SHORT.pack(flags, number, position, position, 0, 0, 0))
 
 
 def read_position_long(drive: TapeDrive, _task: Task) -> Reply:
@@ -147,14 +165,16 @@ def read_position_long(drive: TapeDrive, _task: Task) -> Reply:
     drive.synchronise()
     medium = drive.threaded_medium()
     flags = _position_flags(drive)
-    return Reply(Status.GOOD, _LONG.pack(flags, 0, medium.position, medium.file_number, 0))
+    place = medium.partition, medium.position, medium.file_number
+    return Reply(Status.GOOD, _LONG.pack(flags, *place, 0))
 
 
 def read_position_extended(drive: TapeDrive, task: Task) -> Reply:
     """READ POSITION, extended form; the only one with an ALLOCATION LENGTH."""
     drive.synchronise()
-    position = drive.threaded_medium().position
+    medium = drive.threaded_medium()
+    position = medium.position
     additional_length = _EXTENDED.size - 4
     flags = _position_flags(drive)
-    data = _EXTENDED.pack(flags, 0, additional_length, 0, 0, position, position, 0)
+    data = _EXTENDED.pack(flags, medium.partition, additional_length, 0, 0, position, position, 0)
     return Reply(Status.GOOD, data[: int.from_bytes(task.cdb[7:9], "big")])

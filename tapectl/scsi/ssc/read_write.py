@@ -47,7 +47,7 @@ def read_6(drive: TapeDrive, task: Task) -> Reply:
     if not length:
         return GOOD
     view = drive.data_buffer.view(length)
-    drive.bytes_before_warning = None
+    drive.early_warning.moved()
     try:
         outcome = drive.threaded_medium().read_block(view)
     except CartridgeReadError:
@@ -59,7 +59,7 @@ def read_6(drive: TapeDrive, task: Task) -> Reply:
             drive.counters.mounted.read_bytes += length
             return Reply(_GOOD, view)
         return _incorrect_length(drive, view, outcome, suppress=bool(cdb[1] & _SILI))
-    return drive.server.check_condition(_stopped_by(outcome, length))
+    return drive.server.check_condition(stopped_by(outcome, length))
 
 
 def _incorrect_length(drive: TapeDrive, view: memoryview, actual: int, *, suppress: bool) -> Reply:
@@ -83,7 +83,8 @@ def _incorrect_length(drive: TapeDrive, view: memoryview, actual: int, *, suppre
     return drive.server.check_condition(sense, transferred)
 
 
-def _stopped_by(mark: Mark, residue: int) -> Sense:
+def stopped_by(mark: Mark, residue: int) -> Sense:
+    """Return the sense of a read that met a mark; `residue` is what was not read."""
     if mark is Mark.FILEMARK:
         return Sense(SenseKey.NO_SENSE, ASC.FILEMARK_DETECTED, information=residue, filemark=True)
     # EOM stays clear: Linux st takes it for the end of the tape and the data for good.
@@ -106,7 +107,7 @@ def _read_fixed(drive: TapeDrive, nexus: str, count: int) -> Reply:
         return GOOD
     medium = drive.threaded_medium()
     view = drive.data_buffer.view(count * block_bytes)
-    drive.bytes_before_warning = None
+    drive.early_warning.moved()
     start = medium.position
     done = 0
     try:
@@ -135,7 +136,7 @@ def _read_fixed(drive: TapeDrive, nexus: str, count: int) -> Reply:
 def _fixed_stopped_by(outcome: int | Mark, residue: int) -> Sense:
     """A block of the wrong length is passed, is not transferred, and counts as not read."""
     if isinstance(outcome, Mark):
-        return _stopped_by(outcome, residue)
+        return stopped_by(outcome, residue)
     return Sense(
         SenseKey.NO_SENSE,
         ASC.NO_ADDITIONAL_SENSE_INFORMATION,
@@ -224,15 +225,11 @@ def _write_blocks_slowly(drive: TapeDrive, nexus: str, data: memoryview, block_b
 def _written(drive: TapeDrive, wrote_bytes: int, recorded_bytes: int | None = None) -> Reply:
     """Count what a command wrote, of which the medium took `recorded_bytes` if not as many."""
     drive.counters.mounted.written_bytes += wrote_bytes
-    if drive.early_warning(wrote_bytes if recorded_bytes is None else recorded_bytes):
-        return drive.server.check_condition(EARLY_WARNING)
+    recorded = wrote_bytes if recorded_bytes is None else recorded_bytes
+    warning = drive.early_warning.after_write(drive, recorded)
+    if warning is not None:
+        return drive.server.check_condition(warning)
     return GOOD
-
-
-# "The EOM bit shall be set to one and the sense key NO SENSE ... all data has been written".
-EARLY_WARNING = Sense(
-    SenseKey.NO_SENSE, ASC.END_OF_PARTITION_MEDIUM_DETECTED, information=0, end_of_medium=True
-)
 
 
 def _volume_overflow(residue: int) -> CheckCondition:
