@@ -127,6 +127,19 @@ class StateJournal:
             shared=cache.device == buffer.device,
         )
 
+    def full_roles(self) -> Sequence[DiskRole]:
+        """Return the roles of which disks are there, and not one with room for another segment."""
+        with self._state.read() as db:
+            all_disks = disks.all_disks(db)
+            used = segments.bytes_by_disk(db)
+        full: dict[DiskRole, bool] = {}
+        for disk in all_disks:
+            room = self._room(disk, used.get(disk.id, 0))
+            if room is not None:
+                has_room = room.free_bytes >= self._segment_bytes
+                full[disk.role] = full.get(disk.role, True) and not has_room
+        return [role for role, without_room in full.items() if without_room]
+
     def disk_paths(self) -> Sequence[Path]:
         """Return the directories of all present cache and upload-buffer disks."""
         with self._state.read() as db:

@@ -73,6 +73,13 @@ class Settings:
     retrieval_days: int
     # How long a command waits for room or for data from the store before BUSY.
     busy_timeout_s: float
+    # A connection that is silent for so long is asked for a sign of life, and closed when it
+    # stays silent as long again.
+    ping_interval_s: float
+    # How long initiators may take to log out when the gateway stops serving.
+    logout_wait_s: float
+    # An outage of the store or full disks are an alert when they last longer than this.
+    alert_after_s: float
     # Listen beyond loopback without CHAP or an initiator list.
     allow_anonymous: bool
     # Name of each setting -> where its value comes from.
@@ -294,6 +301,9 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("retrieval_poll_s",             _number_between(0.05, _DAY_S),    60),
     _spec("retrieval_days",               _integer_between(1, 365),         7),
     _spec("busy_timeout_s",               _number_between(0, 3600),         20),
+    _spec("ping_interval_s",              _number_between(1, 3600),         60),
+    _spec("logout_wait_s",                _number_between(0, 60),           3),
+    _spec("alert_after_s",                _number_between(0, _DAY_S),       60),
     _spec("allow_anonymous",              _parse_boolean,                   False),
 )))
 # fmt: on

@@ -17,7 +17,7 @@ class TapeAlerts:
     def __init__(self, activated: Callable[[], None] = lambda: None) -> None:
         self._activated = activated
         self._active: set[int] = set()
-        self._held: frozenset[int] = frozenset()
+        self._held: dict[str, frozenset[int]] = {}
         # By nexus: the active flags it has read, and those it saw in the last response page.
         self._read: dict[str, set[int]] = {}
         self._responded: dict[str, frozenset[int]] = {}
@@ -34,14 +34,21 @@ class TapeAlerts:
             seen.difference_update(flags)
         self._activated()
 
-    def hold(self, flags: Iterable[int]) -> None:
-        """Take what holds now: a flag is activated when its condition begins, and goes with it."""
-        now = frozenset(flags)
-        began, ended = now - self._held, self._held - now
-        self._held = now
+    def hold(self, flags: Iterable[int], *, watcher: str = "") -> None:
+        """Take what holds now: a flag is activated when its condition begins, and goes with it.
+
+        Each `watcher` tells of its own conditions; a flag stays as long as any of them holds it.
+        """
+        before = self._all_held()
+        self._held[watcher] = frozenset(flags)
+        now = self._all_held()
+        began, ended = now - before, before - now
         self.deactivate(ended)
         if began:
             self.add(*began)
+
+    def _all_held(self) -> frozenset[int]:
+        return frozenset().union(*self._held.values())
 
     def deactivate(self, flags: Iterable[int]) -> None:
         """The cause of these flags is gone."""

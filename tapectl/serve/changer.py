@@ -92,6 +92,15 @@ class ChangerUnit:
             move_tape(self._admin_library, source, destination)
             self._changer.statistics.count_moves(((source, destination),))
 
+    def set_alerts(self, flags: frozenset[int]) -> None:
+        """Let the changer hold these TapeAlert flags."""
+        with self._host.lock:
+            self._changer.hold_alerts(flags)
+
+    def tape_alerts(self) -> list[int]:
+        """Return the flags that are active, by number."""
+        return sorted(self._changer.alerts.active)
+
     def sessions(self) -> list[Message]:
         return [
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ class DriveUnit:
         self._changer_serial = changer_serial
         self._state = state
         self._settings = settings
+        self._alerts: frozenset[int] = frozenset()
         self.child = Child(
             f"drive-{device.drive_number:02d}",
             "tapectl.serve.worker",
@@ -74,6 +76,14 @@ class DriveUnit:
         finally:
             stream.close()
 
+    def set_alerts(self, flags: frozenset[int]) -> None:
+        """Let the drive hold these TapeAlert flags; a worker that starts anew gets them too."""
+        if flags == self._alerts:
+            return
+        self._alerts = flags
+        with contextlib.suppress(ChannelClosedError):
+            self.child.request({"op": "alerts", "flags": sorted(flags)})
+
     def status(self) -> Message:
         """Return the worker's view, or why there is none."""
         try:
@@ -95,6 +105,7 @@ class DriveUnit:
             "changer_serial": self._changer_serial,
             "element_address": self.device.element_address,
             "target_name": self.device.target_name,
+            "alerts": sorted(self._alerts),
             "restarted": restarted,
             "log_level": logging.getLevelName(logging.getLogger().level),
         }

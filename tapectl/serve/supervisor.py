@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from types import FrameType
 
 from tapectl.gateway.activation import describe_gateway
+from tapectl.gateway.alerts import Alert, drive_flags, library_flags
 from tapectl.gateway.chap import credentials_exist
 from tapectl.gateway.devices import CHANGER_NUMBER, list_devices
 from tapectl.gateway.settings import Settings
 from tapectl.iscsi.connection import TargetConnection
 from tapectl.iscsi.policy import TargetConfig
 from tapectl.iscsi.session import SessionInfo
+from tapectl.serve.alerts import AlertMonitor
 from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.channel import ChannelClosedError
 from tapectl.serve.child import Child
@@ -85,6 +87,9 @@ class Supervisor:
             settings,
             WorkerDrives(self._drives),
         )
+        self._alerts = AlertMonitor(
+            state, settings, transfer_status=self._transfer_status, tell=self._tell_alerts
+        )
         self._drive_by_target = {drive.device.target_name: drive for drive in self._drives}
         self._directory = TargetDirectory(state, devices)
         listeners = [open_listener(address) for address in settings.listen]
@@ -103,11 +108,13 @@ class Supervisor:
             for drive in self._drives:
                 drive.child.begin()
             self._changer.start()
+            self._alerts.start()
             control.start()
             on_ready(ReadyInfo(self._portal.addresses, list(self._directory.devices)))
             self._portal.run()
         finally:
             control.close()
+            self._alerts.stop()
             self._changer.stop()
             # All at once: each may have a segment to flush, and their disks are shared.
             with ThreadPoolExecutor(len(children)) as pool:
@@ -145,15 +152,14 @@ class Supervisor:
         }
 
     def _status(self, _request: Message) -> Message:
-        transfer: Message
-        try:
-            transfer = self._transfer.request({"op": "status"})
-        except ChannelClosedError as exc:
-            transfer = {"ok": False, "message": str(exc)}
         return {
             "pid": os.getpid(),
             "portals": self._portal.addresses,
-            "changer": {"sessions": self._changer.sessions()},
+            "alerts": self._alerts.messages(),
+            "changer": {
+                "sessions": self._changer.sessions(),
+                "tape_alerts": self._changer.tape_alerts(),
+            },
             "drives": [
                 {
                     "drive_number": drive.device.drive_number,
@@ -163,8 +169,19 @@ class Supervisor:
                 }
                 for drive in self._drives
             ],
-            "transfer": {"pid": self._transfer.pid, **transfer},
+            "transfer": {"pid": self._transfer.pid, **self._transfer_status()},
         }
+
+    def _transfer_status(self) -> Message:
+        try:
+            return self._transfer.request({"op": "status"})
+        except ChannelClosedError as exc:
+            return {"ok": False, "message": str(exc)}
+
+    def _tell_alerts(self, alerts: Sequence[Alert]) -> None:
+        for drive in self._drives:
+            drive.set_alerts(drive_flags(alerts))
+        self._changer.set_alerts(library_flags(alerts))
 
     def _wake(self, _request: Message) -> Message:
         self._changer.look_at_inventory()

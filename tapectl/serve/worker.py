@@ -67,6 +67,7 @@ class DriveWorker:
             ),
             now_ms=now_ms,
         )
+        self._drive.alerts.hold(_flags(start["alerts"]))
         self._target_name = str(start["target_name"])
         self._host = UnitHost(self._drive)
         self._cartridge: SegmentedCartridge | None = None
@@ -89,6 +90,10 @@ class DriveWorker:
                 return self._unload()
             case "status":
                 return {"ok": True, **self._status()}
+            case "alerts":
+                with self._host.lock:
+                    self._drive.alerts.hold(_flags(request["flags"]))
+                return {"ok": True}
             case "drop_sessions":
                 self._host.drop_sessions()
                 return {"ok": True}
@@ -213,6 +218,7 @@ class DriveWorker:
         return {
             "barcode": cartridge.barcode if cartridge else None,
             "threaded": self._drive.threaded,
+            "tape_alerts": sorted(self._drive.alerts.active),
             "position": cartridge.position if cartridge else None,
             "used_bytes": cartridge.volume_used_bytes if cartridge else None,
             "sessions": [
@@ -226,6 +232,10 @@ class DriveWorker:
                 for session in self._host.sessions()
             ],
         }
+
+
+def _flags(message: object) -> list[int]:
+    return [int(flag) for flag in cast("list[int]", message)]
 
 
 def _run_session(loop: ConnectionLoop, stream: socket.socket) -> None:

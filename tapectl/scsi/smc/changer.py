@@ -71,7 +71,6 @@ class MediaChanger:
         self.searches: dict[str, VolumeSearch] = {}
         self.statistics = ChangerStatistics(self.server.memory)
         self.alerts = TapeAlerts()
-        self._held_alerts: frozenset[int] = frozenset()
         self._known_inventory = KnownInventory(library)
 
     def elements(
@@ -100,7 +99,7 @@ class MediaChanger:
 
     def hold_alerts(self, flags: Iterable[int]) -> None:
         """Take the TapeAlert flags of what is wrong behind the library, as long as it is."""
-        self._held_alerts = frozenset(flags)
+        self.alerts.hold(flags, watcher="gateway")
 
     def look_at_inventory(self) -> None:
         """Tell every nexus, once, what came, left or moved other than by an initiator."""
@@ -154,7 +153,7 @@ class MediaChanger:
     def log_pages(self, nexus: str) -> Mapping[tuple[int, int], LogPage]:
         """Return what the robot has done, and TapeAlert."""
         offline = {LibraryAlert.DRIVE_OFFLINE} if self._drive_offline() else set()
-        self.alerts.hold(self._held_alerts | offline)
+        self.alerts.hold(offline)
         flags = tape_alert(self.alerts.flags_for(nexus))
         return with_supported_lists((*self.statistics.log_pages(), flags))
 
