@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tapectl.scsi.cartridge import Cartridge
 from tapectl.scsi.command_table import Task, reply_truncated
 from tapectl.scsi.logical_unit import Reply
+from tapectl.scsi.media import CLEANINGS, LTO_MEDIA
 from tapectl.scsi.sense import invalid_field_in_cdb
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 # Capacities are told in "increments of 1 048 576 bytes".
 _MEBIBYTE = 1 << 20
 _READ_ONLY = 0x80
+# MEDIUM TYPE; MEDIUM TYPE INFORMATION is how often a cleaning cartridge cleans.
+_DATA, _CLEANING, _WORM = 0x00, 0x01, 0x80
 
 
 class _Format(enum.IntEnum):
@@ -49,8 +53,8 @@ def _text(identifier: int, text: str, size_bytes: int) -> Attribute:
 
 def attributes(drive: TapeDrive) -> Sequence[Attribute]:
     """Return the attributes of the mounted volume, in ascending order of identifier."""
-    medium = drive.threaded_medium()
-    density = drive.personality.density
+    medium = drive.cartridge_with_memory()
+    density = LTO_MEDIA[medium.generation].density
     capacity = medium.capacity_bytes // _MEBIBYTE
     remaining = max(medium.capacity_bytes - medium.used_bytes, 0) // _MEBIBYTE
     identity = drive.server.identity
@@ -65,9 +69,16 @@ def attributes(drive: TapeDrive) -> Sequence[Attribute]:
         _number(0x0403, density.media_width_tenths_mm, 4),
         _text(0x0404, density.assigning_organization, 8),
         _number(0x0405, density.code, 1),
-        _number(0x0408, 0x80 if medium.worm else 0x00, 1),
+        _number(0x0408, _medium_type(medium), 1),
+        *((_number(0x0409, CLEANINGS, 2),) if medium.cleaning else ()),
         _text(0x0806, medium.barcode, 32),
     )
+
+
+def _medium_type(medium: Cartridge) -> int:
+    if medium.cleaning:
+        return _CLEANING
+    return _WORM if medium.worm else _DATA
 
 
 def read_attribute_values(drive: TapeDrive, task: Task) -> Reply:

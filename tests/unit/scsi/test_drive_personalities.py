@@ -440,3 +440,43 @@ def test_firmware_pages(personality):
     else:
         assert len(firmware) == 92
         assert firmware.startswith(b"Firmware ")
+
+
+# Auxiliary memory.
+
+
+def attribute(host: Initiator, identifier: int) -> bytes:
+    cdb = bytes.fromhex("8c000000000000000000000000ff0000")
+    data = host.good(cdb[:8] + identifier.to_bytes(2, "big") + cdb[10:])
+    found, length = struct.unpack_from(">HxH", data, 4)
+    assert found == identifier
+    return data[9 : 9 + length]
+
+
+@pytest.mark.parametrize(
+    ("tape", "medium_type", "density"),
+    [
+        (MemoryCartridge(generation=7), 0x00, 0x5C),
+        (MemoryCartridge(generation=8, worm=True), 0x80, 0x5E),
+        (MemoryCartridge(generation=5), 0x00, 0x58),
+        (MemoryCartridge(generation=8, cleaning=True), 0x01, 0x5E),
+    ],
+    ids=["data", "worm", "unreadable", "cleaning"],
+)
+def test_the_memory_says_what_the_cartridge_is(tape, medium_type, density):
+    host = Initiator(make(IBM_8, tape))
+    assert attribute(host, 0x0408) == bytes((medium_type,))
+    assert attribute(host, 0x0405) == bytes((density,))
+    host.good("1b")
+    assert host.check("8c" + "00" * 10 + "00ff").code == (2, 0x3A, 0)
+
+
+def test_a_cleaning_cartridges_memory_counts():
+    host = Initiator(make(IBM_8, cleaner()))
+    assert int.from_bytes(attribute(host, 0x0409), "big") == CLEANINGS
+
+
+def test_memory_can_be_read_while_the_cartridge_is_held():
+    host = Initiator(make(IBM_5, MemoryCartridge("TAP001L5")))
+    host.good("1b00000008")
+    assert attribute(host, 0x0401).rstrip() == b"TAP001L5"
