@@ -71,6 +71,10 @@ class MemoryCartridge:
     def objects(self) -> list[LogicalObject]:
         return self.partition_objects[self.partition]
 
+    @objects.setter
+    def objects(self, objects: list[LogicalObject]) -> None:
+        self.partition_objects[self.partition] = objects
+
     @property
     def capacity_bytes(self) -> int:
         return self.sizes[self.partition]
