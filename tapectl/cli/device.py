@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from tapectl.cli.alert_rows import show_tape_alerts, tape_alert_rows
 from tapectl.cli.options import Device, Output, examples
 from tapectl.cli.render import Column, Row, render_record, render_rows, show_yes
 from tapectl.cli.session import open_gateway
@@ -35,6 +36,7 @@ DETAIL_COLUMNS = (
     Column("ChapEnabled", "CHAP", show_yes),
     Column("ElementAddress", "Element"),
     Column("VTLDeviceARN", "Id"),
+    Column("TapeAlerts", "TapeAlert", show_tape_alerts),
 )
 # fmt: on
 
@@ -79,10 +81,19 @@ def list_(context: typer.Context, output: Output = None) -> None:
     "show", epilog=examples(("tapectl device show tapedrive-01", "its target, serial and tape"))
 )
 def show(context: typer.Context, device: Device, output: Output = None) -> None:
-    """Show all about one device; by its name, number, serial or target name."""
+    """Show all about one device; by its name, number, serial or target name.
+
+    While the gateway serves, also which TapeAlert flags are active.
+    """
     from tapectl.gateway.devices import find_device
+    from tapectl.serve.client import connect
 
     with open_gateway(context) as (state, settings):
-        render_record(
-            _device_row(find_device(state, device), settings), DETAIL_COLUMNS, output=output
-        )
+        found = find_device(state, device)
+        row = _device_row(found, settings)
+        supervisor = connect(settings.state_path)
+        if supervisor is not None:
+            with supervisor:
+                alerts = tape_alert_rows(supervisor.request("status"), found)
+            row = {**row, "TapeAlerts": alerts}
+    render_record(row, DETAIL_COLUMNS, output=output)

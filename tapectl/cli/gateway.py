@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapectl.cli import completing
+from tapectl.cli.alert_rows import alert_rows, show_alerts
 from tapectl.cli.options import Output, examples
 from tapectl.cli.render import (
     Column,
@@ -54,6 +55,7 @@ STATUS_COLUMNS = (
     Column("Portals", "Listening on", show_list),
     Column("Sessions", "Sessions"),
     Column("StoreError", "Store error"),
+    Column("Alerts", "Alerts", show_alerts),
     Column("TapesByStatus", "Tapes", show_fields),
     Column("TapesSizeInBytes", "Size of all", show_size),
     Column("TapesInDrives", "In drives"),
@@ -276,6 +278,7 @@ def _serving_row(answer: dict[str, object]) -> Row:
         "Portals": answer.get("portals"),
         "Sessions": sum(_session_count(unit) for unit in units),
         "StoreError": transfer.get("store_error") if isinstance(transfer, dict) else None,
+        "Alerts": alert_rows(answer),
     }
 
 

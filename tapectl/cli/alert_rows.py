@@ -1,0 +1,58 @@
+"""What ails a gateway, and the TapeAlert flags of its devices, as rows of commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tapectl.cli.render import Row, iso_time
+
+if TYPE_CHECKING:
+    from tapectl.gateway.devices import DeviceInfo
+    from tapectl.scsi.smc.alerts import LibraryAlert
+    from tapectl.scsi.ssc.alerts import TapeAlert
+
+
+def alert_rows(answer: dict[str, object]) -> list[Row]:
+    """Return the alerts in the supervisor's answer to `status`."""
+    return [
+        {
+            "Alert": alert["alert"],
+            "Subject": alert["subject"],
+            "Message": alert["message"],
+            "Since": iso_time(alert["since_ms"]),
+        }
+        for alert in _objects(answer.get("alerts"))
+    ]
+
+
+def show_alerts(value: object) -> str:
+    """Return alerts for people: what is wrong, one after the other."""
+    return "; ".join(str(alert["Message"]) for alert in _objects(value))
+
+
+def tape_alert_rows(answer: dict[str, object], device: DeviceInfo) -> list[Row]:
+    """Return the active TapeAlert flags of a device from the supervisor's answer to `status`."""
+    from tapectl.gateway.devices import CHANGER_NUMBER
+    from tapectl.scsi.smc.alerts import LibraryAlert
+    from tapectl.scsi.ssc.alerts import TapeAlert
+
+    if device.drive_number == CHANGER_NUMBER:
+        (found,) = _objects([answer.get("changer")])
+        return [_flag_row(LibraryAlert(flag)) for flag in found["tape_alerts"]]
+    for drive in _objects(answer.get("drives")):
+        if drive["drive_number"] == device.drive_number:
+            return [_flag_row(TapeAlert(flag)) for flag in drive.get("tape_alerts", ())]
+    return []
+
+
+def show_tape_alerts(value: object) -> str:
+    """Return flags for people: number and name of each."""
+    return ", ".join(f"{flag['Flag']} {flag['Name']}" for flag in _objects(value))
+
+
+def _flag_row(flag: TapeAlert | LibraryAlert) -> Row:
+    return {"Flag": flag.value, "Name": flag.name.lower().replace("_", " ")}
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
