@@ -66,6 +66,11 @@ class Command(Generic[D_contra]):
     cdb_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.service_action is not None:
+            # "The SERVICE ACTION field ... shall contain the service action code."
+            second = self.usage[1] & 0xE0 | self.service_action
+            usage = self.usage[:1] + bytes((second,)) + self.usage[2:]
+            object.__setattr__(self, "usage", usage)
         object.__setattr__(self, "operation_code", self.usage[0])
         object.__setattr__(self, "cdb_bytes", len(self.usage))
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Never, Protocol, TypeVar
 
+from tapectl.scsi.buffers import Buffers
 from tapectl.scsi.command_table import Command, CommandTable, Task
+from tapectl.scsi.informational_exceptions import InformationalExceptions
 from tapectl.scsi.inquiry import Identity, VpdPage
 from tapectl.scsi.log_pages import LogPage
 from tapectl.scsi.logical_unit import Reply, Status
@@ -20,6 +22,7 @@ from tapectl.scsi.sense import (
     SenseKey,
     invalid_field_in_cdb,
 )
+from tapectl.scsi.timestamps import Timestamp
 from tapectl.scsi.unit_attention import UnitAttentions
 
 _NACA = 0x04
@@ -96,11 +99,15 @@ class DeviceServer:
     """State that SPC gives every logical unit, and the way of a command through it.
 
     `removal_preventers` are the nexuses whose PREVENT ALLOW MEDIUM REMOVAL holds; `memory` keeps
-    what outlives the device server.
+    what outlives the device server, `now_ms` tells the time since 1970.
     """
 
     def __init__(
-        self, identity: Identity, mode_pages: ModePages, memory: NonvolatileMemory | None = None
+        self,
+        identity: Identity,
+        mode_pages: ModePages,
+        memory: NonvolatileMemory | None = None,
+        now_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self.identity = identity
         self.mode_pages = mode_pages
@@ -110,6 +117,9 @@ class DeviceServer:
         # How often another nexus has aborted the tasks of each.
         self.aborts: dict[str, int] = {}
         self.removal_preventers: set[str] = set()
+        self.exceptions = InformationalExceptions(mode_pages, self.attentions)
+        self.timestamp = Timestamp(now_ms)
+        self.buffers = Buffers()
 
     def run(self, device: D, table: CommandTable[D], task: Task, lun: int) -> Reply:
         """Run one command of `table` on `device`; only CartridgeBusyError comes out of it."""
@@ -127,7 +137,10 @@ class DeviceServer:
                 self._guard(command, task)
             if command.needs_medium:
                 device.check_ready()
-            return command.handler(device, task)
+            reply = command.handler(device, task)
+            if self.exceptions.waiting and not command.past_attention:
+                return self._report_exception(task.nexus, reply)
+            return reply
         except CheckCondition as refusal:
             return self.check_condition(refusal.sense)
         except ReservationConflict:
@@ -152,6 +165,12 @@ class DeviceServer:
         if code is not None:
             raise CheckCondition(Sense(SenseKey.UNIT_ATTENTION, code))
 
+    def _report_exception(self, nexus: str, reply: Reply) -> Reply:
+        """Tell of an informational exception with a command that "completed without error"."""
+        if reply.status is not Status.GOOD or nexus not in self.exceptions.waiting:
+            return reply
+        return self.check_condition(self.exceptions.waiting.pop(nexus), reply.data_in)
+
     def encode_sense(self, sense: Sense) -> bytes:
         """Return sense in the format that the D_SENSE bit of the Control mode page asks for."""
         if self.mode_pages.bit(_CONTROL_MODE_PAGE, 2, 2):
@@ -173,6 +192,8 @@ class DeviceServer:
         self.aborts.pop(nexus, None)
         self.removal_preventers.discard(nexus)
         self.mode_pages.forget(nexus)
+        self.exceptions.forget(nexus)
+        self.buffers.forget(nexus)
         self.attentions.forget(nexus)
 
     def commands_cleared(self, nexus: str) -> None:
@@ -184,4 +205,5 @@ class DeviceServer:
         self.reservations.end_legacy()
         self.removal_preventers.clear()
         self.mode_pages.reset()
+        self.exceptions.clear()
         self.attentions.establish_all(ASC.BUS_DEVICE_RESET_OCCURRED)

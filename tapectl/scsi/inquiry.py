@@ -11,6 +11,8 @@ from dataclasses import dataclass
 _STANDARD = struct.Struct(">BBBBBBBB8s16s4s20s2x16s22x")
 _SPC_4 = 0x06
 _PROTECT = 0x01
+# Implicit asymmetric access only: REPORT TARGET PORT GROUPS is there, SET is not.
+_TPGS = 0x10
 # No device server of this type is there, and never will be: qualifier 3, type 1Fh.
 NO_LOGICAL_UNIT = 0x7F
 
@@ -75,7 +77,7 @@ def encode_standard(identity: Identity, *, present: bool = True) -> bytes:
         _SPC_4,
         0x12,  # HISUP, response data format 2
         _STANDARD.size - 5,
-        _PROTECT if identity.protects_blocks else 0,
+        (_PROTECT if identity.protects_blocks else 0) | (_TPGS if identity.target_name else 0),
         0,
         0x02,  # CMDQUE
         _text(identity.vendor, 8),

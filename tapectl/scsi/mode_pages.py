@@ -42,6 +42,7 @@ class ModePage:
     combination of bits is one that can be set, takes new bytes and where the first of
     them stands in the parameter list, and raises CheckCondition. A page that is
     `per_nexus` has values of its own for each I_T nexus (SPC-5 7.5.4, mode page policy).
+    `selected` is called with what MODE SELECT has made current, and returns what is left of it.
     MODE SELECT can save a page that is `savable`, and may send as few as `shortest` bytes of one
     that was shorter in earlier standards; the others then stay as they are.
     """
@@ -55,6 +56,7 @@ class ModePage:
     per_nexus: bool = False
     savable: bool = False
     shortest: int | None = None
+    selected: Callable[[bytes], bytes] | None = None
 
     @property
     def key(self) -> PageCode:
@@ -86,7 +88,8 @@ def page(
 class ModePages:
     """The pages of one logical unit with their current values, and the saved ones in `memory`.
 
-    `changed` is called after current values may have become others. Raises NonvolatileMemoryError where the memory cannot be read.
+    `changed` is called after current values may have become others. Raises NonvolatileMemoryError
+    where the memory cannot be read.
     """
 
     def __init__(self, pages: Iterable[ModePage], memory: NonvolatileMemory | None = None) -> None:
@@ -225,11 +228,14 @@ class ModePages:
         """Make checked values current; return whether any that others share has changed."""
         changed = False
         for key, body in changes:
-            if self._pages[key].per_nexus:
+            row = self._pages[key]
+            if row.per_nexus:
                 self._nexus_values.setdefault(nexus, {})[key] = body
             else:
                 changed |= self._values[key] != body
                 self._values[key] = body
+            if row.selected is not None:
+                self._values[key] = row.selected(body)
         self.changed()
         return changed
 

@@ -162,12 +162,13 @@ class Reservations:
         self.generation = 0
         self.legacy_holder: str | None = None
         self.any = self.persistent.reservation is not None
-        self.lost: Callable[[str, bool], None] = lambda nexus, preempted: None
+        self.lost: Callable[[str, bool], None] = lambda _nexus, _preempted: None
 
     def replace(self, state: PersistentState, *, preempts: bool = False) -> None:
         """Let what PERSISTENT RESERVE OUT has made take effect, once it is kept if it must be.
 
-        `preempts`: whoever holds a reservation no more has lost it by being preempted. Raises NonvolatileMemoryError; then everything is as it was.
+        `preempts`: whoever holds a reservation no more has lost it by being preempted. Raises
+        NonvolatileMemoryError; then everything is as it was.
         """
         stored = state.encode()
         if stored != self._stored:

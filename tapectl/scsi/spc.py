@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import enum
 import struct
-from collections.abc import Sequence
-from typing import Never
 
 from tapectl.scsi import inquiry
+from tapectl.scsi.buffers import read_buffer, write_buffer
 from tapectl.scsi.command_table import GOOD, Access, Command, Task, reply_truncated
 from tapectl.scsi.device_server import Device
+from tapectl.scsi.diagnostics import receive_diagnostic_results, send_diagnostic
+from tapectl.scsi.identifying_information import (
+    report_identifying_information,
+    set_identifying_information,
+)
 from tapectl.scsi.log_parameters import log_select, log_sense
 from tapectl.scsi.logical_unit import Reply, Status
 from tapectl.scsi.mode_parameters import (
@@ -34,6 +37,12 @@ from tapectl.scsi.sense import (
     illegal_request,
     invalid_field_in_cdb,
 )
+from tapectl.scsi.supported_commands import (
+    report_supported_operation_codes,
+    report_supported_task_management_functions,
+)
+from tapectl.scsi.target_port_groups import report_target_port_groups
+from tapectl.scsi.timestamps import report_timestamp, set_timestamp
 
 
 def unit_ready(device: Device, _task: Task) -> Reply:
@@ -47,10 +56,14 @@ def request_sense(device: Device, task: Task) -> Reply:
 
     Sense of a command that failed went back with its status, so there is none to keep.
     """
+    server = device.server
     sense = NO_SENSE
-    code = device.server.attentions.report(task.nexus)
+    code = server.attentions.report(task.nexus)
+    exception = server.exceptions.requested(task.nexus) if code is None else None
     if code is not None:
         sense = Sense(SenseKey.UNIT_ATTENTION, code)
+    elif exception is not None:
+        sense = exception
     else:
         try:
             device.check_ready()
@@ -120,86 +133,6 @@ def prevent_allow_medium_removal(device: Device, task: Task) -> Reply:
     return GOOD
 
 
-def send_diagnostic(_device: Device, task: Task) -> Reply:
-    """SEND DIAGNOSTIC: the default self-test, which finds what runs to be well; no pages."""
-    self_test_code = task.cdb[1] >> 5
-    if self_test_code:
-        raise invalid_field_in_cdb(1, 7)
-    if task.cdb[3] or task.cdb[4]:
-        raise invalid_field_in_cdb(3)
-    return GOOD
-
-
-class _ReportingOption(enum.IntEnum):
-    ALL = 0
-    OPCODE = 1
-    OPCODE_AND_SERVICE_ACTION = 2
-    EITHER = 3
-
-
-_NOT_SUPPORTED, _SUPPORTED = 0x01, 0x03
-
-
-def report_supported_operation_codes(device: Device, task: Task) -> Reply:
-    """REPORT SUPPORTED OPERATION CODES, made from the command table (SPC-5 6.34)."""
-    cdb = task.cdb
-    timeouts = bool(cdb[2] & 0x80)
-    allocation_length = int.from_bytes(cdb[6:10], "big")
-    option = cdb[2] & 0x07
-    if option == _ReportingOption.ALL:
-        data = b"".join(_all_commands_descriptor(row, timeouts) for row in device.rows)
-        return reply_truncated(struct.pack(">I", len(data)) + data, allocation_length)
-    if option > _ReportingOption.EITHER:
-        raise invalid_field_in_cdb(2, 2)
-    action = int.from_bytes(cdb[4:6], "big")
-    row = _find_row(device.rows, _ReportingOption(option), cdb[3], action)
-    if row is None:
-        return reply_truncated(bytes((0, _NOT_SUPPORTED, 0, 0)), allocation_length)
-    timeout = _timeouts(row) if timeouts else b""
-    head = struct.pack(">BBH", 0, (0x80 if timeouts else 0) | _SUPPORTED, row.cdb_bytes)
-    return reply_truncated(head + row.usage + timeout, allocation_length)
-
-
-def _find_row(
-    rows: Sequence[Command[Never]], option: _ReportingOption, opcode: int, action: int
-) -> Command[Never] | None:
-    """Return the row of one command; raise CheckCondition where the option does not fit it."""
-    of_opcode = [row for row in rows if row.operation_code == opcode]
-    if not of_opcode:
-        return None
-    has_actions = of_opcode[0].service_action is not None
-    if option is _ReportingOption.OPCODE and has_actions:
-        raise invalid_field_in_cdb(2, 2)
-    if option is _ReportingOption.OPCODE_AND_SERVICE_ACTION and not has_actions:
-        raise invalid_field_in_cdb(2, 2)
-    wanted = action if has_actions else None
-    if option is _ReportingOption.EITHER and not has_actions and action:
-        return None
-    return next((row for row in of_opcode if row.service_action == wanted), None)
-
-
-def _all_commands_descriptor(row: Command[Never], timeouts: bool) -> bytes:
-    flags = (0x02 if timeouts else 0) | (0x01 if row.service_action is not None else 0)
-    head = struct.pack(">BxHxBH", row.operation_code, row.service_action or 0, flags, row.cdb_bytes)
-    return head + (_timeouts(row) if timeouts else b"")
-
-
-def _timeouts(row: Command[Never]) -> bytes:
-    """The command timeouts descriptor: no nominal time is claimed, a recommended one is."""
-    return struct.pack(">HxBII", 0x0A, 0, 0, row.timeout_s)
-
-
-def report_supported_task_management_functions(_device: Device, task: Task) -> Reply:
-    """REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS.
-
-    ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET and TARGET RESET.
-    """
-    extended = task.cdb[2] & 0x80  # REPD
-    data = bytes((0x80 | 0x40 | 0x10 | 0x08 | 0x02, 0, 0, 0x0C if extended else 0))
-    data += bytes(12) if extended else b""
-    return reply_truncated(data, int.from_bytes(task.cdb[6:10], "big"))
-
-
 # fmt: off
 SPC_COMMANDS: tuple[Command[Device], ...] = (
     Command(name="TEST UNIT READY", usage=bytes.fromhex("000000000000"),
@@ -214,10 +147,16 @@ SPC_COMMANDS: tuple[Command[Device], ...] = (
     Command(name="RELEASE(6)", usage=bytes.fromhex("170000000000"),
             handler=release, access=Access.ALWAYS),
     Command(name="MODE SENSE(6)", usage=bytes.fromhex("1a08ffffff00"), handler=mode_sense_6),
-    Command(name="SEND DIAGNOSTIC", usage=bytes.fromhex("1d0400000000"),
+    Command(name="RECEIVE DIAGNOSTIC RESULTS", usage=bytes.fromhex("1c01ffffff00"),
+            handler=receive_diagnostic_results),
+    Command(name="SEND DIAGNOSTIC", usage=bytes.fromhex("1df400ffff00"),
             handler=send_diagnostic),
     Command(name="PREVENT ALLOW MEDIUM REMOVAL", usage=bytes.fromhex("1e0000000300"),
             handler=prevent_allow_medium_removal, harmless=lambda cdb: not cdb[4] & 0x03),
+    Command(name="WRITE BUFFER", usage=bytes.fromhex("3b1fffffffffffffff00"),
+            handler=write_buffer),
+    Command(name="READ BUFFER(10)", usage=bytes.fromhex("3c1fffffffffffffff00"),
+            handler=read_buffer),
     Command(name="LOG SELECT", usage=bytes.fromhex("4c02ffff000000ffff00"),
             handler=log_select),
     Command(name="LOG SENSE", usage=bytes.fromhex("4d00ffff00ffffffff00"),
@@ -248,12 +187,27 @@ SPC_COMMANDS: tuple[Command[Device], ...] = (
       for action in ServiceAction),
     Command(name="REPORT LUNS", usage=bytes.fromhex("a000ff000000ffffffff0000"),
             handler=report_luns, access=Access.ALWAYS, past_attention=True),
+    Command(name="REPORT IDENTIFYING INFORMATION", service_action=0x05,
+            usage=bytes.fromhex("a31f00000000fffffffffe00"),
+            handler=report_identifying_information, access=Access.PERSISTENT),
+    Command(name="REPORT TARGET PORT GROUPS", service_action=0x0A,
+            usage=bytes.fromhex("a3ff00000000ffffffff0000"),
+            handler=report_target_port_groups, access=Access.PERSISTENT),
     Command(name="REPORT SUPPORTED OPERATION CODES", service_action=0x0C,
             usage=bytes.fromhex("a31f87ffffffffffffff0000"),
             handler=report_supported_operation_codes),
     Command(name="REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", service_action=0x0D,
             usage=bytes.fromhex("a31f80000000ffffffff0000"),
             handler=report_supported_task_management_functions),
+    Command(name="REPORT TIMESTAMP", service_action=0x0F,
+            usage=bytes.fromhex("a31f00000000ffffffff0000"),
+            handler=report_timestamp, access=Access.PERSISTENT),
+    Command(name="SET IDENTIFYING INFORMATION", service_action=0x06,
+            usage=bytes.fromhex("a41f00000000fffffffffe00"),
+            handler=set_identifying_information),
+    Command(name="SET TIMESTAMP", service_action=0x0F,
+            usage=bytes.fromhex("a41f00000000ffffffff0000"),
+            handler=set_timestamp),
 )
 # fmt: on
 

@@ -6,18 +6,21 @@ import logging
 import socket
 import threading
 
-from tapectl.gateway.devices import DeviceInfo
+from tapectl.gateway.clock import now_ms
+from tapectl.gateway.devices import DeviceInfo, device_serial
+from tapectl.gateway.drive_types import drive_personalities
+from tapectl.gateway.initiators import access_changed
 from tapectl.gateway.library import DriveControl, StateLibrary, move_tape
 from tapectl.gateway.settings import Settings
-from tapectl.iscsi.connection import TargetConnection
-from tapectl.iscsi.session import SessionInfo
+from tapectl.iscsi.session import LivingSession
 from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
-from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.smc.changer import MediaChanger
-from tapectl.serve.connection_loop import ConnectionLoop
+from tapectl.serve.connection_loop import SessionTimes
 from tapectl.serve.json_lines import Message
-from tapectl.serve.unit_host import Session, UnitHost
+from tapectl.serve.session_server import SessionServer
+from tapectl.serve.unit_host import UnitHost
 from tapectl.state.database import State
+from tapectl.state.gateways import GatewayRecord
 from tapectl.state.device_memory import DeviceMemory
 
 _log = logging.getLogger(__name__)
@@ -36,25 +39,28 @@ class ChangerUnit:
     def __init__(
         self,
         device: DeviceInfo,
-        changer_type: str,
-        drive_type: str,
+        gateway: GatewayRecord,
         state: State,
         settings: Settings,
         drives: DriveControl,
     ) -> None:
         self._state = state
+        self.device = device
         self._settings = settings
         self._library = StateLibrary(state, drives, hold_s=settings.hold_s, actor="initiator")
         self._admin_library = StateLibrary(state, drives, hold_s=settings.hold_s, actor="cli")
+        serial = device_serial(gateway, device.drive_number)
         self._changer = MediaChanger(
-            CHANGER_PERSONALITIES[changer_type],
+            CHANGER_PERSONALITIES[gateway.changer_type],
             self._library,
-            serial=device.serial,
+            serial=serial,
             target_name=device.target_name,
-            drives=DRIVE_PERSONALITIES[drive_type],
-            memory=DeviceMemory(state, device.serial),
+            drives=drive_personalities(state),
+            memory=DeviceMemory(state, serial),
+            now_ms=now_ms,
         )
         self._host = UnitHost(self._changer)
+        self._sessions = SessionServer(self._host, SessionTimes.of(settings))
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -62,29 +68,23 @@ class ChangerUnit:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._host.drop_sessions()
+        self._host.drain(self._settings.logout_wait_s)
 
-    def serve_session(
-        self,
-        stream: socket.socket,
-        connection: TargetConnection,
-        session_info: SessionInfo,
-        peer: str,
-    ) -> None:
-        """Serve a session in the calling thread until it ends; owns the socket."""
-        session = Session(
-            nexus=session_info.nexus,
-            initiator_name=session_info.initiator_name,
-            peer=peer,
-            stream=stream,
+    def serve_session(self, stream: socket.socket, handed_over: Message, peer: str) -> None:
+        """Serve a connection in the calling thread until its session ends; owns the socket."""
+        self._sessions.serve(stream, handed_over, peer)
+
+    def find_session(self, nexus: str, tsih: int) -> LivingSession | None:
+        """Return a session that a login wants to join."""
+        return self._sessions.find_session(nexus, tsih)
+
+    def drop_sessions(self, initiator_name: str) -> None:
+        """End the sessions of an initiator, and those of any that may not log in any more."""
+        self._host.drop_sessions(
+            lambda session: access_changed(
+                self._state, self.device.name, session.initiator_name, initiator_name
+            )
         )
-        loop = ConnectionLoop(
-            session, connection, self._host, busy_timeout_s=self._settings.busy_timeout_s
-        )
-        try:
-            loop.run()
-        finally:
-            stream.close()
 
     def move(self, source: int, destination: int) -> None:
         """Move for an admin command; raise the TapectlError that says why not."""
@@ -102,14 +102,7 @@ class ChangerUnit:
         return sorted(self._changer.alerts.active)
 
     def sessions(self) -> list[Message]:
-        return [
-            {
-                "initiator_name": session.initiator_name,
-                "peer": session.peer,
-                "commands": session.commands,
-            }
-            for session in self._host.sessions()
-        ]
+        return self._sessions.status()
 
     def look_at_inventory(self) -> None:
         """Raise unit attentions if tapes came, left or moved without an initiator's command."""

@@ -9,6 +9,7 @@ from typing import Never
 from tapectl.scsi.changer_personality import ChangerPersonality
 from tapectl.scsi.command_table import Command, Task
 from tapectl.scsi.device_server import DeviceServer, ModeHeader, ModeSelection
+from tapectl.scsi.informational_exceptions import exceptions_page, run_alert_test
 from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage, vpd_pages
 from tapectl.scsi.library import Element, ElementType, Library
 from tapectl.scsi.log_pages import LogPage, tape_alert, with_supported_lists
@@ -36,11 +37,25 @@ def _first_slot(library: Library) -> int:
     return next(span.first for span in library.ranges() if span.element_type is ElementType.STORAGE)
 
 
+def _drive_identities(
+    library: Library, drives: Sequence[DrivePersonality]
+) -> Mapping[int, bytes]:
+    """Return vendor and product of each drive, 24 bytes, by its element address."""
+    texts = [f"{drive.vendor:<8}{drive.product:<16}".encode() for drive in drives]
+    spans = (s for s in library.ranges() if s.element_type is ElementType.DATA_TRANSFER)
+    return {
+        span.first + number: texts[number % len(texts)]
+        for span in spans
+        for number in range(span.count)
+    }
+
+
 class MediaChanger:
     """A media changer; implements `tapectl.scsi.logical_unit.LogicalUnit`.
 
-    `drives` is the identity of the library's drives, which READ ELEMENT STATUS tells with DVCID;
-    `memory` is kept while the changer is without power.
+    `drives` are the identities of the library's drives, dealt out to them in turn, which READ
+    ELEMENT STATUS tells with DVCID;
+    `memory` is kept while the changer is without power, `now_ms` tells the time since 1970.
     """
 
     def __init__(
@@ -50,12 +65,13 @@ class MediaChanger:
         *,
         serial: str,
         target_name: str = "",
-        drives: DrivePersonality = DRIVE_PERSONALITIES["IBM-ULT3580-TD5"],
+        drives: Sequence[DrivePersonality] = (DRIVE_PERSONALITIES["IBM-ULT3580-TD5"],),
         memory: NonvolatileMemory | None = None,
+        now_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self.personality = personality
         self.library = library
-        self.drives = drives
+        self.drive_identities = _drive_identities(library, drives)
         identity = Identity(
             peripheral_type=PeripheralType.MEDIUM_CHANGER,
             vendor=personality.vendor,
@@ -65,12 +81,15 @@ class MediaChanger:
             target_name=target_name,
             vendor_bytes=personality.inquiry_vendor_bytes,
         )
-        self.server = DeviceServer(identity, ModePages(changer_mode_pages(library), memory), memory)
-
+        exceptions = exceptions_page(
+            lambda flag: run_alert_test(flag, self.alerts, LibraryAlert, self.server.exceptions)
+        )
+        mode_pages = ModePages((*changer_mode_pages(library), exceptions), memory)
+        self.server = DeviceServer(identity, mode_pages, memory, now_ms)
         self.import_export_open = False
         self.searches: dict[str, VolumeSearch] = {}
         self.statistics = ChangerStatistics(self.server.memory)
-        self.alerts = TapeAlerts()
+        self.alerts = TapeAlerts(self.server.exceptions.activated)
         self._known_inventory = KnownInventory(library)
 
     def elements(

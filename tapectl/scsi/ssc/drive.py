@@ -89,7 +89,8 @@ class TapeDrive:
         )
         self.automation = automation
         self._vpd_pages = drive_vpd_pages(self)
-        self.server = DeviceServer(identity, ModePages(drive_mode_pages(self), memory), memory)
+        mode_pages = ModePages(drive_mode_pages(self), memory)
+        self.server = DeviceServer(identity, mode_pages, memory, now_ms)
         self.parameters = Parameters()
         self.random = random
         # Whether blocks may have to be other bytes on the medium than for a client.
@@ -98,7 +99,7 @@ class TapeDrive:
         self.server.mode_pages.changed = self.settle_mode_pages
         self.server.reservations.lost = self.encryption.reservation_lost
         self.counters = Counters()
-        self.alerts = TapeAlerts()
+        self.alerts = TapeAlerts(self.server.exceptions.activated)
         self.failures = Failures(self)
         self.now_ms = now_ms
         self.cartridge: Cartridge | None = None

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tapectl.scsi.device_server import ModeHeader, ModeSelection
+from tapectl.scsi.informational_exceptions import exceptions_page, run_alert_test
 from tapectl.scsi.mode_pages import ModePage, page
-from tapectl.scsi.sense import (
-    invalid_field_in_parameter_list,
-)
+from tapectl.scsi.sense import invalid_field_in_parameter_list
+from tapectl.scsi.ssc.alerts import TapeAlert
 from tapectl.scsi.ssc.block_protection import control_data_protection
 from tapectl.scsi.ssc.compatibility import read_only
 from tapectl.scsi.ssc.partitions import medium_partition_page
@@ -44,14 +44,14 @@ def drive_mode_pages(drive: TapeDrive) -> Sequence[ModePage]:
         return bytes(shown)
 
     return (
-        # Read-Write Error Recovery
-        page(0x01, "00 00 00000000 00 000000"),
-        # Disconnect-Reconnect
-        page(0x02, "0000 0000 0000 0000 0000 00 000000"),
+        # Read-Write Error Recovery; PER decides whether recovered errors are reported
+        page(0x01, "00 00 00000000 00 000000", "04 00 00000000 00 000000"),
+        # Disconnect-Reconnect: no limits, bursts are negotiated for each session (RFC 7143 13)
+        page(0x02, "0000 0000 0000 0000 0000 00 000000", shortest=10),
         # Control: GLTSD, for no log parameter is saved; D_SENSE can be chosen
-        page(0x0A, "02 00 00 00 0000 0000 0000", "04 00 00 00 0000 0000 0000"),
-        # Control Extension
-        page(0x0A, "00 00 00" + "00" * 25, subpage=0x01),
+        page(0x0A, "02 00 00 00 0000 0000 0000", "04 00 00 00 0000 0000 0000", shortest=6),
+        # Control Extension: TCMOS, SCSIP: the clock goes right by itself, but SET TIMESTAMP decides
+        page(0x0A, "06 00 00" + "00" * 25, subpage=0x01),
         control_data_protection(drive.personality.generation.protection_methods),
         # Data Compression: DCE, DCC, DDE; algorithm 1 or, with DCE clear, none
         page(
@@ -76,8 +76,11 @@ def drive_mode_pages(drive: TapeDrive) -> Sequence[ModePage]:
             check=_check_device_configuration_extension,
         ),
         medium_partition_page(drive),
-        # Informational Exceptions Control: TapeAlert is to be polled (DEXCPT)
-        page(0x1C, "08 00 00000000 00000000"),
+        # Power Condition: there is none but active
+        page(0x1A, "00" * 38, shortest=10),
+        exceptions_page(
+            lambda flag: run_alert_test(flag, drive.alerts, TapeAlert, drive.server.exceptions)
+        ),
         # Medium Configuration: WORMM; labels and filemarks of WORM media as LTO restricts them
         ModePage(0x1D, bytes(2) + b"\x01\x02" + bytes(26), bytes(30), 0, medium_configuration),
     )
