@@ -104,9 +104,14 @@ def _verify_far(drive: TapeDrive, cdb: bytes, length: int) -> None:
         raise invalid_field_in_cdb(1, 5)
     medium = drive.threaded_medium()
     drive.early_warning.moved()
+    start = medium.position
     left = length
     while left or to_end:
-        outcome = _read_any(drive, medium, left)
+        try:
+            outcome = _read_any(drive, medium, left)
+        except CartridgeBusyError:
+            medium.locate(start)
+            raise
         if outcome is Mark.FILEMARK:
             left -= not to_end
         elif outcome is Mark.END_OF_DATA:

@@ -342,6 +342,17 @@ def test_a_fixed_read_that_must_wait_goes_back_to_where_it_began():
     assert host.good(host.read_cdb(2, fixed=True)) == b"1" * 512 + b"2" * 512
 
 
+def test_a_verify_up_to_a_filemark_that_must_wait_goes_back_to_where_it_began():
+    host, tape = loaded()
+    tape.objects.extend([b"a", None, b"b", None, b"c", None])
+    tape.busy["read_block"] = [None, None, None, *busy()]
+    with pytest.raises(CartridgeBusyError):
+        host.send("1308000002")
+    assert tape.position == 0
+    host.good("1308000002")
+    assert tape.position == 4
+
+
 def test_filemarks_whose_flush_must_wait_are_not_written_twice():
     host, tape = loaded()
     host.write(b"data")
