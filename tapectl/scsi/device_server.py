@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Never, Protocol, TypeVar
 
@@ -114,8 +114,8 @@ class DeviceServer:
         self.memory = memory if memory is not None else VolatileMemory()
         self.attentions = UnitAttentions()
         self.reservations = Reservations(self.memory)
-        # How often another nexus has aborted the tasks of each.
-        self.aborts: dict[str, int] = {}
+        # Ends what the transport still holds of other nexuses (PREEMPT AND ABORT).
+        self.abort_tasks: Callable[[Collection[str]], None] = lambda _nexuses: None
         self.removal_preventers: set[str] = set()
         self.exceptions = InformationalExceptions(mode_pages, self.attentions)
         self.timestamp = Timestamp(now_ms)
@@ -181,15 +181,9 @@ class DeviceServer:
         """Return CHECK CONDITION with the data that came before the condition."""
         return Reply(Status.CHECK_CONDITION, data_in, self.encode_sense(sense))
 
-    def abort_tasks(self, nexuses: Iterable[str]) -> None:
-        """Let the transport end what it still holds of these nexuses (PREEMPT AND ABORT)."""
-        for nexus in nexuses:
-            self.aborts[nexus] = self.aborts.get(nexus, 0) + 1
-
     def nexus_lost(self, nexus: str) -> None:
         """SAM-6 6.3.4: what the nexus held by itself goes; a persistent reservation stays."""
         self.reservations.end_legacy(nexus)
-        self.aborts.pop(nexus, None)
         self.removal_preventers.discard(nexus)
         self.mode_pages.forget(nexus)
         self.exceptions.forget(nexus)

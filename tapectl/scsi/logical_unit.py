@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,10 +59,10 @@ class LogicalUnit(Protocol):
         """Commands of a nexus are gone without an answer: another one cleared the task set."""
         ...
 
-    def tasks_aborted(self, nexus: str) -> int:
-        """Return how often another nexus has aborted the tasks of this one (PREEMPT AND ABORT).
+    def abort_tasks_by(self, abort: Callable[[Collection[str]], None]) -> None:
+        """Tell it what ends the commands of other nexuses, unanswered (PREEMPT AND ABORT).
 
-        Whoever still holds a command from before the number has changed drops it, unanswered.
+        It is called from within `execute`.
         """
         ...
 

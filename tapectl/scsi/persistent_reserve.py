@@ -110,7 +110,8 @@ def persistent_reserve_out(device: Device, task: Task) -> Reply:
     reservations.generation += change.counts
     for nexus, code in change.told:
         server.attentions.establish(nexus, code)
-    server.abort_tasks(change.aborted)
+    if change.aborted:
+        server.abort_tasks(change.aborted)
     return GOOD
 
 

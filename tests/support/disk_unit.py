@@ -7,7 +7,7 @@ it tests of SPC and of iSCSI is the same code here and there.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Never
 
 from tapectl.scsi.command_table import Command, Task
@@ -56,6 +56,12 @@ class DiskUnit:
 
     def nexus_lost(self, nexus: str) -> None:
         self.server.nexus_lost(nexus)
+
+    def commands_cleared(self, nexus: str) -> None:
+        self.server.commands_cleared(nexus)
+
+    def abort_tasks_by(self, abort: Callable[[Collection[str]], None]) -> None:
+        self.server.abort_tasks = abort
 
     def logical_unit_reset(self) -> None:
         self.server.reset()

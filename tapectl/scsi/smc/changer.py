@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Never
 
@@ -37,9 +37,7 @@ def _first_slot(library: Library) -> int:
     return next(span.first for span in library.ranges() if span.element_type is ElementType.STORAGE)
 
 
-def _drive_identities(
-    library: Library, drives: Sequence[DrivePersonality]
-) -> Mapping[int, bytes]:
+def _drive_identities(library: Library, drives: Sequence[DrivePersonality]) -> Mapping[int, bytes]:
     """Return vendor and product of each drive, 24 bytes, by its element address."""
     texts = [f"{drive.vendor:<8}{drive.product:<16}".encode() for drive in drives]
     spans = (s for s in library.ranges() if s.element_type is ElementType.DATA_TRANSFER)
@@ -141,8 +139,8 @@ class MediaChanger:
     def commands_cleared(self, nexus: str) -> None:
         self.server.commands_cleared(nexus)
 
-    def tasks_aborted(self, nexus: str) -> int:
-        return self.server.aborts.get(nexus, 0)
+    def abort_tasks_by(self, abort: Callable[[Collection[str]], None]) -> None:
+        self.server.abort_tasks = abort
 
     def logical_unit_reset(self) -> None:
         self.server.reset()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Never
 
@@ -177,8 +177,8 @@ class TapeDrive:
     def commands_cleared(self, nexus: str) -> None:
         self.server.commands_cleared(nexus)
 
-    def tasks_aborted(self, nexus: str) -> int:
-        return self.server.aborts.get(nexus, 0)
+    def abort_tasks_by(self, abort: Callable[[Collection[str]], None]) -> None:
+        self.server.abort_tasks = abort
 
     def logical_unit_reset(self) -> None:
         """Settings go back to their defaults; the tape stays where it is."""
@@ -308,18 +308,19 @@ class TapeDrive:
 
         `appends`: what is written takes nothing away when it is written at end of data.
         """
-        medium = self._unprotected_medium()
+        medium = self.check_unprotected()
         self.overwriting.check_write(medium, appends=appends)
         self.overwriting.change_reference(medium)
         self.settle_guard()
 
     def check_format(self) -> None:
         """Raise CheckCondition where the medium must not be made anew."""
-        medium = self._unprotected_medium()
+        medium = self.check_unprotected()
         self.overwriting.check_format(medium)
         self.overwriting.change_reference(medium)
 
-    def _unprotected_medium(self) -> Cartridge:
+    def check_unprotected(self) -> Cartridge:
+        """Return the medium; raise CheckCondition where nothing of it may be changed."""
         medium = self.threaded_medium()
         if compatibility.read_only(self.personality, medium):
             raise CheckCondition(compatibility.READ_ONLY)

@@ -402,15 +402,17 @@ def test_preempting_oneself_changes_the_type(unit):
     assert one.reservation() == (1, EA_RO)
 
 
-def test_preempt_and_abort_marks_the_tasks_of_who_is_preempted(unit):
+def test_preempt_and_abort_aborts_the_tasks_of_who_is_preempted(unit):
     one, two, three = hosts(unit)
     one.do(REGISTER, new=1)
     two.do(REGISTER, new=2)
-    before = {host.nexus: unit.tasks_aborted(host.nexus) for host in (one, two, three)}
+    three.do(REGISTER, new=3)
+    aborted: list[str] = []
+    unit.abort_tasks_by(aborted.extend)
+    two.do(PREEMPT, key=2, new=3)
+    assert aborted == []
     two.do(PREEMPT_AND_ABORT, key=2, new=1)
-    assert unit.tasks_aborted(one.nexus) != before[one.nexus]
-    assert unit.tasks_aborted(two.nexus) == before[two.nexus]
-    assert unit.tasks_aborted(three.nexus) == before[three.nexus]
+    assert aborted == [one.nexus]
 
 
 # REGISTER AND MOVE.
