@@ -57,6 +57,7 @@ class ExitCode(enum.IntEnum):
     WAIT_TIMEOUT = 54
     UNSAFE_LISTEN = 55
     CHAP_NOT_FOUND = 56
+    INITIATOR_NOT_LISTED = 57
     INTERRUPTED = 130
 
 

@@ -41,7 +41,8 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.DEVICE_NOT_FOUND: "No such device.",
     ExitCode.DEVICE_BUSY: "The device is busy, or its medium may not be removed now.",
     ExitCode.WAIT_TIMEOUT: "`--timeout` is over; what was begun goes on.",
-    ExitCode.UNSAFE_LISTEN: "Refused to listen beyond this machine without CHAP.",
+    ExitCode.UNSAFE_LISTEN: "Refused to listen beyond this machine without CHAP or lists.",
     ExitCode.CHAP_NOT_FOUND: "The initiator has no CHAP credentials at this device.",
+    ExitCode.INITIATOR_NOT_LISTED: "The initiator is not on the list of this device.",
     ExitCode.INTERRUPTED: "Interrupted with Ctrl-C.",
 }

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.clock import now_ms as clock_now_ms
-from tapectl.gateway.devices import find_device, list_devices
+from tapectl.gateway.devices import discovery_name, find_device, list_devices
 from tapectl.state import chap, events
 from tapectl.state.chap import ChapRecord
 from tapectl.state.database import State
 
+DISCOVERY = "discovery"
+"""In the place of a device: discovery sessions, which have credentials of their own."""
 MIN_SECRET_BYTES = 12
 MAX_SECRET_BYTES = 16
 
@@ -60,18 +62,15 @@ def set_credentials(
     actor: str = "cli",
     now_ms: Callable[[], int] = clock_now_ms,
 ) -> ChapInfo:
-    """Set the credentials of an initiator at a target (a device's id, name, or iSCSI name).
+    """Set the credentials of an initiator at a target (a device's id, name, or iSCSI name), or for
+    its discovery sessions (`discovery`).
 
-    `target_secret` makes CHAP mutual. Sessions there are go on until they log in again.
-    Raises DeviceNotFoundError, UsageError.
+    `target_secret` makes CHAP mutual. Raises DeviceNotFoundError, UsageError.
     """
-    device = find_device(state, target)
-    if _INITIATOR_NAME.fullmatch(initiator_name) is None:
-        raise UsageError(
-            f"not an initiator name: {initiator_name}", hint="as in iqn.1993-08.org.debian:01:abc"
-        )
+    place = _place(state, target)
+    check_initiator_name(initiator_name)
     record = ChapRecord(
-        target=device.name,
+        target=place.device,
         initiator_name=initiator_name,
         initiator_secret=_check_secret("initiator", initiator_secret),
         target_secret=None if target_secret is None else _check_secret("target", target_secret),
@@ -84,11 +83,11 @@ def set_credentials(
         chap.replace(db, record)
         events.append(
             db,
-            _event("ChapCredentialsSet", device.name, initiator_name, actor, record.created_at_ms),
+            _event("ChapCredentialsSet", place.device, initiator_name, actor, record.created_at_ms),
         )
     return ChapInfo(
-        device=device.name,
-        target_name=device.target_name,
+        device=place.device,
+        target_name=place.target_name,
         initiator_name=initiator_name,
         mutual=record.target_secret is not None,
         created_at_ms=record.created_at_ms,
@@ -98,6 +97,7 @@ def set_credentials(
 def list_credentials(state: State) -> Sequence[ChapInfo]:
     """Return all credentials, without their secrets."""
     target_names = {device.name: device.target_name for device in list_devices(state)}
+    target_names[DISCOVERY] = discovery_name(state)
     with state.read() as db:
         entries = chap.entries(db)
     return [
@@ -121,21 +121,16 @@ def delete_credentials(
     now_ms: Callable[[], int] = clock_now_ms,
 ) -> None:
     """Delete credentials; raise DeviceNotFoundError, ChapNotFoundError."""
-    device = find_device(state, target)
+    place = _place(state, target)
     with state.write() as db:
-        if not chap.delete(db, device.name, initiator_name):
+        if not chap.delete(db, place.device, initiator_name):
             raise ChapNotFoundError(
-                f"{initiator_name} has no credentials at {device.name}",
+                f"{initiator_name} has no credentials at {place.device}",
                 hint="run `tapectl chap list`",
             )
         events.append(
-            db, _event("ChapCredentialsDeleted", device.name, initiator_name, actor, now_ms())
+            db, _event("ChapCredentialsDeleted", place.device, initiator_name, actor, now_ms())
         )
-
-
-def credentials_exist(state: State) -> bool:
-    """Say whether every device asks for CHAP, so that nobody gets in without a secret."""
-    return all(device.chap_enabled for device in list_devices(state))
 
 
 def login_credentials(
@@ -143,17 +138,14 @@ def login_credentials(
 ) -> Sequence[LoginCredential]:
     """Return what an initiator may authenticate with at a target; nothing where no CHAP is asked.
 
-    `target` is an iSCSI name, None for a discovery session, which tells names only and asks for no
-    CHAP (as AWS, which keeps credentials by target). An initiator without credentials at a target
-    where others have some gets a secret that nobody knows: CHAP is asked for and fails.
+    `target` is an iSCSI name, None for a discovery session. An initiator without credentials at a
+    target where others have some gets a secret that nobody knows: CHAP is asked for and fails.
     """
-    if target is None:
-        return ()
-    device = find_device(state, target)
-    if not device.chap_enabled:
-        return ()
+    place = _place(state, DISCOVERY if target is None else target)
     with state.read() as db:
-        record = chap.find(db, device.name, initiator_name)
+        if not chap.is_asked_for(db, place.device):
+            return ()
+        record = chap.find(db, place.device, initiator_name)
     if record is None:
         return (
             LoginCredential(
@@ -164,10 +156,33 @@ def login_credentials(
         LoginCredential(
             user=initiator_name,
             secret=record.initiator_secret,
-            mutual_user=None if record.target_secret is None else device.target_name,
+            mutual_user=None if record.target_secret is None else place.target_name,
             mutual_secret=record.target_secret,
         ),
     )
+
+
+def check_initiator_name(name: str) -> None:
+    """Raise UsageError for what is no initiator's name."""
+    if _INITIATOR_NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"not an initiator name: {name}", hint="as in iqn.1993-08.org.debian:01:abc"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where credentials hold: a device, or `discovery`, and the name we answer by there."""
+
+    device: str
+    target_name: str
+
+
+def _place(state: State, target: str) -> _Place:
+    if target == DISCOVERY:
+        return _Place(DISCOVERY, discovery_name(state))
+    device = find_device(state, target)
+    return _Place(device.name, device.target_name)
 
 
 def _check_secret(whose: str, secret: str) -> bytes:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.activation import describe_gateway
+from tapectl.gateway.drive_types import drive_personalities
 from tapectl.gateway.elements import ElementMap
 from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
 from tapectl.scsi.library import ElementType
-from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.state import chap, tapes
 from tapectl.state.database import State
 from tapectl.state.gateways import GatewayRecord
@@ -39,7 +39,7 @@ class DeviceInfo:
 
     `kind` is AWS's VTLDeviceType, `device_type` the key of the personality (`STK-L700`).
     `name` is `mediachanger` or `tapedrive-01`; `target_name` the whole iSCSI name.
-    `serial` has 10 characters and is that of INQUIRY pages 80h and 83h.
+    `serial` is that of INQUIRY pages 80h and 83h; a drive's has 10 characters.
     """
 
     drive_number: int
@@ -70,13 +70,20 @@ def device_name(number: int) -> str:
 
 
 def device_serial(gateway: GatewayRecord, number: int) -> str:
-    """Return the serial number of a device: 10 characters, unique by gateway and device."""
+    """Return what the serial number of a device is made of, and of a drive is: 10 characters,
+    unique by gateway and device."""
     return f"{gateway.device_serial_base}{number:02d}"
 
 
 def target_name(gateway: GatewayRecord, number: int) -> str:
     """Return the iSCSI name of a device's target."""
     return f"{gateway.iqn_prefix}:{gateway.id.lower()}-{device_name(number)}"
+
+
+def discovery_name(state: State) -> str:
+    """Return the name by which the gateway proves itself in discovery sessions (mutual CHAP)."""
+    gateway = describe_gateway(state)
+    return f"{gateway.iqn_prefix}:{gateway.id.lower()}-discovery"
 
 
 def list_devices(state: State) -> Sequence[DeviceInfo]:
@@ -86,14 +93,14 @@ def list_devices(state: State) -> Sequence[DeviceInfo]:
     with state.read() as db:
         loaded = {occupant.element_address: occupant.barcode for occupant in tapes.occupants(db)}
         with_chap = {entry.target for entry in chap.entries(db)}
+    changer, drives = CHANGER_PERSONALITIES[gateway.changer_type], drive_personalities(state)
     devices: list[DeviceInfo] = []
     for number in range(gateway.drive_count + 1):
         is_changer = number == CHANGER_NUMBER
-        identity = (
-            CHANGER_PERSONALITIES[gateway.changer_type]
-            if is_changer
-            else DRIVE_PERSONALITIES[gateway.drive_type]
-        )
+        identity = changer if is_changer else drives[number - 1]
+        serial = device_serial(gateway, number)
+        if is_changer:
+            serial = changer.unit_serial(serial, elements.address(ElementType.STORAGE, 1))
         address = (
             elements.address(ElementType.MEDIUM_TRANSPORT, 1)
             if is_changer
@@ -109,7 +116,7 @@ def list_devices(state: State) -> Sequence[DeviceInfo]:
                 vendor=identity.vendor,
                 product=identity.product,
                 revision=identity.revision,
-                serial=device_serial(gateway, number),
+                serial=serial,
                 target_name=target_name(gateway, number),
                 element_address=address,
                 loaded_barcode=loaded.get(address),

@@ -215,9 +215,10 @@ class TargetConnection:
     def hand_off(self) -> dict[str, Any]:
         """Return what another process needs to go on with the connection, as JSON values.
 
-        Allowed between two PDUs, with nothing outgoing, no event undelivered and no command
-        unanswered, as it is once LoginCompleted has been taken and the response sent. Raises
-        RuntimeError otherwise. This object must not be used any more.
+        Allowed between two PDUs, with no event undelivered and no command unanswered, as it is
+        once LoginCompleted has been taken. Raises RuntimeError otherwise. What is outgoing goes
+        with it: the last login response may be left to whoever knows the session from then on.
+        This object must not be used any more.
         """
         full_feature = self._full()
         if self.session is None or self._want is not self._header_want or full_feature.busy:
@@ -233,6 +234,7 @@ class TargetConnection:
         return {
             "version": _STATE_VERSION,
             "session": session.to_json(),
+            "outgoing": b"".join(self.take_outgoing()).hex(),
             **full_feature.numbers(),
         }
 
@@ -256,6 +258,8 @@ class TargetConnection:
         if session is None:
             session = SessionState(state["exp_cmd_sn"], state["max_cmd_sn"])
         info = SessionInfo.from_json(state["session"])
+        if outgoing := bytes.fromhex(state["outgoing"]):
+            connection._login_outgoing.append(outgoing)
         connection._enter_full_feature(info, session, state["stat_sn"])
         return connection
 

@@ -158,7 +158,7 @@ class FullFeature:
 
     @property
     def busy(self) -> bool:
-        return bool(self.tasks or self.events or self.writer.outgoing)
+        return bool(self.tasks or self.events)
 
     def numbers(self) -> dict[str, int]:
         """Return the counters, for another process to go on with."""

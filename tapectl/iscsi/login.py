@@ -20,8 +20,8 @@ from tapectl.iscsi.constants import (
 from tapectl.iscsi.errors import LoginError, PDUFormatError, ProtocolError
 from tapectl.iscsi.params import Negotiation, Use
 from tapectl.iscsi.pdu import LoginRequestPDU, LoginResponsePDU
-from tapectl.iscsi.policy import ChapCredential, LivingSession, LoginPolicy, TargetConfig
-from tapectl.iscsi.session import SessionInfo, SessionType, nexus_name
+from tapectl.iscsi.policy import ChapCredential, LoginPolicy, TargetConfig
+from tapectl.iscsi.session import LivingSession, SessionInfo, SessionType, nexus_name
 from tapectl.iscsi.text import TextAssembly, encode_text
 
 Pairs = list[tuple[str, str]]

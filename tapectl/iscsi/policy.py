@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from tapectl.iscsi.session import SessionInfo
+    from tapectl.iscsi.session import LivingSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +60,6 @@ class ChapCredential:
     secret: str = field(repr=False)
     mutual_user: str | None = None
     mutual_secret: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LivingSession:
-    """A session that another connection may join, as it was when it was asked about."""
-
-    info: SessionInfo
-    cids: Sequence[int]
-    exp_cmd_sn: int
-    max_cmd_sn: int
 
 
 class LoginPolicy(Protocol):

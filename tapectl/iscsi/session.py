@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,3 +63,27 @@ class SessionInfo:
                 "parameters": SessionParameters(**state["parameters"]),
             }
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivingSession:
+    """A session that another connection may join, as it was when it was asked about."""
+
+    info: SessionInfo
+    cids: Sequence[int]
+    exp_cmd_sn: int
+    max_cmd_sn: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values, for another process."""
+        return {
+            "info": self.info.to_json(),
+            "cids": list(self.cids),
+            "exp_cmd_sn": self.exp_cmd_sn,
+            "max_cmd_sn": self.max_cmd_sn,
+        }
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> LivingSession:
+        """Return what to_json was told of."""
+        return cls(**{**state, "info": SessionInfo.from_json(state["info"])})

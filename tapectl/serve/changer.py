@@ -20,8 +20,8 @@ from tapectl.serve.json_lines import Message
 from tapectl.serve.session_server import SessionServer
 from tapectl.serve.unit_host import UnitHost
 from tapectl.state.database import State
-from tapectl.state.gateways import GatewayRecord
 from tapectl.state.device_memory import DeviceMemory
+from tapectl.state.gateways import GatewayRecord
 
 _log = logging.getLogger(__name__)
 

@@ -2,7 +2,8 @@
 
 One thread a connection and no hand-off within a command: bytes are received
 into the buffer that the core names, the device server runs in this thread,
-and the reply leaves in one sendmsg. This is the hot path.
+and the reply leaves in one sendmsg. This is the hot path. A session of several
+connections is `session_loop`'s, which runs the same steps on each of them.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from __future__ import annotations
 import logging
 import select
 import socket
+import struct
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from tapectl.gateway.settings import Settings
 from tapectl.iscsi.connection import TargetConnection
+from tapectl.iscsi.constants import TaskManagementFunction
 from tapectl.iscsi.errors import ProtocolError
 from tapectl.iscsi.events import (
     CommandReceived,
@@ -25,17 +30,50 @@ from tapectl.iscsi.events import (
 from tapectl.iscsi.task import ScsiTask
 from tapectl.scsi.cartridge import CartridgeBusyError
 from tapectl.scsi.logical_unit import Reply, Status
-from tapectl.serve.task_management import ends_sessions, manage_tasks
+from tapectl.serve.task_management import manage_tasks
 from tapectl.serve.unit_host import Session, UnitHost
 
 _log = logging.getLogger(__name__)
 
 # sendmsg takes at most IOV_MAX buffers.
 _IOV_MAX = 1024
+# How often a thread looks up from a silent socket: for pings and for what others want of it.
+TICK_S = 1.0
+_RECEIVE_TIMEOUT = struct.pack("@ll", int(TICK_S), 0)
 
 
 class PeerClosedError(Exception):
     """The initiator closed the connection."""
+
+
+class SilentPeerError(Exception):
+    """The initiator does not answer pings."""
+
+
+class SessionEndedError(Exception):
+    """The session was ended by somebody else: reinstated, dropped by an admin, or reset."""
+
+
+# What ends a connection and is nobody's bug.
+CONNECTION_ERRORS = (
+    PeerClosedError,
+    SilentPeerError,
+    SessionEndedError,
+    ProtocolError,
+    OSError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTimes:
+    """How long things may take: a command that waits, a silent initiator."""
+
+    busy_timeout_s: float
+    ping_interval_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> SessionTimes:
+        return cls(busy_timeout_s=settings.busy_timeout_s, ping_interval_s=settings.ping_interval_s)
 
 
 def send_all(stream: socket.socket, buffers: Sequence[bytes | memoryview]) -> None:
@@ -56,94 +94,166 @@ def send_all(stream: socket.socket, buffers: Sequence[bytes | memoryview]) -> No
 
 
 class ConnectionLoop:
-    """Runs a session on a unit until either side ends it. Owns neither the socket nor the unit."""
+    """Runs a connection of a session on a unit. Owns neither the socket nor the unit.
+
+    `run` is for a session's only connection. Of several, all have one queue of `pending` events,
+    and `meanwhile` serves them while a command waits.
+    """
 
     def __init__(
         self,
         session: Session,
-        connection: TargetConnection,
+        place: tuple[socket.socket, TargetConnection],
         host: UnitHost,
+        times: SessionTimes,
         *,
-        busy_timeout_s: float,
+        pending: deque[Event] | None = None,
+        meanwhile: Callable[[float], None] | None = None,
     ) -> None:
+        self.stream, self.connection = place
         self._session = session
-        self._stream = session.stream
-        self._connection = connection
         self._host = host
-        self._busy_timeout_s = busy_timeout_s
-        self._pending: deque[Event] = deque()
+        self._times = times
+        self._pending: deque[Event] = deque() if pending is None else pending
+        self._serve_meanwhile = self._serve_alone if meanwhile is None else meanwhile
         self._logged_out = False
+        self._silent_s = 0.0
+        self._pinged = False
+        self._last_stat_sn = self.connection.stat_sn
+        _bound_waits(self.stream, times)
+        session.connections[self.stream] = self.connection
+
+    @property
+    def cid(self) -> int:
+        session = self.connection.session
+        assert session is not None, "the login is complete"
+        return session.cid
 
     def run(self) -> None:
         """Serve until logout or the end of the connection. Raises nothing a peer can cause."""
-        if not self._host.attach(self._session):
-            _log.warning("%s: too many sessions", self._session.nexus)
-            return
-        try:
-            while not self._logged_out:
-                self._step()
-        except PeerClosedError:
-            _log.info("%s: connection closed by the initiator", self._session.nexus)
-        except ProtocolError as exc:
-            _log.warning("%s: connection dropped: %s", self._session.nexus, exc)
-            self._flush_quietly()
-        except OSError as exc:
-            _log.info("%s: connection lost: %s", self._session.nexus, exc)
-        finally:
-            self._host.detach(self._session)
-
-    def _step(self) -> None:
-        self._receive()
         pending = self._pending
-        while pending:
-            self._handle(pending.popleft())
+        try:
+            self.flush()
+            self._host.establish(self._session)
+            while not self._logged_out:
+                self.receive()
+                while pending:
+                    self.handle(pending.popleft())
+        except CONNECTION_ERRORS as exc:
+            self.report_end(exc)
+        finally:
+            self.leave()
 
-    def _receive(self) -> None:
+    def leave(self) -> None:
+        """Take the connection out of its session; its tasks die."""
+        self._session.connections.pop(self.stream, None)
+        self.connection.close()
+
+    def report_end(self, exc: Exception) -> None:
+        """Log why the connection ended, and send what the core still has to say about it."""
+        level = logging.WARNING if isinstance(exc, ProtocolError) else logging.INFO
+        why = str(exc) or "closed by the initiator"
+        _log.log(level, "%s: connection ends: %s", self._session.nexus, why)
+        try:
+            self.flush()
+        except OSError:
+            return
+
+    def receive(self) -> None:
         """Take one part of a PDU from the socket and answer what the core answers by itself."""
-        connection = self._connection
-        size = self._stream.recv_into(connection.receive_view(), 0, socket.MSG_WAITALL)
+        connection = self.connection
+        try:
+            size = self.stream.recv_into(connection.receive_view(), 0, socket.MSG_WAITALL)
+        except BlockingIOError:
+            self.tick()
+            return
         if size == 0:
             raise PeerClosedError
         connection.received(size)
         outgoing = connection.take_outgoing()
         if outgoing:
-            send_all(self._stream, outgoing)
+            send_all(self.stream, outgoing)
         events = connection.events()
         if events:
             self._pending.extend(events)
 
-    def _handle(self, event: Event) -> None:
+    def tick(self) -> None:
+        """Nothing came for TICK_S: comply with what others want, and mind a silent initiator."""
+        session, connection = self._session, self.connection
+        if session.interrupted:
+            with self._host.lock:
+                self._comply()
+        if connection.stat_sn != self._last_stat_sn or (
+            self._pinged and not connection.ping_outstanding
+        ):
+            self._last_stat_sn, self._silent_s, self._pinged = connection.stat_sn, 0.0, False
+        self._silent_s += TICK_S
+        if self._silent_s < self._times.ping_interval_s:
+            return
+        if not self._pinged:
+            self._pinged = True
+            connection.send_nop_in()
+            self.flush()
+        elif self._silent_s >= 2 * self._times.ping_interval_s:
+            raise SilentPeerError(f"silent for {self._silent_s:.0f} s")
+
+    def handle(self, event: Event) -> None:
+        """Act on what happened; a command runs to its end."""
         if isinstance(event, CommandReceived):
             self._run_command(event.task)
         elif isinstance(event, TaskManagementReceived):
-            manage_tasks(event, self._connection, self._host, self._session)
-            self._flush()
-            if ends_sessions(event):
-                self._host.drop_sessions()
+            self._manage_tasks(event)
         elif isinstance(event, LogoutReceived):
             _log.info("%s: logged out", self._session.nexus)
             self._logged_out = True
 
+    def _manage_tasks(self, request: TaskManagementReceived) -> None:
+        response = manage_tasks(request, self._host, self._session)
+        self.connection.task_management_response(request, response)
+        self.flush()
+        if request.function == TaskManagementFunction.TARGET_COLD_RESET:
+            # RFC 7143 11.5.1: "the target then MUST terminate all of its TCP connections".
+            self._host.drop_sessions()
+
     def _run_command(self, task: ScsiTask) -> None:
         session, host = self._session, self._host
-        if self._connection.is_aborted(task):  # while it stood in line
-            return
         session.commands += 1
         session.bytes_out += len(task.data_out)
         try:
             with host.lock:
+                if session.interrupted:
+                    self._comply()
+                if task.done:  # aborted while it stood in line
+                    return
                 reply = host.unit.execute(session.nexus, task.cdb, task.data_out, task.lun)
                 self._answer(task, reply)
                 if not host.shared:
-                    self._flush()
+                    self.flush()
                     return
                 # The data is a view of the device server's buffer, which another session's
                 # command may overwrite once the lock is free: a slow reader must not hold it.
-                outgoing = [bytes(part) for part in self._connection.take_outgoing()]
+                outgoing = [bytes(part) for part in self.connection.take_outgoing()]
         except CartridgeBusyError as exc:
             self._wait_and_retry(task, exc)
             return
-        send_all(self._stream, outgoing)
+        send_all(self.stream, outgoing)
+
+    def _comply(self) -> None:
+        """Do what others want of this session; the caller holds the unit's lock."""
+        session = self._session
+        session.interrupted = False
+        if session.ended:
+            session.interrupted = True
+            raise SessionEndedError("the session was ended")
+        while session.doomed:
+            task = session.doomed.popleft()
+            for connection in session.connections.values():
+                connection.abort_task(task)
+        within_s, session.logout_within_s = session.logout_within_s, None
+        if within_s is not None:
+            for connection in session.connections.values():
+                connection.request_logout(within_s)
+            self.flush()
 
     def _wait_and_retry(self, task: ScsiTask, busy: CartridgeBusyError) -> None:
         """Run the command again until it goes on, serving NOPs and aborts meanwhile.
@@ -152,61 +262,55 @@ class ConnectionLoop:
         neither of us holds a command for ever (design: pressure, not failure).
         """
         session, host = self._session, self._host
-        deadline = time.monotonic() + self._busy_timeout_s
+        deadline = time.monotonic() + self._times.busy_timeout_s
         while True:
             self._serve_meanwhile(busy.retry_after_s)
-            if self._connection.is_aborted(task):
-                self._flush()
-                return
             try:
                 with host.lock:
+                    if session.interrupted:
+                        self._comply()
+                    if task.done:
+                        break
                     reply = host.unit.execute(session.nexus, task.cdb, task.data_out, task.lun)
                     self._answer(task, reply)
-                    outgoing = [bytes(part) for part in self._connection.take_outgoing()]
-                send_all(self._stream, outgoing)
+                    outgoing = [bytes(part) for part in self.connection.take_outgoing()]
+                send_all(self.stream, outgoing)
                 return
             except CartridgeBusyError as exc:
                 busy = exc
             if time.monotonic() > deadline:
                 _log.warning("%s: %s: answered BUSY", session.nexus, busy)
                 self._answer(task, Reply(Status.BUSY))
-                self._flush()
-                return
+                break
+        self.flush()
 
-    def _serve_meanwhile(self, wait_s: float) -> None:
+    def _serve_alone(self, wait_s: float) -> None:
         """Take PDUs for `wait_s`; commands queue up, task management is served at once."""
         deadline = time.monotonic() + wait_s
         while (left_s := deadline - time.monotonic()) > 0:
-            readable, _, _ = select.select([self._stream], [], [], left_s)
+            readable, _, _ = select.select([self.stream], [], [], left_s)
             if not readable:
                 return
-            self._receive()
-            waiting: deque[Event] = deque()
-            for event in self._pending:
-                if isinstance(event, TaskManagementReceived):
-                    self._handle(event)
-                else:
-                    waiting.append(event)
-            self._pending = waiting
+            self.receive()
+            for event in [e for e in self._pending if isinstance(e, TaskManagementReceived)]:
+                self._pending.remove(event)
+                self.handle(event)
 
     def _answer(self, task: ScsiTask, reply: Reply) -> None:
         self._session.bytes_in += len(reply.data_in)
-        self._connection.reply(
-            task,
-            reply.status,
-            data_in=reply.data_in,
-            sense=reply.sense,
-            data_out_bytes=reply.data_out_bytes,
-        )
+        self.connection.reply(task, reply.status, data_in=reply.data_in, sense=reply.sense)
 
-    def _flush(self) -> None:
-        outgoing = self._connection.take_outgoing()
+    def flush(self) -> None:
+        """Send what the core has queued."""
+        outgoing = self.connection.take_outgoing()
         if outgoing:
-            send_all(self._stream, outgoing)
+            send_all(self.stream, outgoing)
 
-    def _flush_quietly(self) -> None:
-        """Send a Reject that the core may have queued before it gave up."""
-        try:
-            self._flush()
-        except OSError:
-            return
+
+def _bound_waits(stream: socket.socket, times: SessionTimes) -> None:
+    """Let no wait on the socket last for ever; the kernel keeps the time, at no cost to us."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _RECEIVE_TIMEOUT)
+    # An initiator that is gone, or takes nothing, must not hold the unit by its unread data.
+    if stream.family in (socket.AF_INET, socket.AF_INET6):
+        timeout_ms = int(2 * times.ping_interval_s * 1000)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tapectl.gateway.devices import DeviceInfo
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.tapes import barcode_in_element
-from tapectl.iscsi.connection import TargetConnection
+from tapectl.iscsi.session import LivingSession
 from tapectl.scsi.library import MoveError, MoveRefusal
 from tapectl.serve.channel import ChannelClosedError
 from tapectl.serve.child import Child
@@ -62,13 +62,13 @@ class DriveUnit:
         if not answer["ok"]:
             raise MoveError(MoveRefusal.DRIVE_FAILED, str(answer.get("message")))
 
-    def take_session(self, stream: socket.socket, connection: TargetConnection, peer: str) -> None:
+    def take_session(self, stream: socket.socket, handed_over: Message, peer: str) -> None:
         """Hand a logged-in connection over; closes our copy of the socket in any case.
 
         When the worker is dead the initiator sees its connection close and
         logs in again, by which time there is a new worker.
         """
-        request: Message = {"op": "session", "peer": peer, "connection": connection.hand_off()}
+        request: Message = {"op": "session", "peer": peer, "connection": handed_over}
         try:
             self.child.request(request, [stream.fileno()])
         except ChannelClosedError as exc:
@@ -83,6 +83,21 @@ class DriveUnit:
         self._alerts = flags
         with contextlib.suppress(ChannelClosedError):
             self.child.request({"op": "alerts", "flags": sorted(flags)})
+
+    def find_session(self, nexus: str, tsih: int) -> LivingSession | None:
+        """Return a session of the worker that a login wants to join."""
+        try:
+            answer = self.child.request({"op": "find_session", "nexus": nexus, "tsih": tsih})
+        except ChannelClosedError as exc:
+            _log.warning("%s: no session: %s", self.child.name, exc)
+            return None
+        found = answer.get("session")
+        return LivingSession.from_json(found) if isinstance(found, dict) else None
+
+    def drop_sessions(self, initiator_name: str) -> None:
+        """End the sessions of an initiator, and those of any that may not log in any more."""
+        with contextlib.suppress(ChannelClosedError):  # they ended with the worker
+            self.child.request({"op": "drop_sessions", "initiator_name": initiator_name})
 
     def status(self) -> Message:
         """Return the worker's view, or why there is none."""
@@ -100,10 +115,11 @@ class DriveUnit:
     def _prepare(self, restarted: bool) -> Message:
         return {
             "settings": self._settings.to_json(),
-            "drive_type": self.device.device_type,
+            "drive_number": self.device.drive_number,
             "serial": self.device.serial,
             "changer_serial": self._changer_serial,
             "element_address": self.device.element_address,
+            "device_name": self.device.name,
             "target_name": self.device.target_name,
             "alerts": sorted(self._alerts),
             "restarted": restarted,

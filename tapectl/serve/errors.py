@@ -34,7 +34,7 @@ class UnsafeListenError(TapectlError):
     def __init__(self, address: str) -> None:
         super().__init__(
             f"listening beyond loopback without CHAP lets anyone write tapes: {address}",
-            hint="set a secret with `tapectl chap set`, or say --allow-anonymous",
+            hint="`tapectl chap set` or `tapectl device allow` first, or say --allow-anonymous",
         )
 
 

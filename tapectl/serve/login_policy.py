@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 
 from tapectl.gateway.chap import login_credentials
 from tapectl.gateway.devices import DeviceInfo
-from tapectl.iscsi.policy import ChapCredential, LivingSession, TargetPortalInfo
+from tapectl.gateway.initiators import allowed_initiators, permitted_devices
+from tapectl.iscsi.policy import ChapCredential, TargetPortalInfo
+from tapectl.iscsi.session import LivingSession
 from tapectl.state.database import State
-
 
 # Asks whoever serves a target for a session by its I_T nexus and its handle.
 SessionFinder = Callable[[str, str, int], LivingSession | None]
@@ -50,21 +51,23 @@ class StateLoginPolicy:
         self._local_address = local_address
 
     def targets(self, initiator_name: str) -> Sequence[TargetPortalInfo]:
+        permitted = permitted_devices(self._directory.state, initiator_name)
         # The address that this initiator has reached is the one it can reach:
         # a wildcard or a translated address would be of no use to it.
         return [
             TargetPortalInfo(name=name, addresses=(self._local_address,))
-            for name in self._directory.devices
-            if self.initiator_allowed(name, initiator_name)
+            for name, device in self._directory.devices.items()
+            if device.name in permitted
         ]
 
     def target_exists(self, name: str) -> bool:
         return name in self._directory.devices
 
     def initiator_allowed(self, target: str, initiator: str) -> bool:
-        """Where a target has credentials, only initiators with one of them may log in: CHAP
-        decides. No other list is kept."""
-        return bool(target and initiator)
+        """Say whether the target's initiator list lets it in; CHAP comes on top of it."""
+        device = self._directory.devices[target]
+        listed = allowed_initiators(self._directory.state).get(device.name)
+        return listed is None or initiator in listed
 
     def chap_credentials(self, target: str | None, initiator: str) -> Sequence[ChapCredential]:
         return [

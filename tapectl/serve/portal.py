@@ -22,6 +22,7 @@ from tapectl.iscsi.policy import TargetConfig
 from tapectl.iscsi.session import SessionInfo, SessionType
 from tapectl.serve.connection_loop import PeerClosedError, send_all
 from tapectl.serve.errors import AddressInUseError
+from tapectl.serve.json_lines import Message
 from tapectl.serve.login_policy import StateLoginPolicy, TargetDirectory
 from tapectl.serve.unit_host import shut_down
 
@@ -36,8 +37,9 @@ DISCOVERY_IDLE_S = 60.0
 LOGINS_MAX = 128
 BACKLOG = 128
 
-# Takes a socket whose session is in its full-feature phase, and owns it from then on.
-SessionTaker = Callable[[socket.socket, TargetConnection, SessionInfo, str], None]
+# Takes a socket whose login is complete, with what `hand_off` gave and the peer's address, and owns
+# it from then on. It has yet to send the last login response, and so may know the session first.
+SessionTaker = Callable[[socket.socket, SessionInfo, Message, str], None]
 
 
 def format_address(host: str, port: int) -> str:
@@ -142,7 +144,7 @@ class Portal:
             self._logins.release()
         if session is not None:
             stream.settimeout(None)
-            self._take_session(stream, connection, session, peer)
+            self._take_session(stream, session, connection.hand_off(), peer)
         else:
             shut_down(stream)
             stream.close()
@@ -158,11 +160,8 @@ class Portal:
             if size == 0:
                 raise PeerClosedError
             connection.received(size)
-            if outgoing := connection.take_outgoing():
-                send_all(stream, outgoing)
-            for event in connection.events():
-                if isinstance(event, LogoutReceived):
-                    return None
+            events = connection.events()
+            for event in events:
                 if isinstance(event, LoginCompleted):
                     session = event.session
                     _log.info(
@@ -173,5 +172,9 @@ class Portal:
                     )
                     if session.session_type is SessionType.NORMAL:
                         return session
+            if outgoing := connection.take_outgoing():
+                send_all(stream, outgoing)
+            if any(isinstance(event, LogoutReceived) for event in events):
+                return None
             if connection.phase is Phase.FULL_FEATURE:
                 deadline = time.monotonic() + DISCOVERY_IDLE_S

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tapectl.iscsi.policy import ChapCredential, LivingSession, TargetPortalInfo
+from tapectl.iscsi.policy import ChapCredential, TargetPortalInfo
+from tapectl.iscsi.session import LivingSession
 
 
 class OneTargetPolicy:

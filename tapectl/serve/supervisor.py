@@ -21,12 +21,11 @@ from types import FrameType
 
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.alerts import Alert, drive_flags, library_flags
-from tapectl.gateway.chap import credentials_exist
 from tapectl.gateway.devices import CHANGER_NUMBER, list_devices
+from tapectl.gateway.initiators import access_is_limited
 from tapectl.gateway.settings import Settings
-from tapectl.iscsi.connection import TargetConnection
 from tapectl.iscsi.policy import TargetConfig
-from tapectl.iscsi.session import SessionInfo
+from tapectl.iscsi.session import LivingSession, SessionInfo
 from tapectl.serve.alerts import AlertMonitor
 from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.channel import ChannelClosedError
@@ -81,8 +80,7 @@ class Supervisor:
         )
         self._changer = ChangerUnit(
             devices[CHANGER_NUMBER],
-            gateway.changer_type,
-            gateway.drive_type,
+            gateway,
             state,
             settings,
             WorkerDrives(self._drives),
@@ -91,7 +89,7 @@ class Supervisor:
             state, settings, transfer_status=self._transfer_status, tell=self._tell_alerts
         )
         self._drive_by_target = {drive.device.target_name: drive for drive in self._drives}
-        self._directory = TargetDirectory(state, devices)
+        self._directory = TargetDirectory(state, devices, self._find_session)
         listeners = [open_listener(address) for address in settings.listen]
         self._portal = Portal(listeners, self._directory, TargetConfig(), self._take_session)
 
@@ -115,10 +113,12 @@ class Supervisor:
         finally:
             control.close()
             self._alerts.stop()
-            self._changer.stop()
-            # All at once: each may have a segment to flush, and their disks are shared.
-            with ThreadPoolExecutor(len(children)) as pool:
-                list(pool.map(Child.stop, children))
+            # All at once: each waits for its initiators to leave, and may have a segment to flush.
+            with ThreadPoolExecutor(len(children) + 1) as pool:
+                stopping = [pool.submit(self._changer.stop)]
+                stopping += [pool.submit(child.stop) for child in children]
+            for stopped in stopping:
+                stopped.result()
 
     def stop(self) -> None:
         """Make `run` drain and return; may be called from a signal handler."""
@@ -131,23 +131,24 @@ class Supervisor:
         self._transfer.kill()
 
     def _take_session(
-        self,
-        stream: socket.socket,
-        connection: TargetConnection,
-        session: SessionInfo,
-        peer: str,
+        self, stream: socket.socket, session: SessionInfo, handed_over: Message, peer: str
     ) -> None:
         drive = self._drive_by_target.get(session.target_name or "")
         if drive is not None:
-            drive.take_session(stream, connection, peer)
+            drive.take_session(stream, handed_over, peer)
         else:
-            self._changer.serve_session(stream, connection, session, peer)
+            self._changer.serve_session(stream, handed_over, peer)
+
+    def _find_session(self, target: str, nexus: str, tsih: int) -> LivingSession | None:
+        drive = self._drive_by_target.get(target)
+        return (drive or self._changer).find_session(nexus, tsih)
 
     def _operations(self) -> dict[str, Callable[[Message], Message]]:
         return {
             "status": self._status,
             "wake": self._wake,
             "move": self._move,
+            "drop_sessions": self._drop_sessions,
             "stop": self._stop,
         }
 
@@ -193,6 +194,16 @@ class Supervisor:
         self._changer.move(int(str(request["source"])), int(str(request["destination"])))
         return self._wake(request)
 
+    def _drop_sessions(self, request: Message) -> Message:
+        """The access of an initiator to a device was changed."""
+        initiator_name = str(request["initiator_name"])
+        if self._changer.device.name == request["device"]:
+            self._changer.drop_sessions(initiator_name)
+        for drive in self._drives:
+            if drive.device.name == request["device"]:
+                drive.drop_sessions(initiator_name)
+        return {}
+
     def _stop(self, _request: Message) -> Message:
         self.stop()
         return {}
@@ -200,7 +211,7 @@ class Supervisor:
 
 def check_listen(settings: Settings, state: State) -> None:
     """Raise UnsafeListenError for an address beyond loopback that anyone could log in at."""
-    if settings.allow_anonymous or credentials_exist(state):
+    if settings.allow_anonymous or access_is_limited(state):
         return
     for address in settings.listen:
         try:

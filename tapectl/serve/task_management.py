@@ -1,6 +1,6 @@
 """Task management functions (RFC 7143 11.5, SAM-6 7) on a unit whose commands run one by one.
 
-The core has already ended the connection's own tasks and knows the response;
+The core has already ended the session's own tasks and knows the response;
 what is left is the logical unit, which every session shares.
 """
 
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from tapectl.iscsi.connection import TargetConnection
-from tapectl.iscsi.constants import TaskManagementFunction
+from tapectl.iscsi.constants import TaskManagementFunction, TaskManagementResponse
 from tapectl.iscsi.events import TaskManagementReceived
 from tapectl.serve.unit_host import Session, UnitHost
 
@@ -22,23 +21,28 @@ _RESETS = frozenset(
         TaskManagementFunction.TARGET_COLD_RESET,
     }
 )
+_OF_ONE_UNIT = frozenset(
+    {
+        TaskManagementFunction.ABORT_TASK_SET,
+        TaskManagementFunction.CLEAR_TASK_SET,
+        TaskManagementFunction.LOGICAL_UNIT_RESET,
+    }
+)
 
 
 def manage_tasks(
-    request: TaskManagementReceived,
-    connection: TargetConnection,
-    host: UnitHost,
-    session: Session,
-) -> None:
-    """Carry the function out and queue its response; `ends_sessions` is for after it was sent."""
+    request: TaskManagementReceived, host: UnitHost, session: Session
+) -> TaskManagementResponse:
+    """Carry the function out and return the response to it."""
     function = request.function
-    _log.info("%s: task management function %d", session.nexus, function)
-    if function in _RESETS:
-        with host.lock:
+    _log.info("%s: %s", session.nexus, function.name.replace("_", " "))
+    if function in _OF_ONE_UNIT and request.lun:
+        return TaskManagementResponse.LUN_DOES_NOT_EXIST
+    with host.lock:
+        if function in _RESETS:
+            host.abort_others(session, None)
             host.unit.logical_unit_reset()
-    connection.task_management_response(request, request.response)
-
-
-def ends_sessions(request: TaskManagementReceived) -> bool:
-    """Whether the function ends all sessions of the target: RFC 7143 11.6, TARGET COLD RESET."""
-    return request.function is TaskManagementFunction.TARGET_COLD_RESET
+        elif function == TaskManagementFunction.CLEAR_TASK_SET:
+            for loser in host.abort_others(session, request.lun):
+                host.unit.commands_cleared(loser.nexus)
+    return request.response

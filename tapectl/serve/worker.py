@@ -19,22 +19,20 @@ from typing import cast
 
 from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
 from tapectl.gateway.clock import now_ms
+from tapectl.gateway.drive_types import drive_personalities
+from tapectl.gateway.initiators import access_changed
 from tapectl.gateway.journal import StateJournal
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.tapes import record_used_bytes
-from tapectl.iscsi.connection import TargetConnection
-from tapectl.iscsi.policy import TargetConfig
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeError
-from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.ssc.drive import TapeDrive
 from tapectl.scsi.ssc.vpd import Automation
 from tapectl.serve.child_main import ChildService, run_child
-from tapectl.serve.connection_loop import ConnectionLoop
+from tapectl.serve.connection_loop import SessionTimes
 from tapectl.serve.fetch_socket import FetchClient, transfer_socket_path
 from tapectl.serve.json_lines import Message
-from tapectl.serve.portal import format_address
-from tapectl.serve.session_policy import OneTargetPolicy
-from tapectl.serve.unit_host import Session, UnitHost
+from tapectl.serve.session_server import SessionServer
+from tapectl.serve.unit_host import UnitHost
 from tapectl.state import tapes
 from tapectl.state.database import State
 from tapectl.state.device_memory import DeviceMemory
@@ -57,7 +55,7 @@ class DriveWorker:
         self._fetcher = FetchClient(transfer_socket_path(self._settings.state_path))
         self._sealer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal")
         self._drive = TapeDrive(
-            DRIVE_PERSONALITIES[str(start["drive_type"])],
+            drive_personalities(self._state)[cast("int", start["drive_number"]) - 1],
             serial=str(start["serial"]),
             target_name=str(start["target_name"]),
             memory=DeviceMemory(self._state, str(start["serial"])),
@@ -68,8 +66,9 @@ class DriveWorker:
             now_ms=now_ms,
         )
         self._drive.alerts.hold(_flags(start["alerts"]))
-        self._target_name = str(start["target_name"])
+        self._device_name = str(start["device_name"])
         self._host = UnitHost(self._drive)
+        self._sessions = SessionServer(self._host, SessionTimes.of(self._settings))
         self._cartridge: SegmentedCartridge | None = None
         self._idle_position: tuple[int, int] | None = None
         self._stopped = threading.Event()
@@ -94,38 +93,39 @@ class DriveWorker:
                 with self._host.lock:
                     self._drive.alerts.hold(_flags(request["flags"]))
                 return {"ok": True}
+            case "find_session":
+                found = self._sessions.find_session(
+                    str(request["nexus"]), int(str(request["tsih"]))
+                )
+                return {"ok": True, "session": found.to_json() if found else None}
             case "drop_sessions":
-                self._host.drop_sessions()
+                self._drop_sessions(str(request["initiator_name"]))
                 return {"ok": True}
         raise ValueError(f"unknown request: {request['op']}")
 
     def stop(self) -> None:
         """End the sessions and put the tape's last bytes on both disks; the tape stays loaded."""
         self._stopped.set()
-        self._host.drop_sessions()
+        self._host.drain(self._settings.logout_wait_s)
         with self._host.lock:
             self._drive.unload()
             self._close_cartridge()
         self._sealer.shutdown(wait=True)
 
     def _take_session(self, request: Message, stream: socket.socket) -> None:
-        policy = OneTargetPolicy(self._target_name, format_address(*stream.getsockname()[:2]))
-        connection = TargetConnection.resume(
-            policy, TargetConfig(), cast("dict[str, object]", request["connection"])
-        )
-        assert connection.session is not None, "a resumed connection has its session"
-        session = Session(
-            nexus=connection.session.nexus,
-            initiator_name=connection.session.initiator_name,
-            peer=str(request["peer"]),
-            stream=stream,
-        )
-        loop = ConnectionLoop(
-            session, connection, self._host, busy_timeout_s=self._settings.busy_timeout_s
-        )
+        handed_over = cast("Message", request["connection"])
+        arguments = (stream, handed_over, str(request["peer"]))
         threading.Thread(
-            target=_run_session, args=(loop, stream), name="session", daemon=True
+            target=self._sessions.serve, args=arguments, name="session", daemon=True
         ).start()
+
+    def _drop_sessions(self, initiator_name: str) -> None:
+        """End the sessions of an initiator, and those of any that may not log in any more."""
+        self._host.drop_sessions(
+            lambda session: access_changed(
+                self._state, self._device_name, session.initiator_name, initiator_name
+            )
+        )
 
     def _load(self, barcode: str, *, attention: bool) -> None:
         deadline = time.monotonic() + LOAD_WAIT_S
@@ -221,28 +221,12 @@ class DriveWorker:
             "tape_alerts": sorted(self._drive.alerts.active),
             "position": cartridge.position if cartridge else None,
             "used_bytes": cartridge.volume_used_bytes if cartridge else None,
-            "sessions": [
-                {
-                    "initiator_name": session.initiator_name,
-                    "peer": session.peer,
-                    "commands": session.commands,
-                    "bytes_read": session.bytes_in,
-                    "bytes_written": session.bytes_out,
-                }
-                for session in self._host.sessions()
-            ],
+            "sessions": self._sessions.status(),
         }
 
 
 def _flags(message: object) -> list[int]:
     return [int(flag) for flag in cast("list[int]", message)]
-
-
-def _run_session(loop: ConnectionLoop, stream: socket.socket) -> None:
-    try:
-        loop.run()
-    finally:
-        stream.close()
 
 
 def start(message: Message) -> ChildService:

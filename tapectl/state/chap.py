@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 class ChapRecord:
     """Credentials of one initiator at one target device.
 
-    `target` is `mediachanger` or `tapedrive-NN`. `target_secret` is None for one-way CHAP.
+    `target` is `mediachanger`, `tapedrive-NN` or `discovery`; `target_secret` None for one-way
+    CHAP.
     """
 
     target: str
@@ -52,6 +53,12 @@ def find(db: sqlite3.Connection, target: str, initiator_name: str) -> ChapRecord
         "SELECT * FROM chap WHERE target = ? AND initiator_name = ?", (target, initiator_name)
     ).fetchone()
     return None if row is None else ChapRecord(**row)
+
+
+def is_asked_for(db: sqlite3.Connection, target: str) -> bool:
+    """Say whether any initiator has credentials at a target."""
+    row = db.execute("SELECT 1 FROM chap WHERE target = ? LIMIT 1", (target,)).fetchone()
+    return row is not None
 
 
 def entries(db: sqlite3.Connection) -> Sequence[ChapEntry]:

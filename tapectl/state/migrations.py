@@ -211,6 +211,17 @@ WHERE source_element >= 20000 AND EXISTS (SELECT 1 FROM gateway
 ALTER TABLE tape ADD COLUMN generation INTEGER NOT NULL DEFAULT 5 CHECK (generation > 0);
 ALTER TABLE tape ADD COLUMN cleaning INTEGER NOT NULL DEFAULT 0 CHECK (cleaning IN (0, 1));
 """,
+    # 3: initiator lists.
+    """
+CREATE TABLE allowed_initiator (
+    -- Initiators that may see a target and log in to it. A target without a row takes every
+    -- initiator; where it asks for CHAP, an initiator must pass both.
+    target          TEXT NOT NULL,    -- mediachanger or tapedrive-NN: survives a new IQN prefix
+    initiator_name  TEXT NOT NULL,
+    created_at_ms   INTEGER NOT NULL,
+    PRIMARY KEY (target, initiator_name)
+) STRICT, WITHOUT ROWID;
+""",
 )
 
 

@@ -18,18 +18,20 @@ from pathlib import Path
 
 from tapectl.gateway.devices import find_device
 from tapectl.gateway.settings import ListenAddress
-from tapectl.iscsi.connection import TargetConnection
 from tapectl.iscsi.policy import TargetConfig
 from tapectl.iscsi.session import SessionInfo
-from tapectl.serve.connection_loop import ConnectionLoop
+from tapectl.serve.connection_loop import SessionTimes
+from tapectl.serve.json_lines import Message
 from tapectl.serve.login_policy import TargetDirectory
 from tapectl.serve.portal import Portal, open_listener
-from tapectl.serve.unit_host import Session, UnitHost
+from tapectl.serve.session_server import SessionServer
+from tapectl.serve.unit_host import UnitHost
 from tapectl.state.database import State
 from tests.support.disk_unit import DiskUnit
 
 DISK_BLOCKS = 65536  # 32 MiB, of which the tests write the beginning and the end
 BUSY_TIMEOUT_S = 5.0
+PING_INTERVAL_S = 60.0
 
 
 class DiskTarget:
@@ -38,26 +40,23 @@ class DiskTarget:
     def __init__(self, state: State, device_name: str, port: int, config: TargetConfig) -> None:
         device = find_device(state, device_name)
         unit = DiskUnit(DISK_BLOCKS, serial=device.serial, target_name=device.target_name)
-        self._host = UnitHost(unit)
+        times = SessionTimes(busy_timeout_s=BUSY_TIMEOUT_S, ping_interval_s=PING_INTERVAL_S)
+        self._sessions = SessionServer(UnitHost(unit), times, config)
         self.portal = Portal(
             [open_listener(ListenAddress("127.0.0.1", port))],
-            TargetDirectory(state, [device]),
+            TargetDirectory(
+                state,
+                [device],
+                lambda _target, nexus, tsih: self._sessions.find_session(nexus, tsih),
+            ),
             config,
             self._serve_session,
         )
 
     def _serve_session(
-        self,
-        stream: socket.socket,
-        connection: TargetConnection,
-        info: SessionInfo,
-        peer: str,
+        self, stream: socket.socket, _info: SessionInfo, handed_over: Message, peer: str
     ) -> None:
-        session = Session(
-            nexus=info.nexus, initiator_name=info.initiator_name, peer=peer, stream=stream
-        )
-        with stream:
-            ConnectionLoop(session, connection, self._host, busy_timeout_s=BUSY_TIMEOUT_S).run()
+        self._sessions.serve(stream, handed_over, peer)
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ from tapectl.iscsi.constants import LogoutReason, RejectReason, TaskManagementFu
 from tapectl.iscsi.errors import ProtocolError
 from tapectl.iscsi.events import LogoutReceived, TaskAborted, TaskManagementReceived
 from tapectl.iscsi.pdu import LogoutRequestPDU, NOPOutPDU, SCSIDataOutPDU
-from tapectl.iscsi.policy import ChapCredential, LivingSession, TargetConfig
+from tapectl.iscsi.policy import ChapCredential, TargetConfig
+from tapectl.iscsi.session import LivingSession
 from tests.unit.iscsi.commands import (
     FINAL,
     READ,

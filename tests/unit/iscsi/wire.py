@@ -9,7 +9,8 @@ from typing import Any
 from tapectl.iscsi.connection import TargetConnection
 from tapectl.iscsi.digest import DIGEST, digest
 from tapectl.iscsi.pdu import PDU, LoginRequestPDU, LoginResponsePDU, decode_pdu
-from tapectl.iscsi.policy import ChapCredential, LivingSession, TargetConfig, TargetPortalInfo
+from tapectl.iscsi.policy import ChapCredential, TargetConfig, TargetPortalInfo
+from tapectl.iscsi.session import LivingSession
 from tapectl.iscsi.text import decode_text, encode_text
 
 TARGET = "iqn.2000-01.com.example:drive"
