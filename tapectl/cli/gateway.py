@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -169,9 +170,19 @@ def activate(
             metavar="TYPE",
             autocompletion=completing.drive_types,
             help="What the drives look like: IBM-ULT3580-TD5 to -TD9, IBM-ULT3580-HH5 to -HH9,"
-            " HP-Ultrium-5 to -7, HPE-Ultrium-8 and -9.",
+            " HP-Ultrium-5 to -7, HPE-Ultrium-8 and -9. Several with commas between them are dealt"
+            " out to the drives in turn.",
         ),
     ] = "IBM-ULT3580-TD5",
+    drive_profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--drive-profile",
+            metavar="FILE",
+            help="TOML file with an identity of your own for the drives: vendor, product, revision,"
+            " inquiry_vendor_bytes, and VPD pages from C0h on in the table vpd, in hex digits.",
+        ),
+    ] = None,
     drives: Annotated[
         int, typer.Option("--drives", metavar="N", help="How many drives, 1 to 64.")
     ] = 10,
@@ -205,6 +216,7 @@ def activate(
     `tapectl disk add-cache` and `tapectl disk add-buffer`.
     """
     from tapectl.gateway import activation
+    from tapectl.gateway.drive_types import read_profile
     from tapectl.gateway.stores import open_store
 
     settings = load_settings(context)
@@ -217,6 +229,7 @@ def activate(
         profile=profile,
         changer_type=changer,
         drive_type=drive_type,
+        drive_profile=None if drive_profile is None else read_profile(drive_profile),
         drive_count=drives,
         slot_count=slots,
         import_export_count=import_export,

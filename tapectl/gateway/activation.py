@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.drive_types import check_drive_type, keep_profile
 from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
-from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.state import events, gateways
 from tapectl.state.database import State
 from tapectl.state.errors import NotActivatedError
@@ -51,7 +51,11 @@ GatewayInfo = GatewayRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationRequest:
-    """A gateway to make. `store_url` is `s3://bucket/prefix`, `file:///path` or a path."""
+    """A gateway to make. `store_url` is `s3://bucket/prefix`, `file:///path` or a path.
+
+    `drive_type` names one kind of drive, or several with commas between them, which are dealt out
+    to the drives in turn; `drive_profile` is what `drive_types.read_profile` returned.
+    """
 
     name: str
     store_url: str
@@ -61,6 +65,7 @@ class ActivationRequest:
     profile: str | None = None
     changer_type: str = "AWS-Gateway-VTL"
     drive_type: str = "IBM-ULT3580-TD5"
+    drive_profile: str | None = None
     drive_count: int = 10
     slot_count: int = 1600
     import_export_count: int = 1600
@@ -94,6 +99,8 @@ def activate(
 
     def populate(db: sqlite3.Connection) -> None:
         gateways.insert(db, record)
+        if request.drive_profile is not None:
+            keep_profile(db, request.drive_profile)
         events.append(
             db,
             events.NewEvent(
@@ -186,12 +193,12 @@ def _check(request: ActivationRequest) -> None:
         raise UsageError(
             f"not a time zone: {request.timezone}", hint="write GMT, GMT-5:00 or GMT+10:30"
         )
-    for value, known, what in (
-        (request.changer_type, CHANGER_PERSONALITIES, "medium changer"),
-        (request.drive_type, DRIVE_PERSONALITIES, "tape drive"),
-    ):
-        if value not in known:
-            raise UsageError(f"no such {what}: {value}", hint=f"known are {', '.join(known)}")
+    if request.changer_type not in CHANGER_PERSONALITIES:
+        raise UsageError(
+            f"no such medium changer: {request.changer_type}",
+            hint=f"known are {', '.join(CHANGER_PERSONALITIES)}",
+        )
+    check_drive_type(request.drive_type)
     for count, maximum, what in (
         (request.drive_count, MAX_DRIVES, "drives"),
         (request.slot_count, MAX_SLOTS, "slots"),

@@ -7,9 +7,7 @@ import sqlite3
 from tapectl.errors import UsageError
 from tapectl.medium.volume import VolumeRecord
 from tapectl.scsi.media import CLEANINGS, LTO_MEDIA
-from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.state import volumes
-from tapectl.state.gateways import GatewayRecord
 from tapectl.state.tapes import TapeRecord
 
 _LOAD_COUNT = (0, 0x0003)
@@ -29,11 +27,6 @@ def parse_generation(text: str) -> int:
 def generation_name(generation: int) -> str:
     """Return `LTO-8`."""
     return LTO_MEDIA[generation].name
-
-
-def default_generation(gateway: GatewayRecord) -> int:
-    """Return the generation of new cartridges: that of the gateway's drives."""
-    return DRIVE_PERSONALITIES[gateway.drive_type].generation.number
 
 
 def cleanings_left(db: sqlite3.Connection, tape: TapeRecord) -> int | None:

@@ -12,8 +12,9 @@ from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway import barcodes
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.drive_types import default_generation
 from tapectl.gateway.elements import ElementError, ElementMap
-from tapectl.gateway.media import cleanings_left, default_generation
+from tapectl.gateway.media import cleanings_left
 from tapectl.gateway.tape_info import TapeInfo, tape_info
 from tapectl.scsi.library import ElementType
 from tapectl.state import client_tokens, disks, pools, segments, tapes

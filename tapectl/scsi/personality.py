@@ -43,13 +43,15 @@ class DriveGeneration:
 
 @dataclass(frozen=True, slots=True)
 class VendorPage:
-    """A vendor-specific VPD page of text: fields of (text, bytes), filled up with blanks.
+    """A vendor-specific VPD page, of text or of `data` as it is.
 
-    `{revision}` and `{serial}` in a text stand for the drive's own.
+    `fields` are (text, bytes), filled up with blanks; `{revision}` and `{serial}` in a text stand
+    for the drive's own.
     """
 
     code: int
-    fields: Sequence[tuple[str, int]]
+    fields: Sequence[tuple[str, int]] = ()
+    data: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

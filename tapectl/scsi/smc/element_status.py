@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tapectl.scsi.command_table import Task
@@ -33,11 +33,12 @@ _DVCID, _CURDATA = 0x01, 0x02
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What each descriptor holds; `drive_identity` is vendor and product of a drive, 24 bytes."""
+    """What each descriptor holds; `drive_identities` are vendor and product of each drive by its
+    address, 24 bytes."""
 
     volume_tags: bool
     device_identifiers: bool = False
-    drive_identity: bytes = b""
+    drive_identities: Mapping[int, bytes] = field(default_factory=dict)
 
     def encode(self, element: Element) -> bytes:
         """Return the descriptor of one element.
@@ -62,7 +63,7 @@ class Form:
         if not self.device_identifiers or element.drive_serial is None:
             return _IDENTIFIER_HEADER.pack(0, 0, 0)
         serial = element.drive_serial.encode()[:10].ljust(10)
-        identifier = self.drive_identity + serial
+        identifier = self.drive_identities[element.address] + serial
         return _IDENTIFIER_HEADER.pack(_ASCII, _T10_VENDOR_ID, len(identifier)) + identifier
 
     def encode_page(self, kind: ElementType, descriptors: Sequence[bytes]) -> list[bytes]:
@@ -100,8 +101,7 @@ def read_element_status(changer: MediaChanger, task: Task) -> Reply:
         raise invalid_field_in_cdb(6, (cdb[6] & ~(_DVCID | _CURDATA)).bit_length() - 1)
     first, count = struct.unpack_from(">HH", cdb, 2)
     elements = changer.elements(element_type, first, count)
-    identity = f"{changer.drives.vendor:<8}{changer.drives.product:<16}".encode()
-    form = Form(bool(cdb[1] & 0x10), bool(cdb[6] & _DVCID), identity)
+    form = Form(bool(cdb[1] & 0x10), bool(cdb[6] & _DVCID), changer.drive_identities)
     return Reply(Status.GOOD, encode_report(form, elements, int.from_bytes(cdb[7:10], "big")))
 
 

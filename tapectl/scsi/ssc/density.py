@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tapectl.scsi.command_table import Task, reply_truncated
@@ -62,7 +63,7 @@ def _density(drive: TapeDrive, media: MediumGeneration, *, of_medium: bool) -> b
 
 
 def _medium_types(
-    drive: TapeDrive, media: list[MediumGeneration], *, of_medium: bool
+    drive: TapeDrive, media: Sequence[MediumGeneration], *, of_medium: bool
 ) -> list[bytes]:
     """Data and WORM media are of two types; of the medium in the drive there is one."""
     kinds = (drive.threaded_medium().worm,) if of_medium else (False, True)

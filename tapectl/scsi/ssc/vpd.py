@@ -74,7 +74,7 @@ def _tape_alert_supported_flags(_: Identity) -> bytes:
 
 def _vendor_page(page: VendorPage) -> VpdPage:
     def encode(identity: Identity) -> bytes:
-        return b"".join(
+        return page.data + b"".join(
             text.format(revision=identity.revision, serial=identity.serial)
             .encode()[:size_bytes]
             .ljust(size_bytes)
