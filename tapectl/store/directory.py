@@ -201,6 +201,7 @@ class DirectoryStore:
 
     def _info(self, key: str, path: Path) -> ObjectInfo:
         if not path.is_file():
+            self.check()  # without its root the store can say nothing of an object
             raise ObjectNotFoundError(f"no such object: {key}")
         now_ms, archive = self._now_ms(), self._archive(key, path)
         return ObjectInfo(

@@ -36,8 +36,9 @@ def test_a_root_that_is_missing_is_not_made(tmp_path: Path) -> None:
     for call in (store.check, lambda: store.put("a", b""), lambda: list(store.list(""))):
         with pytest.raises(BucketNotFoundError, match="unmounted"):
             call()
-    with pytest.raises(BucketNotFoundError):
-        store.get("a")
+    for call in (lambda: store.get("a"), lambda: store.head("a")):
+        with pytest.raises(BucketNotFoundError):
+            call()
     assert not (tmp_path / "unmounted").exists()
 
 
