@@ -1,117 +1,173 @@
-"""READ ATTRIBUTE: what the medium auxiliary memory says (SPC-5 6.17, 7.4; SSC-5 for LTO's)."""
+"""READ ATTRIBUTE and WRITE ATTRIBUTE (SPC-5 6.17, 6.49)."""
 
 from __future__ import annotations
 
-import enum
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from tapectl.scsi.cartridge import Cartridge
-from tapectl.scsi.command_table import Task, reply_truncated
+from tapectl.scsi.cartridge import (
+    AttributeKey,
+    Cartridge,
+    CartridgeWriteError,
+    StoredAttribute,
+)
+from tapectl.scsi.command_table import GOOD, Task, reply_truncated
 from tapectl.scsi.logical_unit import Reply
-from tapectl.scsi.media import CLEANINGS, LTO_MEDIA
-from tapectl.scsi.sense import invalid_field_in_cdb
+from tapectl.scsi.sense import (
+    ASC,
+    CheckCondition,
+    Sense,
+    SenseKey,
+    illegal_request,
+    invalid_field_in_cdb,
+    invalid_field_in_parameter_list,
+)
+from tapectl.scsi.ssc.auxiliary_memory import (
+    AttributeRow,
+    existing,
+    find_row,
+    kept_attributes,
+    kept_bytes,
+    memory_bytes,
+    supported,
+)
+from tapectl.scsi.ssc.overwriting import VOLUME_CHANGE_REFERENCE
 
 if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
 
-# Capacities are told in "increments of 1 048 576 bytes".
-_MEBIBYTE = 1 << 20
-_READ_ONLY = 0x80
-# MEDIUM TYPE; MEDIUM TYPE INFORMATION is how often a cleaning cartridge cleans.
-_DATA, _CLEANING, _WORM = 0x00, 0x01, 0x80
-
-
-class _Format(enum.IntEnum):
-    BINARY = 0
-    ASCII = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Attribute:
-    """One attribute; all of them are read only here."""
-
-    identifier: int
-    value: bytes
-    format: int = _Format.BINARY
-
-    def encode(self) -> bytes:
-        flags = _READ_ONLY | self.format
-        return struct.pack(">HBH", self.identifier, flags, len(self.value)) + self.value
-
-
-def _number(identifier: int, value: int, size_bytes: int) -> Attribute:
-    return Attribute(identifier, value.to_bytes(size_bytes, "big"))
-
-
-def _text(identifier: int, text: str, size_bytes: int) -> Attribute:
-    value = text.encode("ascii", "replace")[:size_bytes].ljust(size_bytes)
-    return Attribute(identifier, value, _Format.ASCII)
-
-
-def attributes(drive: TapeDrive) -> Sequence[Attribute]:
-    """Return the attributes of the mounted volume, in ascending order of identifier."""
-    medium = drive.cartridge_with_memory()
-    density = LTO_MEDIA[medium.generation].density
-    capacity = medium.capacity_bytes // _MEBIBYTE
-    remaining = max(medium.capacity_bytes - medium.used_bytes, 0) // _MEBIBYTE
-    identity = drive.server.identity
-    return (
-        _number(0x0000, remaining, 8),
-        _number(0x0001, capacity, 8),
-        _text(0x0005, density.assigning_organization, 8),
-        _number(0x0006, density.code, 1),
-        _text(0x020A, identity.vendor.ljust(8) + identity.serial, 40),
-        _text(0x0400, identity.vendor, 8),
-        _text(0x0401, medium.barcode, 32),
-        _number(0x0403, density.media_width_tenths_mm, 4),
-        _text(0x0404, density.assigning_organization, 8),
-        _number(0x0405, density.code, 1),
-        _number(0x0408, _medium_type(medium), 1),
-        *((_number(0x0409, CLEANINGS, 2),) if medium.cleaning else ()),
-        _text(0x0806, medium.barcode, 32),
-    )
-
-
-def _medium_type(medium: Cartridge) -> int:
-    if medium.cleaning:
-        return _CLEANING
-    return _WORM if medium.worm else _DATA
+_HEADER = struct.Struct(">HBH")
+_READ_ONLY, _FORMAT_MASK = 0x80, 0x03
 
 
 def read_attribute_values(drive: TapeDrive, task: Task) -> Reply:
     """READ ATTRIBUTE, ATTRIBUTE VALUES, from FIRST ATTRIBUTE IDENTIFIER on."""
-    wanted = _from_first(drive, task.cdb)
-    return _counted(b"".join(row.encode() for row in wanted), task.cdb)
+    medium, partition = _addressed(drive, task.cdb)
+    rows = existing(drive, medium, partition)
+    first = _first(task.cdb, (row.identifier for row in rows))
+    if first <= VOLUME_CHANGE_REFERENCE:
+        # "Change ... if the attribute was read since": clients compare it with what they wrote.
+        drive.overwriting.reference_seen = True
+        drive.settle_guard()
+    body = b"".join(
+        _HEADER.pack(
+            identifier,
+            (0 if writable else _READ_ONLY) | stored.format,
+            len(stored.value),
+        )
+        + stored.value
+        for identifier, stored, writable in rows
+        if identifier >= first
+    )
+    return _counted(body, task.cdb)
 
 
 def read_attribute_list(drive: TapeDrive, task: Task) -> Reply:
-    """READ ATTRIBUTE, ATTRIBUTE LIST and SUPPORTED ATTRIBUTES: here the two are the same."""
-    wanted = _from_first(drive, task.cdb)
-    return _counted(b"".join(struct.pack(">H", row.identifier) for row in wanted), task.cdb)
+    """READ ATTRIBUTE, ATTRIBUTE LIST: those that have a value."""
+    medium, partition = _addressed(drive, task.cdb)
+    return _identifiers([row.identifier for row in existing(drive, medium, partition)], task.cdb)
 
 
-def read_volume_or_partition_list(_drive: TapeDrive, task: Task) -> Reply:
-    """READ ATTRIBUTE, LOGICAL VOLUME LIST and PARTITION LIST: number 0, one of them."""
-    data = struct.pack(">HBB", 2, 0, 1)
-    return reply_truncated(data, int.from_bytes(task.cdb[10:14], "big"))
+def read_supported_attributes(drive: TapeDrive, task: Task) -> Reply:
+    """READ ATTRIBUTE, SUPPORTED ATTRIBUTES: those that may have a value."""
+    _addressed(drive, task.cdb)
+    return _identifiers(list(supported()), task.cdb)
 
 
-def _from_first(drive: TapeDrive, cdb: bytes) -> Sequence[Attribute]:
+def _identifiers(found: list[int], cdb: bytes) -> Reply:
+    first = _first(cdb, found)
+    return _counted(b"".join(struct.pack(">H", one) for one in found if one >= first), cdb)
+
+
+def read_logical_volume_list(drive: TapeDrive, task: Task) -> Reply:
+    """READ ATTRIBUTE, LOGICAL VOLUME LIST: number 0, one of them."""
+    drive.cartridge_with_memory()
+    return _range(1, task.cdb)
+
+
+def read_partition_list(drive: TapeDrive, task: Task) -> Reply:
+    """READ ATTRIBUTE, PARTITION LIST: from number 0, so many."""
+    return _range(len(drive.cartridge_with_memory().partitions), task.cdb)
+
+
+def _range(count: int, cdb: bytes) -> Reply:
+    data = struct.pack(">HBB", 2, 0, count)
+    return reply_truncated(data, int.from_bytes(cdb[10:14], "big"))
+
+
+def _addressed(drive: TapeDrive, cdb: bytes) -> tuple[Cartridge, int]:
+    """Return medium and partition that a CDB names; raise CheckCondition if there are none."""
+    medium = drive.cartridge_with_memory()
     if cdb[5]:  # logical volume number
         raise invalid_field_in_cdb(5)
-    if cdb[7]:  # partition number
+    if cdb[7] >= len(medium.partitions):
         raise invalid_field_in_cdb(7)
+    return medium, cdb[7]
+
+
+def _first(cdb: bytes, found: Iterable[int]) -> int:
+    """Return FIRST ATTRIBUTE IDENTIFIER; raise CheckCondition unless it has a value."""
     first = int.from_bytes(cdb[8:10], "big")
-    wanted = [row for row in attributes(drive) if row.identifier >= first]
-    if not wanted:
+    if first not in found:
         raise invalid_field_in_cdb(8)
-    return wanted
+    return first
 
 
 def _counted(body: bytes, cdb: bytes) -> Reply:
     """AVAILABLE DATA does not count its own four bytes."""
     data = struct.pack(">I", len(body)) + body
     return reply_truncated(data, int.from_bytes(cdb[10:14], "big"))
+
+
+def write_attribute(drive: TapeDrive, task: Task) -> Reply:
+    """WRITE ATTRIBUTE: all of the list or nothing; a value without bytes takes the attribute away.
+
+    What is written is on stable storage, so WTC (write through) makes no difference.
+    """
+    medium, partition = _addressed(drive, task.cdb)
+    length = int.from_bytes(task.cdb[10:14], "big")
+    if not length:
+        return GOOD
+    if len(task.data_out) < length or length < 4:
+        raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
+    parameters = task.data_out[:length]
+    if int.from_bytes(parameters[:4], "big") + 4 > length:
+        raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
+    drive.check_unprotected()
+    changes: dict[AttributeKey, StoredAttribute | None] = {}
+    for row, stored in _parse(parameters):
+        changes[row.key(partition)] = stored if stored.value else None
+    kept = {**kept_attributes(medium), **changes}
+    if kept_bytes(kept) > memory_bytes(medium):
+        raise illegal_request(ASC.AUXILIARY_MEMORY_OUT_OF_SPACE)
+    try:
+        medium.set_attributes(changes)
+    except CartridgeWriteError as error:
+        code = ASC.AUXILIARY_MEMORY_WRITE_ERROR
+        raise CheckCondition(Sense(SenseKey.MEDIUM_ERROR, code)) from error
+    return GOOD
+
+
+def _parse(parameters: memoryview) -> Iterator[tuple[AttributeRow, StoredAttribute]]:
+    """Yield the attributes of a parameter list, each checked; raise CheckCondition."""
+    offset, end = 4, 4 + int.from_bytes(parameters[:4], "big")
+    last = -1
+    while offset < end:
+        if offset + _HEADER.size > end:
+            raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
+        identifier, flags, length = _HEADER.unpack_from(parameters, offset)
+        value = bytes(parameters[offset + _HEADER.size : end][:length])
+        if len(value) != length:
+            raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
+        row = find_row(identifier)
+        # "In ascending numerical order".
+        if row is None or identifier <= last or not row.writable:
+            raise invalid_field_in_parameter_list(offset)
+        kind = flags & _FORMAT_MASK
+        if length and not row.accepts(kind, length):
+            wrong_format = row.format not in (None, kind)
+            raise invalid_field_in_parameter_list(offset + (2 if wrong_format else 3))
+        last = identifier
+        yield row, StoredAttribute(kind, value)
+        offset += _HEADER.size + length

@@ -90,7 +90,7 @@ class TapeDrive:
         self.automation = automation
         self._vpd_pages = drive_vpd_pages(self)
         mode_pages = ModePages(drive_mode_pages(self), memory)
-        self.server = DeviceServer(identity, mode_pages, memory, now_ms)
+        self.server: DeviceServer = DeviceServer(identity, mode_pages, memory, now_ms)
         self.parameters = Parameters()
         self.random = random
         # Whether blocks may have to be other bytes on the medium than for a client.
