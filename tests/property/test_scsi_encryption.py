@@ -162,7 +162,7 @@ class EncryptionMachine(RuleBasedStateMachine):
         host.rewind()
         block = NextBlockStatus.decode(host.good(spin_cdb(0x21)))
         if not self.books.blocks:
-            assert block.encryption == 1
+            assert block.encryption == 2
         elif self.books.blocks[0][1] is None:
             assert block.encryption == 3
         else:
@@ -178,4 +178,4 @@ class EncryptionMachine(RuleBasedStateMachine):
 
 
 TestEncryption = EncryptionMachine.TestCase
-TestEncryption.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestEncryption.settings = settings(max_examples=250, stateful_step_count=30, deadline=None)

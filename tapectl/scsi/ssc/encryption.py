@@ -163,8 +163,8 @@ class Encryption:
         """The volume was demounted: sets that were to last until then are released."""
         if self._shared is not None and self._shared.until_demount:
             self._release_shared()
-        for nexus in [name for name, own in self._own.items() if own.until_demount]:
-            self._release_own(nexus)
+        self._own = {name: own for name, own in self._own.items() if not own.until_demount}
+        self._settle()
 
     def reservation_lost(self, nexus: str, preempted: bool) -> None:
         """A nexus has lost its reservation; what it had set until then is released."""
@@ -176,7 +176,8 @@ class Encryption:
             self._release_shared()
         own = self._own.get(nexus)
         if own is not None and ends(own):
-            self._release_own(nexus)
+            del self._own[nexus]
+        self._settle()
 
     def nexus_lost(self, nexus: str) -> None:
         """A nexus is no more: its own parameters go, what it shares stays for the others."""
@@ -206,19 +207,13 @@ class Encryption:
         self._tell_sharers(code, but=nexus)
 
     def _release_shared(self) -> None:
-        self._shared = self._sharer = None
+        """The time is over that the sharer has set; it has asked for that, the others have not."""
+        sharer, self._shared, self._sharer = self._sharer, None, None
         self._nobodys = self._numbered(EncryptionParameters())
-        self._tell_sharers(ASC.DATA_ENCRYPTION_PARAMETERS_CHANGED_BY_VENDOR_SPECIFIC_EVENT)
-        self._settle()
+        code = ASC.DATA_ENCRYPTION_PARAMETERS_CHANGED_BY_VENDOR_SPECIFIC_EVENT
+        self._tell_sharers(code, but=sharer)
 
-    def _release_own(self, nexus: str) -> None:
-        del self._own[nexus]
-        if nexus in self._registered:
-            code = ASC.DATA_ENCRYPTION_PARAMETERS_CHANGED_BY_VENDOR_SPECIFIC_EVENT
-            self._attentions.establish(nexus, code)
-        self._settle()
-
-    def _tell_sharers(self, code: ASC, *, but: str | None = None) -> None:
+    def _tell_sharers(self, code: ASC, *, but: str | None) -> None:
         for nexus in self._registered:
             if nexus != but and nexus not in self._own:
                 self._attentions.establish(nexus, code)

@@ -115,15 +115,12 @@ def _next_block(drive: TapeDrive, nexus: str) -> bytes:
     try:
         outcome = medium.read_block(drive.data_buffer.view(1))
     except CartridgeReadError:
-        outcome = Mark.END_OF_DATA  # as little known of it as of what is not there
+        return pages.encode_next_block(NextBlock(position, BlockStatus.NOT_KNOWN_YET))
     medium.locate(position)
     if isinstance(outcome, EncryptedBlock):
         parameters = drive.encryption.parameters(nexus)
         return pages.encode_next_block(_encrypted_block(position, outcome, parameters))
-    status = BlockStatus.NOT_ENCRYPTED
-    if isinstance(outcome, Mark):
-        filemark = outcome is Mark.FILEMARK
-        status = BlockStatus.NO_BLOCK if filemark else BlockStatus.NOT_KNOWN_YET
+    status = BlockStatus.NO_BLOCK if isinstance(outcome, Mark) else BlockStatus.NOT_ENCRYPTED
     return pages.encode_next_block(NextBlock(position, status))
 
 

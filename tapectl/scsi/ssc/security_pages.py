@@ -30,6 +30,8 @@ from tapectl.scsi.ssc.encryption import (
 )
 
 ALGORITHM_INDEX = 0x01
+# Clients that do not look for an index send 0, and mean the one algorithm there is.
+_ALGORITHM_INDEXES = (0x00, ALGORITHM_INDEX)
 _ALGORITHM_AES_256_GCM = 0x00010014
 _PLAIN_TEXT_KEY = 0x00
 _PAGE_HEADER = struct.Struct(">HH")
@@ -231,7 +233,7 @@ def decode_set_data_encryption(data: memoryview) -> SetDataEncryption:
         raise invalid_field_in_parameter_list(_FLAGS_AT, 3)
     encryption_mode = _chosen(EncryptionMode, encryption, _ENCRYPTION_AT, None)
     decryption_mode = _chosen(DecryptionMode, decryption, _DECRYPTION_AT, None)
-    if (encryption_mode or decryption_mode) and algorithm != ALGORITHM_INDEX:
+    if (encryption_mode or decryption_mode) and algorithm not in _ALGORITHM_INDEXES:
         raise invalid_field_in_parameter_list(_ALGORITHM_AT)
     if key_format != _PLAIN_TEXT_KEY:
         raise invalid_field_in_parameter_list(_KEY_FORMAT_AT)

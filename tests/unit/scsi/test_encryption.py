@@ -514,8 +514,15 @@ def test_the_next_block_is_told_without_moving(host: Client):
     host.good(host.space_cdb(0, 1))
     assert host.next_block().encryption == 2
     host.good(host.space_cdb(1, 1))
-    assert host.next_block().encryption == 1
+    assert host.next_block().encryption == 2
     assert host.position() == 3
+
+
+def test_the_next_block_that_cannot_be_read_is_not_known(bench: Bench, host: Client):
+    host.write(BLOCK)
+    host.rewind()
+    bench.tape.fail_reads = True
+    assert host.next_block().encryption == 1
 
 
 def test_the_next_block_of_no_volume_is_not_known(bench: Bench, host: Client):
@@ -612,15 +619,23 @@ def test_a_lock_to_no_encryption_holds_too(bench: Bench):
 def test_a_key_set_until_demount_is_gone_after_it(host: Client):
     host.set(flags=CKOD)
     host.good("1b")
-    assert told(host) == (6, 0x2A, 0x12)
     assert host.status().modes == (0, 0)
 
 
 def test_a_key_set_until_demount_goes_when_the_robot_takes_the_tape(bench: Bench, host: Client):
     host.set(flags=CKOD, scope=LOCAL)
     bench.drive.unload()
-    assert told(host) == (6, 0x2A, 0x12)
     assert host.status().modes == (0, 0)
+
+
+def test_others_are_told_when_a_shared_key_goes(bench: Bench):
+    one, two = bench.client("one"), bench.client("two")
+    two.status()
+    one.set(flags=CKOD)
+    assert told(two) == (6, 0x2A, 0x11)
+    one.good("1b")
+    assert told(two) == (6, 0x2A, 0x12)
+    assert two.status().modes == (0, 0)
 
 
 def test_another_key_stays_when_the_tape_goes(bench: Bench, host: Client):
@@ -659,7 +674,6 @@ def test_a_key_set_until_the_reservation_is_lost_goes_with_it(host: Client):
     host.good("16")
     host.set(flags=CKORL)
     host.good("17")
-    assert told(host) == (6, 0x2A, 0x12)
     assert host.status().modes == (0, 0)
 
 
