@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from tapectl.cli.render import Row, iso_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from enum import IntEnum
+
     from tapectl.gateway.devices import DeviceInfo
-    from tapectl.scsi.smc.alerts import LibraryAlert
-    from tapectl.scsi.ssc.alerts import TapeAlert
 
 
 def alert_rows(answer: dict[str, object]) -> list[Row]:
@@ -38,10 +39,10 @@ def tape_alert_rows(answer: dict[str, object], device: DeviceInfo) -> list[Row]:
 
     if device.drive_number == CHANGER_NUMBER:
         (found,) = _objects([answer.get("changer")])
-        return [_flag_row(LibraryAlert(flag)) for flag in found["tape_alerts"]]
+        return _flag_rows(LibraryAlert, found["tape_alerts"])
     for drive in _objects(answer.get("drives")):
         if drive["drive_number"] == device.drive_number:
-            return [_flag_row(TapeAlert(flag)) for flag in drive.get("tape_alerts", ())]
+            return _flag_rows(TapeAlert, drive.get("tape_alerts", ()))
     return []
 
 
@@ -50,8 +51,10 @@ def show_tape_alerts(value: object) -> str:
     return ", ".join(f"{flag['Flag']} {flag['Name']}" for flag in _objects(value))
 
 
-def _flag_row(flag: TapeAlert | LibraryAlert) -> Row:
-    return {"Flag": flag.value, "Name": flag.name.lower().replace("_", " ")}
+def _flag_rows(known: Iterable[IntEnum], flags: Iterable[int]) -> list[Row]:
+    """Return number and name of each flag; an initiator may have set others to test them."""
+    names = {flag.value: flag.name.lower().replace("_", " ") for flag in known}
+    return [{"Flag": flag, "Name": names.get(flag, "")} for flag in flags]
 
 
 def _objects(value: object) -> list[dict[str, Any]]:
