@@ -232,12 +232,18 @@ class ModePages:
             if row.per_nexus:
                 self._nexus_values.setdefault(nexus, {})[key] = body
             else:
-                changed |= self._values[key] != body
+                shown = self._body(row, PageControl.CURRENT, nexus)
+                changed |= _differs(shown, body, row.changeable)
                 self._values[key] = body
             if row.selected is not None:
                 self._values[key] = row.selected(body)
         self.changed()
         return changed
+
+
+def _differs(one: bytes, other: bytes, mask: bytes) -> bool:
+    """Whether two values of a page differ in bits that MODE SELECT can change."""
+    return any((a ^ b) & c for a, b, c in zip(one, other, mask, strict=True))
 
 
 def _matches(row: ModePage, code: int, subpage: int) -> bool:
