@@ -13,7 +13,8 @@ from tapectl.disks.interface import Placement, SegmentFetcher, StoredSegment
 from tapectl.disks.tape_files import SEALED, segment_name, tape_folder
 from tapectl.medium.summary import SegmentSummary
 from tapectl.medium.volume import VolumeRecord
-from tapectl.scsi.cartridge import CartridgeBusyError, Mark
+from tapectl.scsi.cartridge import CartridgeBusyError, EncryptedBlock, Mark
+from tests.support.memory_cartridge import LogicalObject
 
 TAPE = TapeDescription("TAP001L5", "6a1c1b1e-5f0e-4b39-9c3c-3c4d5e6f7a8b", 1 << 30)
 
@@ -103,11 +104,14 @@ def write(cartridge: SegmentedCartridge, *blocks: bytes) -> None:
         cartridge.write_blocks(memoryview(block), len(block))
 
 
-def read_all(cartridge: SegmentedCartridge, first: int = 0) -> list[bytes | None]:
+def read_all(cartridge: SegmentedCartridge, first: int = 0) -> list[LogicalObject]:
     """Return all objects from `first` on, None for a filemark."""
     cartridge.locate(first)
     buffer = memoryview(bytearray(1 << 20))
-    found: list[bytes | None] = []
-    while (length := cartridge.read_block(buffer)) is not Mark.END_OF_DATA:
-        found.append(None if isinstance(length, Mark) else bytes(buffer[:length]))
+    found: list[LogicalObject] = []
+    while (read := cartridge.read_block(buffer)) is not Mark.END_OF_DATA:
+        if isinstance(read, EncryptedBlock):
+            found.append(read)
+        else:
+            found.append(None if isinstance(read, Mark) else bytes(buffer[:read]))
     return found
