@@ -121,3 +121,31 @@ def test_a_cleaning_cartridge_cleans_and_is_put_back(served: Gateway) -> None:
         assert (tape["Cleaning"], tape["CleaningsLeft"]) == (True, 50 - used)
     served.cli("tape", "load", "DATA09L9", "1")
     drive.wait_ready()
+
+
+def test_drives_of_several_kinds_in_one_library(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway()
+    profile = gateway.root / "profile.toml"
+    profile.write_text('revision = "ZZ99"\n[vpd]\nc7 = "cafe"\n')
+    gateway.activate(
+        *("--drives", "2", "--tape-drive-type", "IBM-ULT3580-TD8,HPE-Ultrium-9"),
+        *("--drive-profile", str(profile)),
+    )
+    gateway.create_tapes("--barcode", "DATA07L7", "--generation", "LTO-7")
+    gateway.serve()
+    # READ ELEMENT STATUS, drives with DVCID: descriptors of 16 bytes and an identifier of 34.
+    cdb = struct.pack(">BBHHBBHBB", 0xB8, 4, 0, 0xFFFF, 1, 0, 0x1000, 0, 0)
+    status = gateway.changer().checked("READ ELEMENT STATUS", cdb, data_in_bytes=0x1000)
+    identifiers = [status[at + 16 : at + 50] for at in (16, 66)]
+    for number, product in ((1, b"IBM     ULT3580-TD8     "), (2, b"HPE     Ultrium 9-SCSI  ")):
+        drive = gateway.drive(number)
+        assert drive.inquiry()[8:36] == product + b"ZZ99"
+        assert vpd(drive, 0xC7) == b"\xca\xfe"
+        assert identifiers[number - 1] == product + drive.serial_number().encode()
+        assert identifiers[number - 1] in vpd(drive, 0x83)
+        gateway.cli("tape", "load", "DATA07L7", str(number))
+        if number == 1:
+            drive.wait_ready()
+        else:
+            assert sense_of(lambda drive=drive: ready(drive)) == (MEDIUM_ERROR, 0x30, 0x02)
+        gateway.cli("tape", "unload", "DATA07L7")

@@ -1,0 +1,68 @@
+"""Libraries whose drives are not all alike, and drives with an identity of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tapectl.errors import UsageError
+from tapectl.gateway.activation import ActivationRequest, activate
+from tapectl.gateway.devices import list_devices
+from tapectl.gateway.drive_types import drive_personalities, read_profile
+from tapectl.state.database import State
+from tapectl.store.memory import MemoryStore
+
+Activate = Callable[..., State]
+
+
+@pytest.fixture
+def activated(activation: ActivationRequest, tmp_path: Path) -> Activate:
+    def make(**changes: object) -> State:
+        path = tmp_path / "state" / "tapectl.db"
+        store = MemoryStore()
+        activate(path, replace(activation, **changes), open_store=lambda _record: store)  # type: ignore[arg-type]
+        return State.open(path)
+
+    return make
+
+
+def test_kinds_are_dealt_out_to_the_drives_in_turn(activated: Activate) -> None:
+    state = activated(drive_type="IBM-ULT3580-TD8,HPE-Ultrium-9", drive_count=5)
+    kinds = [personality.name for personality in drive_personalities(state)]
+    assert kinds == ["IBM-ULT3580-TD8", "HPE-Ultrium-9"] * 2 + ["IBM-ULT3580-TD8"]
+    _, first, second, *_ = list_devices(state)
+    assert (first.product, second.product) == ("ULT3580-TD8", "Ultrium 9-SCSI")
+    assert (first.device_type, second.device_type) == ("IBM-ULT3580-TD8", "HPE-Ultrium-9")
+
+
+def test_every_name_in_a_list_must_be_known(activated: Activate) -> None:
+    with pytest.raises(UsageError, match="IBM-ULT3580-TD1"):
+        activated(drive_type="IBM-ULT3580-TD8,IBM-ULT3580-TD1")
+    with pytest.raises(UsageError):
+        activated(drive_type="IBM-ULT3580-TD8,")
+
+
+def test_a_profile_is_on_top_of_every_drive(activated: Activate, tmp_path: Path) -> None:
+    path = tmp_path / "acme.toml"
+    path.write_text('vendor = "ACME"\n[vpd]\nc5 = "cafe"\n')
+    state = activated(drive_profile=read_profile(path))
+    drives = drive_personalities(state)
+    assert {(drive.vendor, drive.product) for drive in drives} == {("ACME", "ULT3580-TD5")}
+    assert list_devices(state)[1].vendor == "ACME"
+    assert list_devices(state)[0].vendor == "AWS"
+
+
+@pytest.mark.parametrize("text", ["vendor = ", 'vendor = "much too long a name"', "\xff"])
+def test_a_file_that_is_no_profile(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError, match=str(path)):
+        read_profile(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        read_profile(tmp_path / "missing.toml")
