@@ -190,3 +190,12 @@ def test_media_of_another_generation_and_cleaning_cartridges(ask: Ask, active: A
     assert active("tape", "create") == ExitCode.USAGE
     assert active("tape", "create", "--size", "1TiB", "--generation", "LTO-1") == ExitCode.USAGE
     assert active("tape", "create", "--cleaning", "--size", "1TiB") == ExitCode.USAGE
+
+
+def test_a_cleaning_cartridge_goes_to_the_shelf_as_any_other(ask: Ask) -> None:
+    ask("tape", "create", "--cleaning", "--barcode", "CLNU01L1", "--wait")
+    assert ask("tape", "eject", "CLNU01L1", "--wait")["TapeStatus"] == "ARCHIVED"
+    (row,) = ask("archive", "list")
+    assert (row["Cleaning"], row["CleaningsLeft"]) == (True, 50)
+    assert ask("tape", "retrieve", "CLNU01L1", "--wait")["TapeStatus"] == "RETRIEVED"
+    assert ask("tape", "show", "CLNU01L1")["Cleaning"] is True
