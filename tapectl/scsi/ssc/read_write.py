@@ -14,7 +14,6 @@ from tapectl.scsi.cartridge import (
     CartridgeFullError,
     CartridgeReadError,
     CartridgeWriteError,
-    EncryptedBlock,
     Mark,
 )
 from tapectl.scsi.command_table import GOOD, Task
@@ -52,7 +51,7 @@ def read_6(drive: TapeDrive, task: Task) -> Reply:
         outcome = drive.threaded_medium().read_block(view)
     except CartridgeReadError:
         return _read_failed(drive, length)
-    if drive.coded or isinstance(outcome, EncryptedBlock):
+    if drive.coded or not isinstance(outcome, int):
         outcome = received(drive, task.nexus, outcome, view, residue=length)
     if isinstance(outcome, int):
         if outcome == length:
@@ -115,7 +114,7 @@ def _read_fixed(drive: TapeDrive, nexus: str, count: int) -> Reply:
             at = done * block_bytes
             block = view[at : at + block_bytes]
             outcome = medium.read_block(block)
-            if drive.coded or isinstance(outcome, EncryptedBlock):
+            if drive.coded or not isinstance(outcome, int):
                 outcome = received(drive, nexus, outcome, block, residue=count - done)
             if outcome != block_bytes:
                 sense = _fixed_stopped_by(outcome, count - done)
