@@ -225,15 +225,13 @@ def _make_partitions(
     coherency: dict[AttributeKey, StoredAttribute | None] = {
         (number, _COHERENCY_INFORMATION): None for number in range(len(medium.partitions))
     }
-    attributes = {
-        **changes,
-        **coherency,
-        _INITIALIZATION_COUNT: StoredAttribute(0, min(formats, 0xFFFF).to_bytes(2, "big")),
-    }
+    counted = StoredAttribute(0, min(formats, 0xFFFF).to_bytes(2, "big"))
     try:
-        # The promises of an application about what is recorded go before that does.
-        medium.set_attributes(attributes)
+        # The promises of an application about what is recorded go before that does. What tells of
+        # the format comes after it: a format that has to wait is run again, and counts once.
+        medium.set_attributes(coherency)
         medium.format(sizes)
+        medium.set_attributes({**changes, _INITIALIZATION_COUNT: counted})
     except CartridgeWriteError as error:
         sense = Sense(SenseKey.MEDIUM_ERROR, ASC.FORMAT_COMMAND_FAILED)
         raise CheckCondition(sense) from error
