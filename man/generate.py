@@ -39,6 +39,8 @@ SETTINGS = {
     " is in the library.",
     "busy_timeout_s": "Seconds a command waits for room or for data before the initiator is told"
     " BUSY.",
+    "early_warning_percent": "Percent of a tape (or partition) that is left when a drive warns"
+    " of its end.",
     "alert_after_s": "Seconds that an outage of the store or full disks last before they are an"
     " alert.",
     "allow_anonymous": "Listen beyond this machine even if anyone could log in.",

@@ -78,6 +78,8 @@ class Settings:
     ping_interval_s: float
     # How long initiators may take to log out when the gateway stops serving.
     logout_wait_s: float
+    # Percent of a partition that is left when a drive warns of its end.
+    early_warning_percent: float
     # An outage of the store or full disks are an alert when they last longer than this.
     alert_after_s: float
     # Listen beyond loopback without CHAP or an initiator list.
@@ -303,6 +305,7 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("busy_timeout_s",               _number_between(0, 3600),         20),
     _spec("ping_interval_s",              _number_between(1, 3600),         60),
     _spec("logout_wait_s",                _number_between(0, 60),           3),
+    _spec("early_warning_percent",        _number_between(0, 50),           1),
     _spec("alert_after_s",                _number_between(0, _DAY_S),       60),
     _spec("allow_anonymous",              _parse_boolean,                   False),
 )))

@@ -64,6 +64,7 @@ class DriveWorker:
                 str(start["changer_serial"]), cast("int", start["element_address"])
             ),
             now_ms=now_ms,
+            early_warning_percent=self._settings.early_warning_percent,
         )
         self._drive.alerts.hold(_flags(start["alerts"]))
         self._device_name = str(start["device_name"])
