@@ -33,7 +33,7 @@ from tapectl.scsi.library import (
     MoveRefusal,
 )
 from tapectl.scsi.sense import ASC
-from tapectl.state import tapes
+from tapectl.state import events, tapes
 from tapectl.state.database import State
 from tapectl.state.gateways import read_gateway
 from tapectl.state.tape_status import TapeStatus
@@ -107,6 +107,7 @@ class StateLibrary:
             }
         )
         self._robot = threading.Lock()
+        self._next_hold_end_ms: int | None = None
 
     def ranges(self) -> Sequence[ElementRange]:
         """Return the address ranges, by ascending element type code."""
@@ -135,9 +136,21 @@ class StateLibrary:
         """Return the barcodes of the tapes that can be used, by element address."""
         with self.state.read() as db:
             there = self._occupants(db, 0, tapes.LAST_ELEMENT)
+        self._next_hold_end_ms = min(
+            (occupant.hold_until_ms for occupant in there.values() if occupant.hold_until_ms),
+            default=None,
+        )
         return {
             address: occupant.barcode for address, occupant in there.items() if _usable(occupant)
         }
+
+    def inventory_version(self) -> object:
+        """Return the newest event, for every tape that comes, leaves or moves has one, and the end
+        of a hold that the last inventory saw coming."""
+        with self.state.read() as db:
+            event_id = events.last_id(db)
+        end_ms = self._next_hold_end_ms
+        return event_id, end_ms if end_ms is not None and end_ms <= self._now_ms() else None
 
     def move(self, source: int, destination: int) -> None:
         """Move a cartridge; into an import/export element it ejects. Raises MoveError."""

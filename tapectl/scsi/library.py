@@ -104,6 +104,10 @@ class Library(Protocol):
         """Return the volume tags of the cartridges that can be used, by element address."""
         ...
 
+    def inventory_version(self) -> object:
+        """Return what is equal as long as the inventory is, and may differ though it is; cheap."""
+        ...
+
     def move(self, source: int, destination: int) -> None:
         """Move the cartridge; raise MoveError if it cannot be done.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import socket
-import threading
 
 from tapectl.gateway.clock import now_ms
 from tapectl.gateway.devices import DeviceInfo, device_serial
@@ -22,11 +20,6 @@ from tapectl.serve.unit_host import UnitHost
 from tapectl.state.database import State
 from tapectl.state.device_memory import DeviceMemory
 from tapectl.state.gateways import GatewayRecord
-
-_log = logging.getLogger(__name__)
-
-# Other processes move tapes too (an ejected tape leaves, a retrieved one appears).
-INVENTORY_LOOK_S = 1.0
 
 
 class ChangerUnit:
@@ -61,13 +54,8 @@ class ChangerUnit:
         )
         self._host = UnitHost(self._changer)
         self._sessions = SessionServer(self._host, SessionTimes.of(settings))
-        self._stopped = threading.Event()
-
-    def start(self) -> None:
-        threading.Thread(target=self._watch, name="inventory", daemon=True).start()
 
     def stop(self) -> None:
-        self._stopped.set()
         self._host.drain(self._settings.logout_wait_s)
 
     def serve_session(self, stream: socket.socket, handed_over: Message, peer: str) -> None:
@@ -103,12 +91,3 @@ class ChangerUnit:
 
     def sessions(self) -> list[Message]:
         return self._sessions.status()
-
-    def look_at_inventory(self) -> None:
-        """Raise unit attentions if tapes came, left or moved without an initiator's command."""
-        with self._host.lock:
-            self._changer.look_at_inventory()
-
-    def _watch(self) -> None:
-        while not self._stopped.wait(INVENTORY_LOOK_S):
-            self.look_at_inventory()

@@ -105,7 +105,6 @@ class Supervisor:
             self._transfer.begin()
             for drive in self._drives:
                 drive.child.begin()
-            self._changer.start()
             self._alerts.start()
             control.start()
             on_ready(ReadyInfo(self._portal.addresses, list(self._directory.devices)))
@@ -185,7 +184,6 @@ class Supervisor:
         self._changer.set_alerts(library_flags(alerts))
 
     def _wake(self, _request: Message) -> Message:
-        self._changer.look_at_inventory()
         with contextlib.suppress(ChannelClosedError):  # it looks when it is back
             self._transfer.request({"op": "wake"})
         return {}

@@ -43,6 +43,12 @@ class EventFilter:
     limit: int = 1000
 
 
+def last_id(db: sqlite3.Connection) -> int:
+    """Return the id of the newest event, 0 before the first."""
+    row = db.execute("SELECT max(id) FROM event").fetchone()
+    return int(row[0] or 0)
+
+
 def append(db: sqlite3.Connection, event: NewEvent) -> int:
     """Append an event and return its id."""
     cursor = db.execute(

@@ -126,9 +126,12 @@ class MediaChanger:
     # LogicalUnit.
 
     def execute(self, nexus: str, cdb: bytes, data_out: memoryview, lun: int = 0) -> Reply:
+        # Before the nexus is known: who is new has nothing to be told of what was before.
+        self.look_at_inventory()
         return self.server.run(self, COMMANDS, Task(nexus, cdb, data_out), lun)
 
     def nexus_established(self, nexus: str) -> None:
+        self.look_at_inventory()
         self.server.attentions.know(nexus)
 
     def nexus_lost(self, nexus: str) -> None:

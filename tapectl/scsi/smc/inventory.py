@@ -22,6 +22,7 @@ class KnownInventory:
 
     def __init__(self, library: Library) -> None:
         self._library = library
+        self._version = library.inventory_version()
         self._places = dict(library.inventory())
 
     def moved(self, moves: Iterable[Move]) -> None:
@@ -32,10 +33,17 @@ class KnownInventory:
     def look(self) -> Sequence[ASC]:
         """Return the unit attention conditions of what has changed since, and know it from now on.
 
+        Costs next to nothing while nothing has happened.
+
         A cartridge that came into an import/export element or left one: IMPORT OR EXPORT ELEMENT
         ACCESSED. Any other that came, left or is elsewhere: NOT READY TO READY CHANGE, MEDIUM MAY
         HAVE CHANGED, as libraries do when a person moves a cartridge at their panel.
         """
+        version = self._library.inventory_version()
+        if version == self._version:
+            return ()
+        # What happens between these two calls is looked for once more.
+        self._version = version
         before, self._places = self._places, dict(self._library.inventory())
         differences = before.items() ^ self._places.items()
         codes = {

@@ -447,3 +447,28 @@ def test_media_are_told_apart(state: State, library: StateLibrary, make: Maker) 
         db.execute("UPDATE tape SET cleaning = 1 WHERE barcode = 'VTL003'")
     kinds = [element.medium_type for element in library.elements(ElementType.STORAGE, 0, 3)]
     assert kinds == [MediumType.DATA, MediumType.WORM, MediumType.CLEANING]
+
+
+def test_the_version_of_the_inventory_changes_with_it(
+    state: State, library: StateLibrary, make: Maker, clock: Clock
+) -> None:
+    versions = [library.inventory_version()]
+
+    def changed() -> bool:
+        version = library.inventory_version()
+        library.inventory()
+        versions.append(version)
+        return version != versions[-2]
+
+    assert not changed()
+    make("VTL001", to_slots=True)
+    assert changed()
+    library.move(SLOT, SLOT + 1)
+    assert changed()
+    library.move(SLOT + 1, IE)
+    assert changed()
+    clock.now_ms += 59_000
+    assert not changed()
+    clock.now_ms += 2_000
+    assert changed()
+    assert library.inventory() == {}

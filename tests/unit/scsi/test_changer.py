@@ -105,6 +105,7 @@ def test_current_data_is_what_there_always_is(host):
 )
 def test_medium_types(host, library, medium_type, code):
     library.put(SLOT + 4, "CLNU01L1", medium_type=medium_type)
+    assert host.check("00").key == 6
     rows = decode(host.good(status_cdb(STORAGE)))
     assert [row.medium_type for row in rows] == [1, 1, 1, 0, code]
 

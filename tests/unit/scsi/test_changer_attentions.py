@@ -12,10 +12,11 @@ from tests.unit.scsi.changer_commands import (
     DRIVE,
     MAIL,
     SLOT,
-    changer_of,
+    decode,
     exchange,
     move,
     small_library,
+    status_cdb,
 )
 
 MEDIUM_MAY_HAVE_CHANGED, IMPORT_EXPORT_ACCESSED = (6, 0x28, 0), (6, 0x28, 1)
@@ -37,8 +38,7 @@ def other(host: Initiator) -> Initiator:
 
 
 def told(host: Initiator) -> list[tuple[int, int, int]]:
-    """Look at the library; return what a nexus is told of it until it is told nothing more."""
-    changer_of(host).look_at_inventory()
+    """Return what a nexus is told of the library until it is told nothing more."""
     codes = []
     while (reply := host.send("00")).sense:
         codes.append((reply.sense[2], reply.sense[12], reply.sense[13]))
@@ -86,7 +86,7 @@ def test_a_tape_that_a_person_moves(host, library, source, destination, code):
 def test_several_changes_of_one_kind_are_told_once(host, library):
     for slot in range(3):
         library.take(SLOT + slot)
-        changer_of(host).look_at_inventory()
+        host.good("12000000ff")
     library.put(MAIL + 1, "NEW002L5")
     assert told(host) == [MEDIUM_MAY_HAVE_CHANGED, IMPORT_EXPORT_ACCESSED]
 
@@ -133,16 +133,26 @@ def test_a_tape_that_cannot_be_used_yet_has_not_come_yet(host, library):
 
 def test_who_logs_in_later_finds_the_library_as_it_is(host, library):
     library.take(SLOT)
-    changer_of(host).look_at_inventory()
     late = Initiator(host.unit, "iqn.2025-01.test:late,i,0x03")
     late.good("00")
     host.unit.nexus_lost(host.nexus)
     Initiator(host.unit, host.nexus).good("00")
 
 
+def test_what_changed_while_nobody_was_there_is_told_to_nobody(host, library):
+    host.unit.nexus_lost(host.nexus)
+    library.take(SLOT)
+    Initiator(host.unit, host.nexus).good("00")
+
+
+def test_a_change_is_told_before_it_can_be_seen(host, library):
+    library.take(SLOT)
+    assert host.check(status_cdb()).code == MEDIUM_MAY_HAVE_CHANGED
+    assert len(decode(host.good(status_cdb()))) == 11
+
+
 def test_inquiry_and_report_luns_come_before_what_is_to_be_told(host, library):
     library.take(SLOT)
-    changer_of(host).look_at_inventory()
     host.good("12000000ff")
     host.good("a0000000000000001000")
     assert host.good("030000001200")[2] == 6

@@ -75,6 +75,7 @@ def test_a_move_onto_itself_is_good(host, library):
 
 def test_a_cleaning_cartridge_goes_where_a_tape_goes(host, library):
     library.put(SLOT + 3, "CLNU01L1", medium_type=MediumType.CLEANING)
+    assert host.check("00").key == 6
     host.good(move(SLOT + 3, SLOT + 4))
     assert library.at(SLOT + 4).medium_type is MediumType.CLEANING
 
