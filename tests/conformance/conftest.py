@@ -9,6 +9,7 @@ import pytest
 
 from tests.conformance import commands
 from tests.conformance.device import GOOD, Device
+from tests.conformance.library import DATA_TRANSFER, Library
 from tests.conformance.pages import ModePageKeeper
 from tests.conformance.requirements import Features
 from tests.conformance.target import (
@@ -41,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--drive-element", type=int, help="the drive's element (default: the first)")
     for part in (SCRATCH, SMALL, WORM, PROTECTED):
         group.addoption(f"--{part}", metavar="BARCODE", help=f"the {part} tape of that library")
+    group.addoption("--revive", metavar="COMMAND", help="starts the target when it has crashed")
     group.addoption("--chap-user", help=f"CHAP name; the secret is in ${CHAP_SECRET_VARIABLE}")
 
 
@@ -77,6 +79,7 @@ def _foreign(config: pytest.Config) -> Target | None:
         drive_element=config.getoption("--drive-element", None),
         tapes={part: code for part in parts if (code := option(f"--{part}"))},
         options=SessionOptions(chap=chap),
+        revive=option("--revive"),
     )
 
 
@@ -184,15 +187,18 @@ def relogin(target: Target) -> Iterator[Callable[[Device], Device]]:
 def _with_tape(target: Target, robot: Robot, drive: Device, part: str) -> Device:
     """Bring the tape of that part into the drive, ready and rewound."""
     barcode = target.tapes.get(part)
-    if barcode is not None and target.changer is not None:
-        robot.put(barcode, lambda: drive.run(commands.load_unload(0)))
-    elif part != SCRATCH:
+    if part != SCRATCH and (barcode is None or target.changer is None):
         pytest.skip(f"no {part} tape was named")
-    drive.attentions()
     ready = commands.test_unit_ready()
-    if drive.run(ready).status != GOOD:
+    for _ in range(2):
+        if barcode is not None and target.changer is not None:
+            robot.put(barcode, lambda: drive.run(commands.load_unload(0)))
+        drive.attentions()
+        if drive.run(ready).status == GOOD:
+            break
         drive.run(commands.load_unload(commands.LOAD))
-        drive.wait(ready, lambda response: response.status == GOOD, _READY_TIMEOUT_S)
+        robot.forget()
+    drive.wait(ready, lambda response: response.status == GOOD, _READY_TIMEOUT_S)
     drive.good(commands.rewind())
     return drive
 
@@ -266,6 +272,49 @@ def changer(
         yield device
         clear_persistent_reservations(device)
         robot.forget()
+
+
+@pytest.fixture
+def library(changer: Device) -> Iterator[Library]:
+    """The changer with its elements; cartridges that a test moves are brought back."""
+    library = Library(changer)
+    before = library.tags()
+    yield library
+    changer.attentions()
+    if library.tags() != before:
+        library.put_back(before)
+
+
+@pytest.fixture
+def drive_element(target: Target, library: Library, drive_address: int) -> int:
+    """The element of the drive under test, without a cartridge in it."""
+    for drive in _logged_in(target, target.drive):
+        library.empty_drive(drive, drive_address)
+    return drive_address
+
+
+@pytest.fixture
+def drive_address(target: Target, library: Library) -> int:
+    """The element of the drive under test, whatever is in it."""
+    return target.drive_element or library.addresses[DATA_TRANSFER][0]
+
+
+@pytest.fixture
+def drive_identity(target: Target) -> bytes:
+    """VPD page 83h of the drive under test."""
+    page = b""
+    for drive in _logged_in(target, target.drive):
+        page = drive.good(commands.inquiry(0x83))
+    return page
+
+
+@pytest.fixture
+def target_worm(target: Target) -> str:
+    """The barcode of the WORM tape."""
+    barcode = target.tapes.get(WORM)
+    if barcode is None:
+        pytest.skip("no WORM tape was named")
+    return barcode
 
 
 @pytest.fixture

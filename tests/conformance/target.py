@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,8 @@ OTHER_INITIATOR = "iqn.2000-01.example.test:other"
 DRIVES, SLOTS, IMPORT_EXPORT = 2, 12, 3
 # What the tests do with it decides which tape it is; barcodes of a foreign library are options.
 SCRATCH, SMALL, WORM, PROTECTED = "scratch", "small", "worm", "protected"
+# Storage, import/export, data transfer: the elements where a tape can be (SMC-3 table 5).
+_FULL_TYPES = (2, 3, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +25,8 @@ class Target:
     """Where the logical units are. `tapes` says which barcode plays which part.
 
     `gateway` is set when the target is our own. With no changer, the tape that is in the drive
-    is the scratch one, and whatever needs another is skipped.
+    is the scratch one, and whatever needs another is skipped. `revive` is the shell command that
+    starts a target again which a test has crashed.
     """
 
     portal: tuple[str, int]
@@ -32,6 +36,7 @@ class Target:
     tapes: Mapping[str, str] = field(default_factory=dict)
     options: SessionOptions = field(default_factory=SessionOptions)
     gateway: Gateway | None = None
+    revive: str | None = None
 
     @property
     def own(self) -> bool:
@@ -43,7 +48,14 @@ class Target:
         options = self.options
         if initiator is not None:
             options = replace(options, initiator_name=initiator)
-        return Device(Session(self.portal, name, options), lun, lenient=not self.own)
+        try:
+            session = Session(self.portal, name, options)
+        except ConnectionRefusedError:
+            if self.revive is None:
+                raise
+            subprocess.run(self.revive, shell=True, check=True, stdout=subprocess.DEVNULL)
+            session = Session(self.portal, name, options)
+        return Device(session, lun, lenient=not self.own)
 
 
 def start_own(gateway: Gateway) -> Target:
@@ -111,7 +123,9 @@ class Robot:
         return moved
 
     def _put(self, changer: MediaChanger, barcode: str, unload: Callable[[], None]) -> bool:
-        elements = {element.address: element for element in changer.elements()}
+        # Type by type: not every changer can tell of all of them at once.
+        found = [element for kind in _FULL_TYPES for element in changer.elements(kind)]
+        elements = {element.address: element for element in found}
         address = self._target.drive_element
         if address is None:
             address = changer.addresses().data_transfer[0]
