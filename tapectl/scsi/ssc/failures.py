@@ -19,7 +19,8 @@ _DIAGNOSED = frozenset((SenseKey.MEDIUM_ERROR, SenseKey.HARDWARE_ERROR))
 _FAILED = _DIAGNOSED | {SenseKey.ILLEGAL_REQUEST, SenseKey.DATA_PROTECT}
 
 # A tape diagnostic data parameter (SSC-5 8.2.11): density and medium type; sense key, additional
-# sense code and qualifier; product revision; operation code and service action; volume.
+# sense code and qualifier; product revision; operation code and service action; volume; timestamp
+# origin and timestamp.
 _DIAGNOSTIC = struct.Struct(">2xBB5xBBB4x4s4xBB2x32sBx6s")
 _SENSE_KEY_AT = 9
 _REPEAT = 0x80
@@ -53,7 +54,7 @@ class Failures:
     def _keep(self, cdb: bytes, sense: tuple[int, int, int]) -> None:
         """Add an entry; one that is as the newest sets its REPEAT bit."""
         drive = self._drive
-        header = drive.mode_header()
+        header, timestamp = drive.mode_header(), drive.server.timestamp
         volume = drive.cartridge.barcode.encode() if drive.cartridge is not None else b""
         entry = _DIAGNOSTIC.pack(
             header.block_descriptor[0],
@@ -63,8 +64,8 @@ class Failures:
             cdb[0],
             0,
             volume.ljust(32),
-            0,
-            bytes(6),
+            timestamp.origin,
+            timestamp.now_ms().to_bytes(6, "big"),
         )
         entries = self.diagnostics
         if entries and _same(entries[0], entry):

@@ -127,6 +127,8 @@ def test_sequential_access_counts_from_the_last_reset_and_a_life_on(host):
     page = read_page(host, 0x0C)
     assert [number(page[code]) for code in range(4)] == [4 * MB, 4 * MB, 0, 0]
     assert number(page[0x0004]) == number(page[0x0007]) == 4
+    assert number(page[0x0005]) == 66
+    assert number(page[0x0006]) == 0
     host.good("4c02")
     page = read_page(host, 0x0C)
     assert number(page[0]) == 0
@@ -205,6 +207,7 @@ def test_diagnostic_data_keeps_what_failed_and_where():
     assert newest[9] == 0x83  # REPEAT, MEDIUM ERROR
     assert (newest[10], newest[11], newest[24]) == (0x11, 0x00, 0x08)
     assert newest[28:60].rstrip() == b"TAP001L6"
+    assert number(newest[62:]) == Clock().ms
     assert (older[9], older[10], older[24]) == (0x03, 0x0C, 0x0A)
 
 
@@ -267,6 +270,14 @@ def test_partition_records_are_in_megabytes_and_tape_capacity_in_mebibytes(cartr
     cartridge.format([16 * MIB] * 4)
     assert list(read_page(host, 0x31)) == list(range(1, 9))
     assert len(records(read_page(host, 0x17)[0x0202])) == 4
+
+
+def test_what_tapeinfo_asks_for_as_thresholds(drive, host):
+    drive.alerts.add(TapeAlert.WRITE_PROTECT)
+    capacity = host.good("4d0031000000 002000")
+    assert [number(capacity[at : at + 4]) for at in (8, 16, 24, 32)] == [64, 0, 64, 0]
+    alerts = host.good("4d002e000000 002000")
+    assert [flag for flag in range(1, 65) if alerts[4 + 5 * (flag - 1) + 4]] == [9]
 
 
 def test_usage_and_compression_have_the_older_pages_too(host):
@@ -381,7 +392,7 @@ def test_the_memory_of_a_cartridge_has_its_last_loads_and_totals(cartridge):
 
 def test_a_memory_that_cannot_be_written_costs_the_statistics_and_not_the_load(cartridge):
     unit = make_drive()
-    cartridge.fail_writes = True
+    cartridge.fail_attributes = True
     unit.load(cartridge)
     assert unit.threaded
     assert TapeAlert.MEMORY_CHIP_IN_CARTRIDGE_FAILURE in unit.alerts.active

@@ -10,7 +10,6 @@ from tapectl.scsi.ssc.log_pages.parameters import MEGABYTE, Row, counters
 from tapectl.scsi.ssc.statistics import bytes_since_cleaning
 
 if TYPE_CHECKING:
-    from tapectl.scsi.cartridge import Cartridge
     from tapectl.scsi.ssc.counters import Transfers
     from tapectl.scsi.ssc.drive import TapeDrive
 
@@ -21,10 +20,13 @@ _MOVED: tuple[Row[Transfers], ...] = (
     (0x0002, 8, lambda moved: moved.read_bytes),
     (0x0003, 8, lambda moved: moved.read_bytes),
 )
-# Of the current partition: to end of data, to the position; and nothing waits in a buffer.
-_CAPACITY: tuple[Row[Cartridge], ...] = (
-    (0x0004, 4, lambda medium: medium.used_bytes // MEGABYTE),
-    (0x0007, 4, lambda medium: medium.written_bytes_at_position // MEGABYTE),
+# Of the current partition: to end of data, to early warning, from there to its end, to the
+# position; and nothing waits in a buffer.
+_CAPACITY: tuple[Row[TapeDrive], ...] = (
+    (0x0004, 4, lambda drive: drive.threaded_medium().used_bytes // MEGABYTE),
+    (0x0005, 4, lambda drive: _to_early_warning_bytes(drive) // MEGABYTE),
+    (0x0006, 4, lambda drive: _beyond_early_warning_bytes(drive) // MEGABYTE),
+    (0x0007, 4, lambda drive: drive.threaded_medium().written_bytes_at_position // MEGABYTE),
     (0x0008, 4, lambda _: 0),
 )
 # Megabytes since the last cleaning; loads, cleanings and seconds with power in a life.
@@ -41,8 +43,16 @@ _CLEANING: tuple[Row[None], ...] = ((0x0100, 8, lambda _: 0),)
 def sequential_access(drive: TapeDrive) -> LogPage:
     parameters = [
         *counters(_MOVED, drive.counters.since_reset()),
-        *(counters(_CAPACITY, drive.medium) if drive.medium is not None else ()),
+        *(counters(_CAPACITY, drive) if drive.medium is not None else ()),
         *counters(_CLEANING, None),
         *counters(_LIFETIME, drive.statistics.lifetime()),
     ]
     return LogPage(0x0C, parameters, reset=drive.counters.reset)
+
+
+def _to_early_warning_bytes(drive: TapeDrive) -> int:
+    return drive.threaded_medium().capacity_bytes - _beyond_early_warning_bytes(drive)
+
+
+def _beyond_early_warning_bytes(drive: TapeDrive) -> int:
+    return drive.early_warning.zone_bytes(drive)

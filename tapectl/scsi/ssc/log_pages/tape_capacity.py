@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tapectl.scsi.cartridge import PartitionUse
-from tapectl.scsi.log_pages import LogPage, LogParameter, counter
+from tapectl.scsi.log_pages import LogPage, LogParameter, binary
 from tapectl.scsi.ssc.log_pages.parameters import MEBIBYTE
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ def tape_capacity(drive: TapeDrive) -> LogPage:
     parameters: list[LogParameter] = []
     for (remaining, maximum), partition in zip(_CODES, partitions, strict=False):
         left_bytes = max(partition.capacity_bytes - partition.used_bytes, 0)
-        parameters.append(counter(remaining, left_bytes // MEBIBYTE, 4))
-        parameters.append(counter(maximum, partition.capacity_bytes // MEBIBYTE, 4))
+        parameters.append(_size(remaining, left_bytes))
+        parameters.append(_size(maximum, partition.capacity_bytes))
     return LogPage(0x31, sorted(parameters, key=lambda parameter: parameter.code))
+
+
+def _size(code: int, size_bytes: int) -> LogParameter:
+    """No counter: tapeinfo asks for thresholds (PC of 0), and is to be told the sizes."""
+    return binary(code, min(size_bytes // MEBIBYTE, 0xFFFFFFFF).to_bytes(4, "big"))
