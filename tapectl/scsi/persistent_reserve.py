@@ -112,6 +112,7 @@ def persistent_reserve_out(device: Device, task: Task) -> Reply:
         server.attentions.establish(nexus, code)
     if change.aborted:
         server.abort_tasks(change.aborted)
+        server.removal_preventers.difference_update(change.aborted)
     return GOOD
 
 
@@ -322,6 +323,7 @@ def _preempt(change: Change) -> None:
 
 
 def _preempt_and_abort(change: Change) -> None:
+    """PREEMPT, and the tasks and prevention of medium removal of who is preempted end too."""
     before = set(change.state.registered)
     _preempt(change)
     change.aborted = sorted(before - set(change.state.registered))

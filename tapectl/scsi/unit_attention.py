@@ -48,6 +48,9 @@ class UnitAttentions:
 
     def establish(self, nexus: str, code: ASC) -> None:
         """Let a condition wait for one nexus."""
+        if nexus not in self.pending and len(self.pending) >= MAX_NEXUSES:
+            # Also a nexus that is not logged in may be told something (a preempted registration).
+            del self.pending[next(iter(self.pending))]
         queue = self.pending.setdefault(nexus, [])
         if code in queue:
             return

@@ -36,7 +36,8 @@ _SMC_COMMANDS: tuple[Command[MediaChanger], ...] = (
     Command(name="SEND VOLUME TAG", usage=bytes.fromhex("b60fffff001f0000ffff0000"),
             handler=volume_search.send_volume_tag),
     Command(name="READ ELEMENT STATUS", usage=bytes.fromhex("b81fffffffff03ffffff0000"),
-            handler=element_status.read_element_status, access=Access.PERSISTENT),
+            # Without CURDATA the changer may move to find out (SMC-3 table 10).
+            handler=element_status.read_element_status, harmless=lambda cdb: bool(cdb[6] & 0x02)),
     # The code that it had before SMC-2, which libraries and their clients still use.
     Command(name="INITIALIZE ELEMENT STATUS WITH RANGE",
             usage=bytes.fromhex("e701ffff0000ffff8000"),

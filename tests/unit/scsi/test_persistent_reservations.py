@@ -268,8 +268,9 @@ def test_nobody_else_moves_cartridges(kind):
     holder, stranger, _ = hosts(make_changer())
     holder.do(REGISTER, new=1)
     holder.do(RESERVE, key=1, kind=kind)
-    for cdb in ("07", "a5", "a6", "2b", "37"):
+    for cdb in ("07", "a5", "a6", "2b", "37", "b8"):
         assert stranger.refused(cdb), cdb
+    stranger.good("b800000000040200 00ff")  # CURDATA
 
 
 def test_all_registrants_hold_it_until_the_last_is_gone(unit):
@@ -413,6 +414,16 @@ def test_preempt_and_abort_aborts_the_tasks_of_who_is_preempted(unit):
     assert aborted == []
     two.do(PREEMPT_AND_ABORT, key=2, new=1)
     assert aborted == [one.nexus]
+
+
+def test_preempt_and_abort_ends_the_prevention_of_who_is_preempted():
+    unit = make_drive()
+    one, two, _ = hosts(unit)
+    one.do(REGISTER, new=1)
+    two.do(REGISTER, new=2)
+    one.good("1e0000000100")
+    two.do(PREEMPT_AND_ABORT, key=2, new=1)
+    two.good("1b")
 
 
 # REGISTER AND MOVE.
