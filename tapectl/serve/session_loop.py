@@ -130,6 +130,7 @@ class SessionLoop:
             if fd not in heard:
                 with self._guarding(member):
                     member.tick()
+        self._flush_all()
 
     def _take_arrivals(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from tapectl.iscsi.connection import TargetConnection
@@ -85,6 +85,7 @@ class UnitHost:
         self.lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._table_changed = threading.Condition()
+        unit.abort_tasks_by(self._abort_tasks_of)
 
     def attach(self, session: Session) -> bool:
         """Enter a session; False if there are too many. Ends the session that it reinstates."""
@@ -139,18 +140,24 @@ class UnitHost:
 
         The caller holds the unit's lock. Returns the sessions that have lost commands.
         """
+        return self._abort(lambda other: other is not session, lun)
+
+    def _abort_tasks_of(self, nexuses: Collection[str]) -> None:
+        self._abort(lambda session: session.nexus in nexuses, None)
+
+    def _abort(self, which: Callable[[Session], bool], lun: int | None) -> list[Session]:
         losers = []
-        for other in self.sessions():
+        for session in filter(which, self.sessions()):
             tasks = [
                 task
-                for connection in list(other.connections.values())
+                for connection in list(session.connections.values())
                 for task in connection.living_tasks()
                 if lun is None or task.lun == lun
             ]
-            if other is not session and tasks:
-                other.doomed.extend(tasks)
-                other.interrupted = True
-                losers.append(other)
+            if tasks:
+                session.doomed.extend(tasks)
+                session.interrupted = True
+                losers.append(session)
         return losers
 
     def drop_sessions(self, which: Callable[[Session], bool] = lambda _session: True) -> int:

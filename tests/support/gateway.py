@@ -57,7 +57,8 @@ class Gateway:
         self.store = root / "store"
         self.log_path = root / "serve.log"
         self.port = free_port()
-        self.settings = settings
+        # Sessions that a test leaves open are not waited for at the end.
+        self.settings = {"logout_wait_s": "0"} | settings
         self.credentials: dict[str, str] = {}
         self._server: subprocess.Popen[bytes] | None = None
         for folder in (self.state.parent, self.cache, self.buffer, self.store):

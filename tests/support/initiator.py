@@ -11,6 +11,7 @@ import hashlib
 import os
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from awscrt.checksums import crc32c
@@ -30,6 +31,7 @@ TEXT_RESPONSE, DATA_IN, LOGOUT_RESPONSE, R2T, ASYNC_MESSAGE, REJECT = (
     0x32,
     0x3F,
 )
+SNACK = 0x10
 SECURITY_STAGE, OPERATIONAL_STAGE, FULL_FEATURE_PHASE = 0, 1, 3
 
 
@@ -48,7 +50,10 @@ class LoginRefusedError(InitiatorError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """What the initiator offers. `chap` is (name, secret), `chap_algorithm` the one CHAP_A."""
+    """What the initiator offers. `chap` is (name, secret), `chap_algorithm` the one CHAP_A.
+
+    `isid` None: one of its own for each session, so that none reinstates another.
+    """
 
     initiator_name: str = "iqn.2000-01.example.test:initiator"
     chap: tuple[str, str] | None = None
@@ -60,6 +65,8 @@ class SessionOptions:
     first_burst_bytes: int = 262144
     max_burst_bytes: int = 16776192
     receive_segment_bytes: int = 262144
+    max_connections: int = 1
+    isid: bytes | None = None
     timeout_s: float = 60.0
 
 
@@ -105,24 +112,46 @@ class _DataIn:
         self.received_bytes = max(self.received_bytes, offset + len(data))
 
 
+@dataclass(slots=True)
+class _Numbers:
+    """What all connections of a session share."""
+
+    isid: bytes
+    tsih: int = 0
+    task_tag: int = 0
+    cmd_sn: int = 1
+
+
 class Session:
     """A logged-in session with one target; a context manager that closes its socket.
 
-    `portal` is (host, port). `target` None makes a discovery session.
+    `portal` is (host, port). `target` None makes a discovery session. `joins` makes it another
+    connection of that session, with the connection id `cid`; each has its own socket and runs its
+    own commands, and both number them in one sequence.
     """
 
     def __init__(
-        self, portal: tuple[str, int], target: str | None, options: SessionOptions | None = None
+        self,
+        portal: tuple[str, int],
+        target: str | None,
+        options: SessionOptions | None = None,
+        *,
+        joins: Session | None = None,
+        cid: int = 0,
     ) -> None:
         self.options = options or SessionOptions()
         self.target = target
+        self.cid = cid
+        self._numbers = (
+            joins._numbers
+            if joins is not None
+            else _Numbers(self.options.isid or b"\x80" + os.urandom(3) + b"\0\0")
+        )
+        self.async_events: list[tuple[int, int]] = []  # event and Parameter3
         self.negotiated: dict[str, str] = {}
         self._header_digest = self._data_digest = False
         self._send_segment_bytes = 8192
-        self._task_tag = 0
-        self._cmd_sn = 1
         self._exp_stat_sn = 0
-        self._isid = b"\x80" + os.urandom(3) + b"\0\0"
         self._socket = socket.create_connection(portal, timeout=self.options.timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
@@ -140,6 +169,30 @@ class Session:
     def close(self) -> None:
         """Drop the connection without a logout, as a client that dies does."""
         self._socket.close()
+
+    @property
+    def tsih(self) -> int:
+        return self._numbers.tsih
+
+    @property
+    def isid(self) -> bytes:
+        return self._numbers.isid
+
+    @property
+    def _cmd_sn(self) -> int:
+        return self._numbers.cmd_sn
+
+    @_cmd_sn.setter
+    def _cmd_sn(self, cmd_sn: int) -> None:
+        self._numbers.cmd_sn = cmd_sn
+
+    @property
+    def _task_tag(self) -> int:
+        return self._numbers.task_tag
+
+    @_task_tag.setter
+    def _task_tag(self, task_tag: int) -> None:
+        self._numbers.task_tag = task_tag
 
     @property
     def local_port(self) -> int:
@@ -225,7 +278,9 @@ class Session:
                 raise InitiatorError(f"rejected, reason {pdu.bhs[2]:#04x}")
             if pdu.opcode == NOP_IN and pdu.task_tag == NO_TAG:
                 self._answer_ping(pdu)
-            elif pdu.opcode != ASYNC_MESSAGE:
+            elif pdu.opcode == ASYNC_MESSAGE:
+                self.async_events.append((pdu.bhs[36], int.from_bytes(pdu.bhs[42:44], "big")))
+            else:
                 if pdu.task_tag != task_tag:
                     raise InitiatorError(f"answer to an unknown task {pdu.task_tag:#x}")
                 return pdu
@@ -282,7 +337,10 @@ class Session:
         }
         if self.target is None:
             return keys
+        if self._numbers.tsih:
+            return keys  # the rest is the leading connection's to negotiate
         return keys | {
+            "MaxConnections": str(options.max_connections),
             "InitialR2T": "Yes" if options.initial_r2t else "No",
             "ImmediateData": "Yes" if options.immediate_data else "No",
             "FirstBurstLength": str(options.first_burst_bytes),
@@ -312,8 +370,8 @@ class Session:
         bhs = bytearray(BHS_BYTES)
         bhs[0] = LOGIN | 0x40
         bhs[1] = stage << 2 if next_stage is None else 0x80 | stage << 2 | next_stage
-        bhs[8:14] = self._isid
-        struct.pack_into(">I", bhs, 16, 0)
+        bhs[8:14] = self.isid
+        struct.pack_into(">HIH", bhs, 14, self._numbers.tsih, 0, self.cid)
         struct.pack_into(">II", bhs, 24, self._cmd_sn, self._exp_stat_sn)
         self._send(bhs, _encode_text(keys))
         answer = self._receive()
@@ -321,6 +379,8 @@ class Session:
             raise InitiatorError(f"answer to a login with opcode {answer.opcode:#x}")
         if answer.bhs[36]:
             raise LoginRefusedError(answer.bhs[36], answer.bhs[37])
+        if answer.bhs[1] & 0x83 == 0x83:
+            self._numbers.tsih = int.from_bytes(answer.bhs[14:16], "big")
         return _decode_text(answer.data), bool(answer.bhs[1] & 0x80)
 
     # -- full feature phase ----------------------------------------------------------------
@@ -427,24 +487,93 @@ class Session:
             more[16:24] = pdu.bhs[16:24]
             self._send(more)
 
-    def task_management(self, function: int, lun: int = 0) -> int:
+    def task_management(self, function: int, lun: int = 0, *, referenced_tag: int = NO_TAG) -> int:
         """Run a task management function (RFC 7143 11.5.1); return its response code."""
         bhs = self._request(TASK_MANAGEMENT, 0x80 | function, immediate=True)
         bhs[8:16] = bytes([0, lun]) + bytes(6)
-        struct.pack_into(">I", bhs, 20, NO_TAG)
+        struct.pack_into(">I", bhs, 20, referenced_tag)
         tag = self._task_tag
         self._send(bhs)
         return self._next_for(tag).bhs[2]
 
     def logout(self) -> None:
         """Close the session as RFC 7143 11.14 says, then the connection."""
-        bhs = self._request(LOGOUT, 0x80)
+        response = self.request_logout(0)
+        if response:
+            raise InitiatorError(f"logout answered {response}")
+        self.close()
+
+    def request_logout(self, reason: int, cid: int = 0) -> int:
+        """Send a Logout for a reason (0 session, 1 connection, 2 recovery); return its response."""
+        bhs = self._request(LOGOUT, 0x80 | reason)
+        struct.pack_into(">H", bhs, 20, cid)
         tag = self._task_tag
         self._send(bhs)
         answer = self._next_for(tag)
-        if answer.opcode != LOGOUT_RESPONSE or answer.bhs[2]:
-            raise InitiatorError(f"logout answered {answer.bhs[2]}")
-        self.close()
+        if answer.opcode != LOGOUT_RESPONSE:
+            raise InitiatorError(f"logout answered with opcode {answer.opcode:#x}")
+        return answer.bhs[2]
+
+    # -- single steps, to stop halfway ---------------------------------------------------------
+    def start(self, cdb: bytes, *, data_out_bytes: int = 0, immediate_data: bytes = b"") -> int:
+        """Send a command with some of its data and return its task tag, without waiting."""
+        bhs = self._request(SCSI_COMMAND, 0x81 | (0x20 if data_out_bytes else 0))
+        struct.pack_into(">I", bhs, 20, data_out_bytes)
+        bhs[32:48] = cdb.ljust(16, b"\0")
+        tag = self._task_tag
+        self._send(bhs, immediate_data)
+        return tag
+
+    def wait_for_r2t(self, tag: int) -> Callable[[bytes], None]:
+        """Wait until the target asks for the data of a started write; return what sends them."""
+        r2t = self._next_for(tag)
+        if r2t.opcode != R2T:
+            raise InitiatorError(f"opcode {r2t.opcode:#x} in place of an R2T")
+        return lambda data: self._answer_r2t(r2t, memoryview(data))
+
+    def finish_write(self, tag: int, data: bytes) -> Response:
+        """Answer the R2Ts of a started write, and return its outcome."""
+        while (pdu := self._next_for(tag)).opcode == R2T:
+            self._answer_r2t(pdu, memoryview(data))
+        return self._finish(pdu, _DataIn(0), pdu.data[2:])
+
+    def send_snack(self) -> None:
+        """Ask for a retransmission (RFC 7143 11.16), and wait for the answer."""
+        bhs = self._request(SNACK, 0x80, immediate=True)
+        tag = self._task_tag
+        self._send(bhs)
+        self._next_for(tag)
+
+    def wait_for_async_event(self) -> tuple[int, int]:
+        """Return the next Asynchronous Message's event and Parameter3, answering pings."""
+        while not self.async_events:
+            pdu = self._receive()
+            if pdu.opcode == ASYNC_MESSAGE:
+                self.async_events.append((pdu.bhs[36], int.from_bytes(pdu.bhs[42:44], "big")))
+            elif pdu.opcode == NOP_IN and pdu.task_tag == NO_TAG:
+                self._answer_ping(pdu)
+        return self.async_events.pop(0)
+
+    def receive_end(self) -> bool:
+        """Wait for the target to close the connection, reading and answering nothing."""
+        try:
+            while self._socket.recv(65536):
+                pass
+        except ConnectionError:
+            return True
+        return True
+
+    def is_open(self) -> bool:
+        """Whether the target still has the connection open, as far as it has told us."""
+        self._socket.setblocking(False)
+        try:
+            return bool(self._socket.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            self._socket.settimeout(self.options.timeout_s)
 
 
 def discover(
