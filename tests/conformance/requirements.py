@@ -88,7 +88,7 @@ def requires(
 ) -> pytest.MarkDecorator:
     """Mark a test (or, as `pytestmark`, a module) with the commands and pages it needs.
 
-    A foreign target that has not all of them skips the test; our own fails it.
+    A target that has not all of them skips the test, which for our own is a failure.
     """
     features: list[Feature] = [("command", OPERATION_CODES[name]) for name in names]
     if vpd_page is not None:
