@@ -11,6 +11,8 @@ from dataclasses import dataclass
 _STANDARD = struct.Struct(">BBBBBBBB8s16s4s20s2x16s22x")
 _SPC_4 = 0x06
 _PROTECT = 0x01
+# Mode page policies.
+_SHARED, _PER_NEXUS = 0x00, 0x03
 # Implicit asymmetric access only: REPORT TARGET PORT GROUPS is there, SET is not.
 _TPGS = 0x10
 # No device server of this type is there, and never will be: qualifier 3, type 1Fh.
@@ -166,9 +168,13 @@ def extended_inquiry_data(identity: Identity) -> bytes:
     return bytes((protection, 0x03, 0, 0x01)).ljust(60, b"\0")
 
 
-def mode_page_policy(_: Identity) -> bytes:
-    """VPD page 87h (SPC-5 7.7.9): all pages and subpages are shared by all nexuses."""
-    return bytes((0x3F, 0xFF, 0x00, 0))
+def mode_page_policy(identity: Identity) -> bytes:
+    """VPD page 87h (SPC-5 7.7.9): all pages and subpages are shared by all nexuses.
+
+    Each nexus has its own Control Data Protection page, where blocks can be protected.
+    """
+    own = bytes((0x0A, 0xF0, _PER_NEXUS, 0)) if identity.protects_blocks else b""
+    return own + bytes((0x3F, 0xFF, _SHARED, 0))
 
 
 def scsi_ports(identity: Identity) -> bytes:

@@ -117,6 +117,11 @@ def test_each_nexus_protects_for_itself(bench: Bench):
     assert one.read(len(BLOCK) + 4) == with_crc(CRC32C, BLOCK)
 
 
+def test_the_mode_page_policy_says_so(host: Host):
+    page = host.good(bytes.fromhex("12 01 87 00ff 00"))
+    assert page[4:] == bytes.fromhex("0a f0 03 00  3f ff 00 00")
+
+
 def test_a_lost_nexus_and_a_reset_end_protection(bench: Bench, host: Host):
     host.protect(CRC32C)
     bench.drive.nexus_lost(host.nexus)

@@ -395,7 +395,7 @@ def test_ports_and_protocol():
     assert struct.unpack_from(">2xH2xH2xH", ports) == (1, 0, len(ports) - 12)
     assert designators(ports[12:])[0][:2] == (1, 8)
     assert vpd(host, 0x90).hex() == "0001050000000000"
-    assert vpd(host, 0x87).hex() == "3fff0000"
+    assert vpd(host, 0x87).hex() == "0af00300" + "3fff0000"
     assert vpd(host, 0x85) == b""
     extended = vpd(host, 0x86)
     assert len(extended) == 60
