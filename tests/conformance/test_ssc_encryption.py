@@ -37,6 +37,7 @@ CLEAR_KEY_ON_DEMOUNT = 0x04
 UNABLE_TO_DECRYPT: Code = (0x7, 0x74, 0x01)
 UNENCRYPTED_WHILE_DECRYPTING: Code = (0x7, 0x74, 0x02)
 INCORRECT_KEY: Code = (0x7, 0x74, 0x03)
+KEY_INSTANCE_CHANGED: Code = (0x7, 0x2A, 0x13)
 
 KEY, OTHER_KEY = bytes(range(KEY_BYTES)), bytes(range(100, 100 + KEY_BYTES))
 
@@ -465,3 +466,29 @@ def test_a_new_key_tells_the_other_initiators_that_used_the_old_one(
     other.attentions()
     use_key(secure, OTHER_KEY)
     assert other.attentions() == [(0x6, 0x2A, 0x11)]
+
+
+def test_a_locked_nexus_writes_with_no_other_key(secure: Device, other: Device) -> None:
+    """SSC-5 8.5.3.2: LOCK: DATA ENCRYPTION KEY INSTANCE COUNTER HAS CHANGED (7/2A/13)."""
+    command = set_encryption(secure, ENCRYPT, DECRYPT, key=KEY)
+    page = bytearray(command.data_out)
+    page[4] |= 0x01
+    secure.good(c.security_protocol_out(TAPE_DATA_ENCRYPTION, SET_DATA_ENCRYPTION, bytes(page)))
+    secure.good(c.write(block(0)))
+    other.attentions()
+    use_key(other, OTHER_KEY)
+    secure.attentions()
+    secure.check(c.write(block(1)), KEY_INSTANCE_CHANGED)
+
+
+def test_a_public_nexus_follows_whoever_shares(secure: Device, other: Device) -> None:
+    """SSC-5 8.5.3.2: PUBLIC: the fields after SCOPE are ignored, the shared parameters apply."""
+    other.attentions()
+    use_key(other, OTHER_KEY)
+    secure.attentions()
+    public = set_encryption(secure, ENCRYPT, DECRYPT, key=KEY, scope=PUBLIC)
+    secure.good(public)
+    status = page_in(secure, STATUS)
+    assert status[4] == PUBLIC << 5 | ALL_NEXUSES
+    assert status[5:7] == bytes((ENCRYPT, DECRYPT))
+    other.good(set_encryption(other, DISABLE, DISABLE))
