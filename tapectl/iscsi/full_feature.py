@@ -362,6 +362,8 @@ class FullFeature:
             self.state.leave(self._session.cid)
 
     def abort(self, task: ScsiTask) -> None:
+        if task.done:
+            return  # it came to its end because one before it was aborted
         delivered = task.ready and task.refusal is None
         task.transfer = None
         self._forget(task)

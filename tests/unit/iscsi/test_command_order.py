@@ -220,3 +220,14 @@ def test_additional_segments_of_other_requests_are_passed_over() -> None:
     header[4] = 2
     feed(connection, bytes(header) + EXTENDED_CDB)
     assert outgoing(connection)[0].initiator_task_tag == 5
+
+
+def test_what_an_abort_lets_through_is_not_aborted_again() -> None:
+    connection = logged_in(OPEN_ISCSI)
+    send(connection, command(1, FINAL | WRITE, 400000))  # its data are still to come
+    send(connection, command(2, FINAL | WRITE, 1 << 30))  # held back by it, and refused
+    outgoing(connection)
+    connection.abort_tasks()
+    assert connection.tasks == 0
+    [refusal] = outgoing(connection)
+    assert refusal.status == 0x02
