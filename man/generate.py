@@ -43,6 +43,9 @@ SETTINGS = {
     " of its end.",
     "alert_after_s": "Seconds that an outage of the store or full disks last before they are an"
     " alert.",
+    "ping_interval_s": "Seconds after which a silent connection is asked for a sign of life; it is"
+    " closed when it stays silent as long again.",
+    "logout_wait_s": "Seconds initiators may take to log out when the gateway stops serving.",
     "allow_anonymous": "Listen beyond this machine even if anyone could log in.",
 }
 CONFIG_FILES = "/etc/tapectl/tapectl.toml for root, else $XDG_CONFIG_HOME/tapectl/tapectl.toml"

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tapectl.cli import completing
 from tapectl.cli.asking import confirm
-from tapectl.cli.options import Device, Output, Yes, examples
+from tapectl.cli.options import Initiator, Output, Yes, examples
 from tapectl.cli.render import Column, Row, iso_time, render_record, render_rows, show_yes
-from tapectl.cli.session import actor, change_gateway, open_gateway
+from tapectl.cli.session import actor, change_access, open_gateway
 from tapectl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,12 +29,13 @@ COLUMNS = (
 MAX_SECRET_FILE_BYTES = 4096
 """More is no secret of 16 bytes, whatever else it is."""
 
-Initiator = Annotated[
+DeviceOrDiscovery = Annotated[
     str,
     typer.Argument(
-        metavar="INITIATOR",
+        metavar="DEVICE",
         show_default=False,
-        help="Name of the initiator, as in /etc/iscsi/initiatorname.iscsi.",
+        autocompletion=completing.devices_or_discovery,
+        help="Device, as `tapectl device list` shows it, or discovery for discovery sessions.",
     ),
 ]
 
@@ -73,11 +75,15 @@ def _read_secret(path: Path) -> str:
             " --secret-file -",
             "the secret from a password store",
         ),
+        (
+            "tapectl chap set discovery iqn.1993-08.org.debian:01:abc --secret-file in.secret",
+            "who may ask what devices there are",
+        ),
     ),
 )
 def set_(
     context: typer.Context,
-    device: Device,
+    device: DeviceOrDiscovery,
     initiator: Initiator,
     secret_file: Annotated[
         Path,
@@ -100,13 +106,14 @@ def set_(
 ) -> None:
     """Set the secret of an initiator at a device, in place of the one there was.
 
-    A device with a secret takes only initiators that know theirs. A secret is never taken from the
-    command line, where every user of the machine could read it.
+    A device with a secret takes only initiators that know theirs; sessions of this initiator, and
+    of those without a secret, end. Discovery sessions have secrets of their own. A secret is never
+    taken from the command line, where every user of the machine could read it.
     """
     from tapectl.gateway.chap import set_credentials
 
     target_secret = None if target_secret_file is None else _read_secret(target_secret_file)
-    with change_gateway(context) as (state, _):
+    with change_access(context, initiator) as (state, changed):
         info = set_credentials(
             state,
             device,
@@ -115,6 +122,7 @@ def set_(
             target_secret=target_secret,
             actor=actor(),
         )
+        changed.append(info.device)
     render_record(_chap_row(info), COLUMNS, output=output)
 
 
@@ -132,13 +140,15 @@ def list_(context: typer.Context, output: Output = None) -> None:
     "delete",
     epilog=examples(("tapectl chap delete tapedrive-01 iqn.1993-08.org.debian:01:abc", "asks")),
 )
-def delete(context: typer.Context, device: Device, initiator: Initiator, yes: Yes = False) -> None:
-    """Delete the credentials of an initiator at a device.
+def delete(
+    context: typer.Context, device: DeviceOrDiscovery, initiator: Initiator, yes: Yes = False
+) -> None:
+    """Delete the credentials of an initiator at a device; its sessions there end.
 
     With its last credentials gone a device takes anyone.
     """
     from tapectl.gateway.chap import delete_credentials
 
     confirm(f"Delete the credentials of {initiator} at {device}?", yes=yes)
-    with change_gateway(context) as (state, _):
-        delete_credentials(state, device, initiator, actor=actor())
+    with change_access(context, initiator) as (state, changed):
+        changed.append(delete_credentials(state, device, initiator, actor=actor()))

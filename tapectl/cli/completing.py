@@ -33,6 +33,16 @@ def devices(context: typer.Context, incomplete: str) -> Candidates:
     return _complete(context, incomplete, _devices)
 
 
+def devices_or_discovery(context: typer.Context, incomplete: str) -> Candidates:
+    """Return the names of the devices, and the word for discovery sessions."""
+    return _complete(context, incomplete, lambda state: [*_devices(state), ("discovery", "")])
+
+
+def devices_or_all(context: typer.Context, incomplete: str) -> Candidates:
+    """Return the names of the devices, and the word for all of them."""
+    return _complete(context, incomplete, lambda state: [*_devices(state), ("all", "")])
+
+
 def pools(context: typer.Context, incomplete: str) -> Candidates:
     """Return the ids of the pools."""
     return _complete(context, incomplete, _pools)
@@ -57,6 +67,17 @@ def generations(incomplete: str) -> list[str]:
 
     names = (media.name for media in LTO_MEDIA.values())
     return [name for name in names if name.startswith(incomplete.upper())]
+
+
+def changer_types(incomplete: str) -> list[tuple[str, str]]:
+    """Return what the media changer can look like."""
+    from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
+
+    return [
+        (row.name, f"{row.vendor} {row.product}")
+        for row in CHANGER_PERSONALITIES.values()
+        if row.name.lower().startswith(incomplete.lower())
+    ]
 
 
 def drive_types(incomplete: str) -> list[tuple[str, str]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tapectl.cli import completing
 from tapectl.cli.alert_rows import show_tape_alerts, tape_alert_rows
-from tapectl.cli.options import Device, Output, examples
-from tapectl.cli.render import Column, Row, render_record, render_rows, show_yes
-from tapectl.cli.session import open_gateway
+from tapectl.cli.options import Device, Initiator, Output, examples
+from tapectl.cli.render import Column, Row, render_record, render_rows, show_list, show_yes
+from tapectl.cli.session import actor, change_access, open_gateway
 
 if TYPE_CHECKING:
     from tapectl.gateway.devices import DeviceInfo
@@ -34,14 +36,28 @@ DETAIL_COLUMNS = (
     Column("NetworkInterfaceId", "Address"),
     Column("NetworkInterfacePort", "Port"),
     Column("ChapEnabled", "CHAP", show_yes),
+    Column("AllowedInitiators", "Initiators", show_list),
     Column("ElementAddress", "Element"),
     Column("VTLDeviceARN", "Id"),
     Column("TapeAlerts", "TapeAlert", show_tape_alerts),
 )
+LISTED_COLUMNS = (
+    Column("Device", "Device"),
+    Column("AllowedInitiators", "Initiators", show_list),
+)
 # fmt: on
+DeviceOrAll = Annotated[
+    str,
+    typer.Argument(
+        metavar="DEVICE",
+        show_default=False,
+        autocompletion=completing.devices_or_all,
+        help="Device, as `tapectl device list` shows it, or all.",
+    ),
+]
 
 
-def _device_row(device: DeviceInfo, settings: Settings) -> Row:
+def _device_row(device: DeviceInfo, settings: Settings, listed: Mapping[str, Sequence[str]]) -> Row:
     """Return the JSON object of a device; the address is the first that is listened on."""
     listen = settings.listen[0]
     return {
@@ -56,6 +72,7 @@ def _device_row(device: DeviceInfo, settings: Settings) -> Row:
         "NetworkInterfaceId": listen.host,
         "NetworkInterfacePort": listen.port,
         "ChapEnabled": device.chap_enabled,
+        "AllowedInitiators": list(listed.get(device.name, ())),
         "ElementAddress": device.element_address,
         "TapeBarcode": device.loaded_barcode,
     }
@@ -71,9 +88,11 @@ def _device_row(device: DeviceInfo, settings: Settings) -> Row:
 def list_(context: typer.Context, output: Output = None) -> None:
     """List the devices: the media changer, then the drives."""
     from tapectl.gateway.devices import list_devices
+    from tapectl.gateway.initiators import allowed_initiators
 
     with open_gateway(context) as (state, settings):
-        rows = [_device_row(device, settings) for device in list_devices(state)]
+        listed = allowed_initiators(state)
+        rows = [_device_row(device, settings, listed) for device in list_devices(state)]
     render_rows(rows, LIST_COLUMNS, output=output, empty="no devices")
 
 
@@ -86,14 +105,65 @@ def show(context: typer.Context, device: Device, output: Output = None) -> None:
     While the gateway serves, also which TapeAlert flags are active.
     """
     from tapectl.gateway.devices import find_device
+    from tapectl.gateway.initiators import allowed_initiators
     from tapectl.serve.client import connect
 
     with open_gateway(context) as (state, settings):
         found = find_device(state, device)
-        row = _device_row(found, settings)
+        row = _device_row(found, settings, allowed_initiators(state))
         supervisor = connect(settings.state_path)
         if supervisor is not None:
             with supervisor:
                 alerts = tape_alert_rows(supervisor.request("status"), found)
             row = {**row, "TapeAlerts": alerts}
     render_record(row, DETAIL_COLUMNS, output=output)
+
+
+@app.command(
+    "allow",
+    epilog=examples(
+        ("tapectl device allow all iqn.1993-08.org.debian:01:abc", "the whole library to one host"),
+        ("tapectl device allow tapedrive-02 iqn.1993-08.org.debian:01:def", "one drive to another"),
+    ),
+)
+def allow(
+    context: typer.Context, device: DeviceOrAll, initiator: Initiator, output: Output = None
+) -> None:
+    """Let an initiator log in to a device, and only those that are listed.
+
+    A device without a list takes every initiator; with its first entry nobody else sees it any
+    more, and sessions of others end. A name is a claim and no proof: CHAP comes on top of it.
+    """
+    from tapectl.gateway.initiators import allow_initiator, allowed_initiators
+
+    with change_access(context, initiator) as (state, changed):
+        found = allow_initiator(state, device, initiator, actor=actor())
+        changed += [each.name for each in found]
+        rows = _listed_rows(changed, allowed_initiators(state))
+    render_rows(rows, LISTED_COLUMNS, output=output, empty="no devices")
+
+
+@app.command(
+    "disallow",
+    epilog=examples(
+        ("tapectl device disallow all iqn.1993-08.org.debian:01:abc", "its sessions end at once"),
+    ),
+)
+def disallow(
+    context: typer.Context, device: DeviceOrAll, initiator: Initiator, output: Output = None
+) -> None:
+    """Take an initiator off the list of a device; its sessions there end.
+
+    With its last entry gone a device takes every initiator again.
+    """
+    from tapectl.gateway.initiators import allowed_initiators, disallow_initiator
+
+    with change_access(context, initiator) as (state, changed):
+        found = disallow_initiator(state, device, initiator, actor=actor())
+        changed += [each.name for each in found]
+        rows = _listed_rows(changed, allowed_initiators(state))
+    render_rows(rows, LISTED_COLUMNS, output=output, empty="no devices")
+
+
+def _listed_rows(names: Sequence[str], listed: Mapping[str, Sequence[str]]) -> list[Row]:
+    return [{"Device": name, "AllowedInitiators": list(listed.get(name, ()))} for name in names]

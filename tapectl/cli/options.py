@@ -56,6 +56,14 @@ Device = Annotated[
         help="Device, as `tapectl device list` shows it: mediachanger, tapedrive-01, ...",
     ),
 ]
+Initiator = Annotated[
+    str,
+    typer.Argument(
+        metavar="INITIATOR",
+        show_default=False,
+        help="Name of the initiator, as in /etc/iscsi/initiatorname.iscsi.",
+    ),
+]
 Pool = Annotated[
     str,
     typer.Option(

@@ -62,6 +62,21 @@ def change_gateway(context: typer.Context) -> Iterator[tuple[State, Settings]]:
         wake(settings.state_path)
 
 
+@contextmanager
+def change_access(context: typer.Context, initiator_name: str) -> Iterator[tuple[State, list[str]]]:
+    """As `open_gateway`; the devices put into the list have their sessions looked at afterwards.
+
+    Sessions of the initiator there end, and those that may not log in any more.
+    """
+    from tapectl.serve.client import access_changed
+
+    with open_gateway(context) as (state, settings):
+        devices: list[str] = []
+        yield state, devices
+        for device in devices:
+            access_changed(settings.state_path, device, initiator_name)
+
+
 def actor() -> str:
     """Return who acts, for the events: cli:<user>."""
     import getpass

@@ -119,8 +119,11 @@ def delete_credentials(
     *,
     actor: str = "cli",
     now_ms: Callable[[], int] = clock_now_ms,
-) -> None:
-    """Delete credentials; raise DeviceNotFoundError, ChapNotFoundError."""
+) -> str:
+    """Delete credentials and return the device's name.
+
+    Raises DeviceNotFoundError, ChapNotFoundError.
+    """
     place = _place(state, target)
     with state.write() as db:
         if not chap.delete(db, place.device, initiator_name):
@@ -131,6 +134,7 @@ def delete_credentials(
         events.append(
             db, _event("ChapCredentialsDeleted", place.device, initiator_name, actor, now_ms())
         )
+    return place.device
 
 
 def login_credentials(

@@ -80,6 +80,13 @@ class ChangerUnit:
             move_tape(self._admin_library, source, destination)
             self._changer.statistics.count_moves(((source, destination),))
 
+    def library_grew(self) -> None:
+        """Take over the new elements of the library and tell initiators of them."""
+        with self._host.lock:
+            self._library.reload()
+            self._admin_library.reload()
+            self._changer.library_grew(drive_personalities(self._state))
+
     def set_alerts(self, flags: frozenset[int]) -> None:
         """Let the changer hold these TapeAlert flags."""
         with self._host.lock:

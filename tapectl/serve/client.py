@@ -59,6 +59,17 @@ def wake(state_path: Path) -> None:
             client.request("wake")
 
 
+def access_changed(state_path: Path, device: str, initiator_name: str) -> None:
+    """Let a running gateway end the sessions that a change of access concerns.
+
+    `device` is a device's name; what concerns discovery only ends nothing.
+    """
+    client = connect(state_path)
+    if client is not None:
+        with client, contextlib.suppress(OSError, SupervisorError):
+            client.request("drop_sessions", device=device, initiator_name=initiator_name)
+
+
 def move(state: State, settings: Settings, source: int, destination: int) -> None:
     """Move a cartridge between element addresses, by the supervisor's robot if there is one.
 

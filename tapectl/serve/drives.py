@@ -136,16 +136,19 @@ class DriveUnit:
 
 
 class WorkerDrives:
-    """gateway.library.DriveControl over the running workers. Drive numbers count from 1."""
+    """gateway.library.DriveControl over the running workers, the first drive first.
+
+    The sequence is the supervisor's own, which grows with the library.
+    """
 
     def __init__(self, drives: Sequence[DriveUnit]) -> None:
-        self._drives = {drive.device.drive_number: drive for drive in drives}
+        self._drives = drives
 
     def responds(self, drive_number: int) -> bool:
-        return self._drives[drive_number].child.alive
+        return self._drives[drive_number - 1].child.alive
 
     def load(self, drive_number: int, barcode: str) -> None:
-        self._drives[drive_number].load(barcode)
+        self._drives[drive_number - 1].load(barcode)
 
     def unload(self, drive_number: int) -> None:
-        self._drives[drive_number].unload()
+        self._drives[drive_number - 1].unload()

@@ -36,6 +36,10 @@ class TargetDirectory:
         self._tsih = 0
         self._tsih_lock = threading.Lock()
 
+    def update(self, devices: Sequence[DeviceInfo]) -> None:
+        """Take over the devices of a library that has grown."""
+        self.devices = {device.target_name: device for device in devices}
+
     def new_tsih(self) -> int:
         """Return a target session identifying handle, never 0 (RFC 7143 11.12.6)."""
         with self._tsih_lock:

@@ -84,6 +84,7 @@ class Portal:
         self._directory = directory
         self._config = config
         self._take_session = take_session
+        self._discovering: set[socket.socket] = set()
         self._logins = threading.BoundedSemaphore(LOGINS_MAX)
         self._stop_reader, self._stop_writer = socket.socketpair()
 
@@ -108,6 +109,11 @@ class Portal:
     def stop(self) -> None:
         """Make `run` return, now or as soon as it is called."""
         self._stop_writer.send(b"x")
+
+    def drop_discovery_sessions(self) -> None:
+        """End them: who may discover was changed."""
+        for stream in list(self._discovering):
+            shut_down(stream)
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -141,6 +147,7 @@ class Portal:
         except OSError as exc:
             _log.info("%s: login: %s", peer, exc)
         finally:
+            self._discovering.discard(stream)
             self._logins.release()
         if session is not None:
             stream.settimeout(None)
@@ -177,4 +184,5 @@ class Portal:
             if any(isinstance(event, LogoutReceived) for event in events):
                 return None
             if connection.phase is Phase.FULL_FEATURE:
+                self._discovering.add(stream)
                 deadline = time.monotonic() + DISCOVERY_IDLE_S

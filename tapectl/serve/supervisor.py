@@ -21,7 +21,8 @@ from types import FrameType
 
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.alerts import Alert, drive_flags, library_flags
-from tapectl.gateway.devices import CHANGER_NUMBER, list_devices
+from tapectl.gateway.chap import DISCOVERY
+from tapectl.gateway.devices import CHANGER_NUMBER, DeviceInfo, list_devices
 from tapectl.gateway.initiators import access_is_limited
 from tapectl.gateway.settings import Settings
 from tapectl.iscsi.policy import TargetConfig
@@ -61,13 +62,16 @@ class Supervisor:
 
     def __init__(self, settings: Settings, state: State, *, lock_fd: int) -> None:
         self._settings = settings
+        self._state = state
         self._state_path = settings.state_path
+        self._lock_fd = lock_fd
         gateway = describe_gateway(state)
         devices = list_devices(state)
+        self._gateway = gateway
+        self._growing = threading.Lock()
+        self._changer_serial = devices[CHANGER_NUMBER].serial
         self._drives = [
-            DriveUnit(device, devices[CHANGER_NUMBER].serial, state, settings, lock_fd=lock_fd)
-            for device in devices
-            if device.drive_number != CHANGER_NUMBER
+            self._new_drive(device) for device in devices if device.drive_number != CHANGER_NUMBER
         ]
         self._transfer = Child(
             "transfer",
@@ -93,14 +97,22 @@ class Supervisor:
         listeners = [open_listener(address) for address in settings.listen]
         self._portal = Portal(listeners, self._directory, TargetConfig(), self._take_session)
 
+    def _new_drive(self, device: DeviceInfo) -> DriveUnit:
+        return DriveUnit(
+            device, self._changer_serial, self._state, self._settings, lock_fd=self._lock_fd
+        )
+
+    @property
+    def _children(self) -> Sequence[Child]:
+        return [*(drive.child for drive in self._drives), self._transfer]
+
     def run(self, on_ready: Callable[[ReadyInfo], None]) -> None:
         """Start, serve, and stop in order; what was acknowledged is on both disks afterwards."""
-        children = [*(drive.child for drive in self._drives), self._transfer]
         operations = ControlOperations(self._operations())
         control = JsonServer(control_socket_path(self._state_path), operations.answer)
         try:
             # All processes start up at the same time; then each gets its work.
-            for child in children:
+            for child in self._children:
                 child.spawn()
             self._transfer.begin()
             for drive in self._drives:
@@ -113,6 +125,7 @@ class Supervisor:
             control.close()
             self._alerts.stop()
             # All at once: each waits for its initiators to leave, and may have a segment to flush.
+            children = self._children
             with ThreadPoolExecutor(len(children) + 1) as pool:
                 stopping = [pool.submit(self._changer.stop)]
                 stopping += [pool.submit(child.stop) for child in children]
@@ -183,7 +196,25 @@ class Supervisor:
             drive.set_alerts(drive_flags(alerts))
         self._changer.set_alerts(library_flags(alerts))
 
+    def _grow(self) -> None:
+        """Serve what an admin command has added to the library: drives, slots."""
+        with self._growing:
+            gateway = describe_gateway(self._state)
+            if gateway == self._gateway:
+                return
+            devices = list_devices(self._state)
+            for device in devices[1 + len(self._drives) :]:
+                drive = self._new_drive(device)
+                drive.child.spawn()
+                drive.child.begin()
+                self._drives.append(drive)
+                self._drive_by_target[device.target_name] = drive
+            self._changer.library_grew()
+            self._directory.update(devices)
+            self._gateway = gateway
+
     def _wake(self, _request: Message) -> Message:
+        self._grow()
         with contextlib.suppress(ChannelClosedError):  # it looks when it is back
             self._transfer.request({"op": "wake"})
         return {}
@@ -195,6 +226,8 @@ class Supervisor:
     def _drop_sessions(self, request: Message) -> Message:
         """The access of an initiator to a device was changed."""
         initiator_name = str(request["initiator_name"])
+        if request["device"] == DISCOVERY:
+            self._portal.drop_discovery_sessions()
         if self._changer.device.name == request["device"]:
             self._changer.drop_sessions(initiator_name)
         for drive in self._drives:

@@ -6,7 +6,6 @@ import pytest
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.chap import (
-    credentials_exist,
     delete_credentials,
     list_credentials,
     login_credentials,
@@ -14,6 +13,15 @@ from tapectl.gateway.chap import (
 )
 from tapectl.gateway.devices import DeviceNotFoundError, find_device, list_devices
 from tapectl.gateway.events import list_events
+from tapectl.gateway.initiators import (
+    InitiatorNotListedError,
+    access_changed,
+    access_is_limited,
+    allow_initiator,
+    allowed_initiators,
+    disallow_initiator,
+    permitted_devices,
+)
 from tapectl.gateway.status import gateway_status
 from tapectl.medium.summary import SegmentSummary
 from tapectl.state import segments, tapes
@@ -60,7 +68,7 @@ def test_one_way_chap(state: State) -> None:
     assert (credential.user, credential.secret) == (INITIATOR, SECRET.encode())
     assert credential.mutual_user is None
     assert find_device(state, "1").chap_enabled
-    # Discovery tells names only, other devices stay as they were.
+    # Discovery and other devices stay as they were.
     assert login_credentials(state, None, INITIATOR) == ()
     assert login_credentials(state, find_device(state, "2").target_name, INITIATOR) == ()
 
@@ -85,11 +93,82 @@ def test_a_stranger_is_asked_for_a_secret_that_nobody_knows(state: State) -> Non
     assert credential.secret != again.secret
 
 
-def test_only_chap_everywhere_keeps_everybody_out(state: State) -> None:
-    for device in list_devices(state):
-        assert not credentials_exist(state)
-        set_credentials(state, device.id, INITIATOR, initiator_secret=SECRET)
-    assert credentials_exist(state)
+def test_only_a_lock_on_every_device_keeps_everybody_out(state: State) -> None:
+    changer, first, second = list_devices(state)
+    set_credentials(state, changer.id, INITIATOR, initiator_secret=SECRET)
+    allow_initiator(state, first.name, INITIATOR)
+    assert not access_is_limited(state)
+    set_credentials(state, second.id, INITIATOR, initiator_secret=SECRET)
+    assert access_is_limited(state)
+
+
+def test_discovery_has_credentials_of_its_own(state: State) -> None:
+    info = set_credentials(
+        state, "discovery", INITIATOR, initiator_secret=SECRET, target_secret="another secret"
+    )
+    assert info.target_name.endswith("-discovery")
+    (credential,) = login_credentials(state, None, INITIATOR)
+    assert (credential.user, credential.secret) == (INITIATOR, SECRET.encode())
+    assert credential.mutual_user == info.target_name
+    (stranger,) = login_credentials(state, None, "iqn.2000-01.com.stranger:x")
+    assert stranger.secret != SECRET.encode()
+    # Devices stay as they were.
+    assert login_credentials(state, find_device(state, "1").target_name, INITIATOR) == ()
+    assert [entry.device for entry in list_credentials(state)] == ["discovery"]
+    assert delete_credentials(state, "discovery", INITIATOR) == "discovery"
+    assert login_credentials(state, None, INITIATOR) == ()
+
+
+STRANGER = "iqn.2000-01.com.stranger:x"
+
+
+def test_a_list_is_exclusive_from_its_first_entry_to_its_last(state: State) -> None:
+    everything = {device.name for device in list_devices(state)}
+    assert set(permitted_devices(state, STRANGER)) == everything
+    allow_initiator(state, "tapedrive-01", INITIATOR)
+    allow_initiator(state, "1", INITIATOR)  # again changes nothing
+    assert set(permitted_devices(state, INITIATOR)) == everything
+    assert set(permitted_devices(state, STRANGER)) == everything - {"tapedrive-01"}
+    assert dict(allowed_initiators(state)) == {"tapedrive-01": [INITIATOR]}
+    disallow_initiator(state, "tapedrive-01", INITIATOR)
+    assert set(permitted_devices(state, STRANGER)) == everything
+    told = [event.type for event in list_events(state, subject="tapedrive-01")]
+    assert told == ["InitiatorAllowed", "InitiatorDisallowed"]
+
+
+def test_lists_of_all_devices_at_once(state: State) -> None:
+    everything = [device.name for device in list_devices(state)]
+    assert [device.name for device in allow_initiator(state, "all", INITIATOR)] == everything
+    assert permitted_devices(state, STRANGER) == set()
+    disallow_initiator(state, "tapedrive-02", INITIATOR)
+    left = disallow_initiator(state, "all", INITIATOR)
+    assert [device.name for device in left] == ["mediachanger", "tapedrive-01"]
+    with pytest.raises(InitiatorNotListedError) as caught:
+        disallow_initiator(state, "all", INITIATOR)
+    assert caught.value.exit_code == ExitCode.INITIATOR_NOT_LISTED
+
+
+def test_a_secret_for_others_keeps_an_initiator_out_too(state: State) -> None:
+    set_credentials(state, "2", INITIATOR, initiator_secret=SECRET)
+    assert "tapedrive-02" in permitted_devices(state, INITIATOR)
+    assert "tapedrive-02" not in permitted_devices(state, STRANGER)
+
+
+def test_whose_sessions_end_when_access_changes(state: State) -> None:
+    assert access_changed(state, "tapedrive-01", INITIATOR, INITIATOR)
+    assert not access_changed(state, "tapedrive-01", STRANGER, INITIATOR)
+    allow_initiator(state, "1", INITIATOR)
+    assert access_changed(state, "tapedrive-01", STRANGER, INITIATOR)
+    assert not access_changed(state, "tapedrive-01", INITIATOR, "iqn.2000-01.com.third:x")
+
+
+@pytest.mark.parametrize("name", ["", "debian", "iqn.2000-01.com.x:UPPER"])
+def test_only_names_of_initiators_are_listed(state: State, name: str) -> None:
+    with pytest.raises(UsageError):
+        allow_initiator(state, "1", name)
+    with pytest.raises(DeviceNotFoundError):
+        allow_initiator(state, "tapedrive-09", INITIATOR)
+    assert dict(allowed_initiators(state)) == {}
 
 
 def test_deleting_credentials_opens_the_device_again(state: State) -> None:
