@@ -132,8 +132,6 @@ def write_attribute(drive: TapeDrive, task: Task) -> Reply:
     if len(task.data_out) < length or length < 4:
         raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
     parameters = task.data_out[:length]
-    if int.from_bytes(parameters[:4], "big") + 4 > length:
-        raise illegal_request(ASC.PARAMETER_LIST_LENGTH_ERROR)
     drive.check_unprotected()
     changes: dict[AttributeKey, StoredAttribute | None] = {}
     for row, stored in _parse(parameters):
@@ -150,8 +148,11 @@ def write_attribute(drive: TapeDrive, task: Task) -> Reply:
 
 
 def _parse(parameters: memoryview) -> Iterator[tuple[AttributeRow, StoredAttribute]]:
-    """Yield the attributes of a parameter list, each checked; raise CheckCondition."""
-    offset, end = 4, 4 + int.from_bytes(parameters[:4], "big")
+    """Yield the attributes of a parameter list, each checked; raise CheckCondition.
+
+    LTFS counts the length field's own bytes in it, so the list's end stands where it is earlier.
+    """
+    offset, end = 4, min(4 + int.from_bytes(parameters[:4], "big"), len(parameters))
     last = -1
     while offset < end:
         if offset + _HEADER.size > end:

@@ -140,6 +140,9 @@ def allow_overwrite(drive: TapeDrive, task: Task) -> Reply:
     medium = drive.threaded_medium()
     if what is _Allowed.CURRENT_POSITION:
         named = cdb[3], int.from_bytes(cdb[4:12], "big")
+        if named[0] == medium.partition and named[1] > medium.end_of_data:
+            # How LTFS asks for the end, wherever that is: there is nothing to overwrite.
+            raise CheckCondition(Sense(SenseKey.BLANK_CHECK, ASC.END_OF_DATA_DETECTED))
         if named != (medium.partition, medium.position):
             raise illegal_request(ASC.SEQUENTIAL_POSITIONING_ERROR)
     drive.overwriting.allow(what, medium)
