@@ -218,7 +218,16 @@ class Library:
         self.addresses = Addresses(tuple(zip(words[::2], words[1::2], strict=True)))
 
     def report(self, command: Command | None = None) -> Report:
-        return Report.decode(self.changer.good(command or read_element_status()))
+        """Run READ ELEMENT STATUS and take its data apart.
+
+        Data that end too early, with room left for more, are filled up: that BYTE COUNT is true
+        has a test of its own, and the others can go on.
+        """
+        command = command or read_element_status()
+        data = self.changer.good(command)
+        if len(data) < command.data_in_bytes:
+            data = data.ljust(HEADER_BYTES + int.from_bytes(data[5:8], "big"), b"\0")
+        return Report.decode(data)
 
     def elements(self, kind: int = ALL) -> Sequence[Element]:
         return self.report(read_element_status(kind)).elements
@@ -227,17 +236,9 @@ class Library:
         return next(element for element in self.inventory() if element.address == address)
 
     def inventory(self) -> Sequence[Element]:
-        """Return all elements, whatever the changer gets wrong that tests of their own find.
-
-        They are asked type by type, and a last descriptor that is cut is filled up.
-        """
-        found: list[Element] = []
-        for kind in (TRANSPORT, *HOLDERS):
-            if self.addresses[kind]:
-                data = self.changer.good(read_element_status(kind))
-                whole = HEADER_BYTES + int.from_bytes(data[5:8], "big")
-                found += Report.decode(data.ljust(whole, b"\0")).elements
-        return found
+        """Return all elements, asked type by type: not every changer can tell of all at once."""
+        kinds = [kind for kind in (TRANSPORT, *HOLDERS) if self.addresses[kind]]
+        return [element for kind in kinds for element in self.elements(kind)]
 
     def tags(self) -> dict[int, str]:
         return {row.address: row.volume_tag for row in self.inventory() if row.full}
