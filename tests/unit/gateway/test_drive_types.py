@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 
 from tapectl.errors import UsageError
-from tapectl.gateway.activation import ActivationRequest, activate
-from tapectl.gateway.devices import list_devices
+from tapectl.gateway.activation import ActivationRequest, activate, describe_gateway
+from tapectl.gateway.devices import device_serial, list_devices
 from tapectl.gateway.drive_types import drive_personalities, read_profile
+from tapectl.gateway.library import OfflineDrives, StateLibrary
+from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
+from tapectl.scsi.smc.changer import MediaChanger
 from tapectl.state.database import State
 from tapectl.store.memory import MemoryStore
+from tests.support.scsi_initiator import Initiator
 
 Activate = Callable[..., State]
 
@@ -66,3 +70,15 @@ def test_a_file_that_is_no_profile(tmp_path: Path, text: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         read_profile(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize("changer_type", CHANGER_PERSONALITIES)
+def test_the_changer_is_listed_with_the_serial_number_that_it_tells(
+    activated: Activate, changer_type: str
+) -> None:
+    state = activated(changer_type=changer_type)
+    library = StateLibrary(state, OfflineDrives(), hold_s=0, actor="cli")
+    serial = device_serial(describe_gateway(state), 0)
+    changer = MediaChanger(CHANGER_PERSONALITIES[changer_type], library, serial=serial)
+    page = Initiator(changer).good("12018000ff")
+    assert page[4:].decode() == list_devices(state)[0].serial

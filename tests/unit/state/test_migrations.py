@@ -139,3 +139,13 @@ def test_import_export_slots_move_to_their_real_addresses(
         there,
         there,
     )
+
+
+def test_tapes_of_older_gateways_are_of_the_only_drives_there_were(db: sqlite3.Connection) -> None:
+    migrate(db, MIGRATIONS[:1])
+    db.execute(
+        "INSERT INTO tape (barcode, tape_uuid, size_bytes, status, pool_id, created_at_ms,"
+        " status_at_ms) VALUES ('VTL001', 'u', 1, 'AVAILABLE', 'GLACIER', 0, 0)"
+    )
+    migrate(db)
+    assert db.execute("SELECT generation, cleaning FROM tape").fetchall() == [(5, 0)]
