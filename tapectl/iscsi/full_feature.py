@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, Never
 
 from tapectl.iscsi.additional_header import extended_cdb
 from tapectl.iscsi.buffer_pool import BufferPool
@@ -454,7 +454,8 @@ class FullFeature:
         try:
             answer = self._text.answer(request)
         except ProtocolError:
-            self.reject(RejectReason.PROTOCOL_ERROR)
+            # Not the PDU under way, where the request was held back.
+            self.writer.reject(RejectReason.PROTOCOL_ERROR, request.encode()[:BHS_BYTES])
             raise
         if not request.immediate:
             self._window.complete()
@@ -493,9 +494,23 @@ class FullFeature:
         if immediate:
             action()
         elif self._window.accept(cmd_sn):
-            self._window.deliver(cmd_sn, action)
+            if self._window.in_order(cmd_sn):
+                action()
+            else:
+                self._window.deliver(cmd_sn, partial(self._run_held_back, action))
             if self.state.several:
                 self.state.commands_came()
+
+    def _run_held_back(self, action: Callable[[], None]) -> None:
+        """Run what another request has let through, perhaps one of another connection.
+
+        An error of it is this connection's, and not of the one that is being received on: it ends
+        this one with its next PDU.
+        """
+        try:
+            action()
+        except ProtocolError as error:
+            self._handlers = dict.fromkeys(range(OPCODE_MASK + 1), partial(_raise, error))
 
     def _gather(self, then: Callable[[bytes], None], size: int) -> memoryview | None:
         """Call `then` with the data segment once it has come."""
@@ -541,3 +556,7 @@ class FullFeature:
         # The reserved tag is never used.
         self._next_tag = (tag + 1) % SERIAL_MASK
         return tag
+
+
+def _raise(error: ProtocolError, _size: int) -> Never:
+    raise error

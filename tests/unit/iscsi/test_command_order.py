@@ -17,6 +17,7 @@ from tapectl.iscsi.pdu import (
     RejectPDU,
     SCSICommandPDU,
     SNACKRequestPDU,
+    TextRequestPDU,
 )
 from tapectl.iscsi.policy import TargetConfig
 from tests.unit.iscsi.commands import (
@@ -231,3 +232,16 @@ def test_what_an_abort_lets_through_is_not_aborted_again() -> None:
     assert connection.tasks == 0
     [refusal] = outgoing(connection)
     assert refusal.status == 0x02
+
+
+def test_text_that_was_held_back_and_cannot_be_parsed_ends_its_connection_with_the_next_request():
+    connection = logged_in(OPEN_ISCSI)
+    send(connection, command(1, FINAL | WRITE, 400000))  # its data are still to come
+    text = TextRequestPDU(initiator_task_tag=9, cmd_sn=2, data=b"\xff=\xff\0")
+    send(connection, text)
+    outgoing(connection)
+    connection.abort_tasks()
+    [rejected] = outgoing(connection)
+    assert (rejected.reason, rejected.data) == (RejectReason.PROTOCOL_ERROR, text.encode()[:48])
+    with pytest.raises(ProtocolError):
+        send(connection, command(3, FINAL))
