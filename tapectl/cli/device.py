@@ -9,6 +9,7 @@ import typer
 
 from tapectl.cli import completing
 from tapectl.cli.alert_rows import show_tape_alerts, tape_alert_rows
+from tapectl.cli.gateway import GATEWAY_COLUMNS, gateway_row
 from tapectl.cli.options import Device, Initiator, Output, examples
 from tapectl.cli.render import Column, Row, render_record, render_rows, show_list, show_yes
 from tapectl.cli.session import actor, change_access, open_gateway
@@ -163,6 +164,67 @@ def disallow(
         changed += [each.name for each in found]
         rows = _listed_rows(changed, allowed_initiators(state))
     render_rows(rows, LISTED_COLUMNS, output=output, empty="no devices")
+
+
+@app.command(
+    "set-changer",
+    epilog=examples(
+        ("tapectl device set-changer STK-L700", "a library that looks like a StorageTek L700"),
+        ("tapectl device set-changer --slots 3200 --drives 12", "more slots and drives"),
+    ),
+)
+def set_changer(
+    context: typer.Context,
+    changer: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TYPE]",
+            autocompletion=completing.changer_types,
+            show_default="as it is",
+            help="What the media changer is to look like; `tapectl activate --help` names all.",
+        ),
+    ] = None,
+    drives: Annotated[
+        int | None, typer.Option("--drives", metavar="N", help="How many drives, 1 to 64.")
+    ] = None,
+    slots: Annotated[
+        int | None,
+        typer.Option("--slots", metavar="N", help="How many storage slots, 1 to 10000."),
+    ] = None,
+    import_export: Annotated[
+        int | None,
+        typer.Option(
+            "--import-export", metavar="N", help="How many import/export slots, 1 to 10000."
+        ),
+    ] = None,
+    output: Output = None,
+) -> None:
+    """Change what the library looks like: another media changer, more or fewer elements.
+
+    Every tape stays in the slot of its number. While `tapectl serve` runs a library can only get
+    more drives and slots: initiators are told, and find new drives when they look for targets
+    again. For another changer, or fewer elements, stop `tapectl serve` first.
+    """
+    from tapectl.gateway.library_change import LibraryChange, change_library
+    from tapectl.gateway.stores import open_store
+    from tapectl.serve.client import library_change
+
+    change = LibraryChange(
+        changer_type=changer,
+        drive_count=drives,
+        slot_count=slots,
+        import_export_count=import_export,
+    )
+    with open_gateway(context) as (state, settings):
+        with library_change(settings.state_path) as served:
+            gateway = change_library(
+                state,
+                change,
+                open_store=lambda record: open_store(record, settings),
+                served=served,
+                actor=actor(),
+            )
+        render_record(gateway_row(gateway, settings), GATEWAY_COLUMNS, output=output)
 
 
 def _listed_rows(names: Sequence[str], listed: Mapping[str, Sequence[str]]) -> list[Row]:

@@ -159,7 +159,9 @@ def activate(
         typer.Option(
             "--changer",
             metavar="TYPE",
-            help="What the media changer looks like: AWS-Gateway-VTL, STK-L700, IBM-03584L32-0402.",
+            autocompletion=completing.changer_types,
+            help="What the media changer looks like: AWS-Gateway-VTL, STK-L700, IBM-03584L32-0402,"
+            " IBM-3573-TL, HP-MSL-G3, HPE-MSL-G3, QUANTUM-Scalar-i500, QUANTUM-Scalar-i40.",
         ),
     ] = "AWS-Gateway-VTL",
     drive_type: Annotated[
@@ -190,7 +192,10 @@ def activate(
         int, typer.Option("--slots", metavar="N", help="How many storage slots, 1 to 10000.")
     ] = 1600,
     import_export: Annotated[
-        int, typer.Option("--import-export", metavar="N", help="How many import/export slots.")
+        int,
+        typer.Option(
+            "--import-export", metavar="N", help="How many import/export slots, 1 to 10000."
+        ),
     ] = 1600,
     iqn_prefix: Annotated[
         str | None,

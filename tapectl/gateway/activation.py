@@ -95,7 +95,7 @@ def activate(
         pass  # as it should be
     store = open_store(record)
     store.check()
-    key = f"gateways/{record.id}.json"
+    key = marker_key(record.id)
 
     def populate(db: sqlite3.Connection) -> None:
         gateways.insert(db, record)
@@ -113,7 +113,7 @@ def activate(
             ),
         )
 
-    store.put_if_absent(key, _marker(record))
+    store.put_if_absent(key, encode_marker(record))
     try:
         State.create(state_path, populate).close()
     except BaseException as exc:
@@ -193,25 +193,13 @@ def _check(request: ActivationRequest) -> None:
         raise UsageError(
             f"not a time zone: {request.timezone}", hint="write GMT, GMT-5:00 or GMT+10:30"
         )
-    if request.changer_type not in CHANGER_PERSONALITIES:
-        raise UsageError(
-            f"no such medium changer: {request.changer_type}",
-            hint=f"known are {', '.join(CHANGER_PERSONALITIES)}",
-        )
     check_drive_type(request.drive_type)
-    for count, maximum, what in (
-        (request.drive_count, MAX_DRIVES, "drives"),
-        (request.slot_count, MAX_SLOTS, "slots"),
-        (request.import_export_count, MAX_SLOTS, "import/export slots"),
-    ):
-        if not 1 <= count <= maximum:
-            raise UsageError(f"not a number of {what}: {count}", hint=f"1 to {maximum}")
-    try:
-        CHANGER_PERSONALITIES[request.changer_type].ranges(
-            request.drive_count, request.slot_count, request.import_export_count
-        )
-    except ValueError as exc:
-        raise UsageError(str(exc), hint="ask for fewer, or for another medium changer") from exc
+    check_library(
+        request.changer_type,
+        request.drive_count,
+        request.slot_count,
+        request.import_export_count,
+    )
     prefix = request.iqn_prefix
     if len(prefix) > _MAX_IQN_PREFIX_CHARACTERS or _IQN_PREFIX.fullmatch(prefix) is None:
         raise UsageError(
@@ -219,7 +207,33 @@ def _check(request: ActivationRequest) -> None:
         )
 
 
-def _marker(record: GatewayRecord) -> bytes:
+def check_library(changer_type: str, drives: int, slots: int, import_export: int) -> None:
+    """Raise UsageError for a changer that is not known, or a number of elements that no library
+    has or that the changer has no addresses for."""
+    if changer_type not in CHANGER_PERSONALITIES:
+        raise UsageError(
+            f"no such medium changer: {changer_type}",
+            hint=f"known are {', '.join(CHANGER_PERSONALITIES)}",
+        )
+    for count, maximum, what in (
+        (drives, MAX_DRIVES, "drives"),
+        (slots, MAX_SLOTS, "slots"),
+        (import_export, MAX_SLOTS, "import/export slots"),
+    ):
+        if not 1 <= count <= maximum:
+            raise UsageError(f"not a number of {what}: {count}", hint=f"1 to {maximum}")
+    try:
+        CHANGER_PERSONALITIES[changer_type].ranges(drives, slots, import_export)
+    except ValueError as exc:
+        raise UsageError(str(exc), hint="ask for fewer, or for another medium changer") from exc
+
+
+def marker_key(gateway_id: str) -> str:
+    """Return the key of the object that makes a gateway known."""
+    return f"gateways/{gateway_id}.json"
+
+
+def encode_marker(record: GatewayRecord) -> bytes:
     """Return what makes the gateway known to whoever has only the store."""
     content = {
         "format": MARKER_FORMAT,

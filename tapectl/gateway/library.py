@@ -88,8 +88,13 @@ class StateLibrary:
         self._hold_s = hold_s
         self._actor = actor
         self._now_ms = now_ms
-        # The gateway's shape never changes while its state file is open.
-        with state.read() as db:
+        self._robot = threading.Lock()
+        self._next_hold_end_ms: int | None = None
+        self.reload()
+
+    def reload(self) -> None:
+        """Take over which elements the library has; nothing else may use it meanwhile."""
+        with self.state.read() as db:
             gateway = read_gateway(db)
         self._elements = ElementMap.of(gateway)
         serials = {
@@ -106,8 +111,6 @@ class StateLibrary:
                 for address in range(span.first, span.first + span.count)
             }
         )
-        self._robot = threading.Lock()
-        self._next_hold_end_ms: int | None = None
 
     def ranges(self) -> Sequence[ElementRange]:
         """Return the address ranges, by ascending element type code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -68,6 +69,20 @@ def access_changed(state_path: Path, device: str, initiator_name: str) -> None:
     if client is not None:
         with client, contextlib.suppress(OSError, SupervisorError):
             client.request("drop_sessions", device=device, initiator_name=initiator_name)
+
+
+@contextlib.contextmanager
+def library_change(state_path: Path) -> Iterator[bool]:
+    """Change the library inside; yields whether it is served. A supervisor takes the change over,
+    and where there is none, none can start meanwhile."""
+    client = connect(state_path)
+    if client is not None:
+        with client:
+            yield True
+            client.request("wake")
+        return
+    with serve_lock(state_path, "set-changer", wait_s=5.0):
+        yield False
 
 
 def move(state: State, settings: Settings, source: int, destination: int) -> None:

@@ -50,6 +50,20 @@ def read_gateway(db: sqlite3.Connection) -> GatewayRecord:
     return GatewayRecord(**row)
 
 
+def update_library(db: sqlite3.Connection, gateway: GatewayRecord) -> None:
+    """Set what the gateway's library looks like: its changer and its numbers of elements."""
+    db.execute(
+        "UPDATE gateway SET changer_type = ?, drive_count = ?, slot_count = ?,"
+        " import_export_count = ?",
+        (
+            gateway.changer_type,
+            gateway.drive_count,
+            gateway.slot_count,
+            gateway.import_export_count,
+        ),
+    )
+
+
 def get_setting(db: sqlite3.Connection, key: str) -> str | None:
     """Return a stored setting, None if it was never set."""
     row = db.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()

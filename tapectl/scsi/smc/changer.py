@@ -17,7 +17,7 @@ from tapectl.scsi.logical_unit import Reply
 from tapectl.scsi.mode_pages import ModePages
 from tapectl.scsi.nonvolatile import NonvolatileMemory
 from tapectl.scsi.personality import DRIVE_PERSONALITIES, DrivePersonality
-from tapectl.scsi.sense import invalid_field_in_parameter_list
+from tapectl.scsi.sense import ASC, invalid_field_in_parameter_list
 from tapectl.scsi.smc.alerts import LibraryAlert
 from tapectl.scsi.smc.commands import COMMANDS
 from tapectl.scsi.smc.inventory import KnownInventory, Move
@@ -117,6 +117,13 @@ class MediaChanger:
     def hold_alerts(self, flags: Iterable[int]) -> None:
         """Take the TapeAlert flags of what is wrong behind the library, as long as it is."""
         self.alerts.hold(flags, watcher="gateway")
+
+    def library_grew(self, drives: Sequence[DrivePersonality]) -> None:
+        """Tell every nexus that there are more elements, and maybe at other addresses."""
+        self.drive_identities = _drive_identities(self.library, drives)
+        self._known_inventory = KnownInventory(self.library)
+        self.server.attentions.establish_all(ASC.NOT_READY_TO_READY_CHANGE)
+        self.server.attentions.establish_all(ASC.MODE_PARAMETERS_CHANGED)
 
     def look_at_inventory(self) -> None:
         """Tell every nexus, once, what came, left or moved other than by an initiator."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.smc import MediaChanger
 from tests.support.memory_library import MemoryLibrary
 from tests.support.scsi_initiator import Initiator
 from tests.unit.scsi.changer_commands import (
     AWS,
+    DATA_TRANSFER,
     DRIVE,
     MAIL,
     SLOT,
+    changer_of,
     decode,
     exchange,
     move,
@@ -157,3 +160,12 @@ def test_inquiry_and_report_luns_come_before_what_is_to_be_told(host, library):
     host.good("a0000000000000001000")
     assert host.good("030000001200")[2] == 6
     host.good("00")
+
+
+def test_a_library_that_has_grown_is_told_to_every_nexus(host, other):
+    changer_of(host).library_grew(list(DRIVE_PERSONALITIES.values())[:2])
+    for nexus in (host, other):
+        assert told(nexus) == [MEDIUM_MAY_HAVE_CHANGED, (6, 0x2A, 1)]
+        assert told(nexus) == []
+    rows = decode(host.good(status_cdb(DATA_TRANSFER, byte_6=1)))
+    assert len({row.identifier[4:28] for row in rows}) == 2
