@@ -134,6 +134,10 @@ class SegmentedCartridge:
         return self._tape.worm
 
     @property
+    def recovered_reads(self) -> int:
+        return self._readers.recovered_blocks
+
+    @property
     def generation(self) -> int:
         return self._tape.generation
 

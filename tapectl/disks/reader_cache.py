@@ -29,6 +29,8 @@ class ReaderCache:
         self._interned: dict[_Folders, _Folders] = {}
         self._readers: OrderedDict[int, SegmentReader] = OrderedDict()
         self._pinned: dict[int, SegmentReader] = {}
+        # Blocks of which a copy was damaged and another was read.
+        self.recovered_blocks = 0
 
     def add(self, segments: Iterable[StoredSegment]) -> None:
         """Take note of where sealed segments are."""
@@ -61,7 +63,7 @@ class ReaderCache:
                 )
             name = segment_name(sequence, SEALED)
             paths = [folder / name for folder in self._folders.get(sequence, ())]
-            reader = open_segment(entry, paths, fetched)
+            reader = self.watched(open_segment(entry, paths, fetched))
             self._keep(sequence, reader)
         return reader
 
@@ -78,6 +80,14 @@ class ReaderCache:
             reader.close()
         self._pinned.clear()
         self._readers.clear()
+
+    def watched(self, reader: SegmentReader) -> SegmentReader:
+        """Return a reader whose recovered blocks are counted here."""
+        reader.recovered = self._count_recovered
+        return reader
+
+    def _count_recovered(self) -> None:
+        self.recovered_blocks += 1
 
     def _set_folders(self, sequence: int, folders: _Folders) -> None:
         self._folders[sequence] = self._interned.setdefault(folders, folders)

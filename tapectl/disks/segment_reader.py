@@ -87,6 +87,8 @@ class SegmentReader:
         self._sequence = sequence
         self._fds = tuple(fds)
         self._fetched = fetched
+        # Called for each block of which a copy was damaged and another was not.
+        self.recovered: Callable[[], None] = lambda: None
         self._header = bytearray(FRAME_HEADER_BYTES)
         self._header_view = memoryview(self._header)
 
@@ -101,13 +103,19 @@ class SegmentReader:
 
         Raises CartridgeBusyError, CartridgeReadError; the buffer is undefined then.
         """
+        damaged = False
         for fd in self._fds:
             if self._read(fd, number, offset, payload, kind):
+                if damaged:
+                    self.recovered()
                 return
+            damaged = True
             _log.error("segment %d: block %d is damaged in one copy", self._sequence, number)
         if self._fetched is not None:
             fd = self._fetched.ensure(offset, FRAME_HEADER_BYTES + len(payload))
             if self._read(fd, number, offset, payload, kind):
+                if damaged:
+                    self.recovered()
                 return
         raise CartridgeReadError(f"block {number} of segment {self._sequence} is damaged")
 

@@ -59,7 +59,8 @@ class TapeMap:
         )
         self.writer = writer
         sequence = writer.header.sequence
-        self._writer_reader = SegmentReader(sequence, writer.index, writer.files.fds, None)
+        reader = SegmentReader(sequence, writer.index, writer.files.fds, None)
+        self._writer_reader = self._readers.watched(reader)
 
     def finish(self) -> SegmentWriter:
         """Put the open segment in the chain as it stands and return it, to be sealed.

@@ -57,6 +57,13 @@ class CartridgeBusyError(CartridgeError):
         self.retry_after_s = retry_after_s
 
 
+class CommandUnfinishedError(CartridgeBusyError):
+    """A command that takes long has done a part of its work: run it again at once to go on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, retry_after_s=0.0)
+
+
 class CartridgeFullError(CartridgeError):
     """The capacity is used up; `written` blocks or filemarks of the call were written."""
 
@@ -90,6 +97,12 @@ class Cartridge(Protocol):
 
     @property
     def worm(self) -> bool: ...
+
+    @property
+    def recovered_reads(self) -> int:
+        """How many blocks could be read from another copy only than the first, since it was opened:
+        nothing is lost, and something is dying."""
+        ...
 
     @property
     def generation(self) -> int:

@@ -15,9 +15,11 @@ MakeGateway = Callable[..., Gateway]
 SETTINGS = {"alert_after_s": "0.5", "seal_idle_s": "0.2"}
 WAIT_S = 60.0
 # TapeAlert flags of drives and of media changers.
-HARD_ERROR, WRITE_FAILURE, HARDWARE_B, DIAGNOSTICS = 3, 6, 31, 39
+HARD_ERROR, MEDIA, READ_FAILURE, WRITE_FAILURE = 3, 4, 5, 6
+HARDWARE_B, DIAGNOSTICS = 31, 39
 LIBRARY_HARDWARE_D, LIBRARY_DIAGNOSTICS = 4, 5
 MEDIUM_ERROR = 3
+BLOCK_BYTES = 65536
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def alerts_of(gateway: Gateway) -> set[str]:
 
 
 def write_something(drive: TapeDrive) -> None:
-    drive.write_block(os.urandom(65536))
+    drive.write_block(os.urandom(BLOCK_BYTES))
     drive.write_filemarks(1)
 
 
@@ -108,6 +110,25 @@ def test_a_disk_that_vanishes_is_told_and_so_is_the_write_that_fails(served: Gat
     away.rename(served.buffer)
     wait_until(lambda: HARDWARE_B not in alert_responses(drive), "the disk is back", WAIT_S)
     assert alert_responses(drive) == {HARD_ERROR, WRITE_FAILURE}
+
+
+def test_a_block_that_is_not_what_was_written_is_an_error_and_told(served: Gateway) -> None:
+    drive = served.drive()
+    write_something(drive)
+    wait_until(lambda: list(served.cache.rglob("*.seg")) != [], "it is sealed", WAIT_S)
+    (path,) = served.cache.rglob("*.seg")
+    with path.open("r+b") as file:
+        file.seek(BLOCK_BYTES // 2)
+        byte = file.read(1)
+        file.seek(BLOCK_BYTES // 2)
+        file.write(bytes((byte[0] ^ 1,)))
+    drive.rewind()
+    with pytest.raises(SenseError) as refused:
+        drive.read_block(BLOCK_BYTES)
+    assert refused.value.key == MEDIUM_ERROR
+    assert alert_responses(drive) == {HARD_ERROR, MEDIA, READ_FAILURE}
+    assert int.from_bytes(log_page(drive, 0x03)[0x0006], "big") == 1
+    assert log_page(drive, 0x16)[0][9] & 0x0F == MEDIUM_ERROR
 
 
 def test_statistics_of_volume_and_drive_go_on_over_a_restart(served: Gateway) -> None:

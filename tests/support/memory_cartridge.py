@@ -56,6 +56,7 @@ class MemoryCartridge:
         self.position = 0
         self.synchronize_calls = 0
         self.synchronized_objects = 0
+        self.recovered_reads = 0
         self.fail_reads = False
         self.fail_writes = False
         self.fail_attributes = False

@@ -10,6 +10,7 @@ from types import MappingProxyType
 class TapeAlert(enum.IntEnum):
     """The flags that something in this drive or behind it can activate."""
 
+    READ_WARNING = 1
     WRITE_WARNING = 2
     HARD_ERROR = 3
     MEDIA = 4

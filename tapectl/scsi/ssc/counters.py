@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Transfers:
-    """Bytes of user data and errors, in both directions."""
+    """Bytes of user data and errors, in both directions; and blocks that were read all the same."""
 
     written_bytes: int = 0
     read_bytes: int = 0
     write_errors: int = 0
     read_errors: int = 0
+    recovered_reads: int = 0
 
     def __add__(self, other: Transfers) -> Transfers:
         return Transfers(
@@ -20,6 +21,7 @@ class Transfers:
             self.read_bytes + other.read_bytes,
             self.write_errors + other.write_errors,
             self.read_errors + other.read_errors,
+            self.recovered_reads + other.recovered_reads,
         )
 
     def __sub__(self, other: Transfers) -> Transfers:
@@ -28,6 +30,7 @@ class Transfers:
             self.read_bytes - other.read_bytes,
             self.write_errors - other.write_errors,
             self.read_errors - other.read_errors,
+            self.recovered_reads - other.recovered_reads,
         )
 
 

@@ -31,6 +31,7 @@ class Statistics:
         self._drive = drive
         self._powered_on_ms = self._mounted_ms = drive.now_ms()
         self._history = VolumeHistory()
+        self._recovered_before = 0
         kept = DriveLifetime.read(drive.server.memory)
         if kept is None:
             drive.alerts.add(TapeAlert.LOST_STATISTICS)
@@ -51,6 +52,7 @@ class Statistics:
         self._lifetime.loads += 1
         medium = drive.medium
         assert medium is not None, "it was threaded"
+        self._recovered_before = medium.recovered_reads
         self._history = VolumeHistory.read(medium).loaded()
         identity = drive.server.identity
         self._set_attributes(last_loads(medium, f"{identity.vendor:<8}{identity.serial}"))
@@ -65,9 +67,20 @@ class Statistics:
 
     def keep(self) -> None:
         """Bring both memories up to date."""
+        self.look()
         if self._drive.medium is not None:
             self._set_attributes(self.attributes())
         self._keep_lifetime()
+
+    def look(self) -> None:
+        """See whether blocks were read from another copy than the first since the last look."""
+        medium, mounted = self._drive.medium, self._drive.counters.mounted
+        if medium is None:
+            return
+        recovered = medium.recovered_reads - self._recovered_before
+        if recovered > mounted.recovered_reads:
+            mounted.recovered_reads = recovered
+            self._drive.alerts.add(TapeAlert.READ_WARNING)
 
     # What is told of it.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from tapectl.scsi.cartridge import AttributeKey, Cartridge, StoredAttribute
 from tapectl.scsi.ssc.counters import Transfers
@@ -19,8 +19,9 @@ _BINARY, _ASCII = 0, 1
 _DEVICE_BYTES = 40
 _MEBIBYTE = 1 << 20
 
-# Loads; bytes written and read, write and read errors; the same of the last load.
-_COUNTS = struct.Struct(">9Q")
+# Loads; the five counts of Transfers; the same of the last load.
+_COUNTS = struct.Struct(">11Q")
+_TRANSFERS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class VolumeHistory:
         if kept is None or len(kept.value) != _COUNTS.size:
             return cls()
         loads, *counts = _COUNTS.unpack(kept.value)
-        return cls(loads, Transfers(*counts[:4]), Transfers(*counts[4:]))
+        return cls(loads, Transfers(*counts[:_TRANSFERS]), Transfers(*counts[_TRANSFERS:]))
 
     def loaded(self) -> VolumeHistory:
         """Return it with one load more."""
@@ -55,11 +56,7 @@ class VolumeHistory:
         """Return it as attributes: LOAD COUNT, the totals in a life and in a load, and exactly."""
         moved, last = self.moved, self.last
         mebibytes = (moved.written_bytes, moved.read_bytes, last.written_bytes, last.read_bytes)
-        exact = _COUNTS.pack(
-            self.loads,
-            *(moved.written_bytes, moved.read_bytes, moved.write_errors, moved.read_errors),
-            *(last.written_bytes, last.read_bytes, last.write_errors, last.read_errors),
-        )
+        exact = _COUNTS.pack(self.loads, *astuple(moved), *astuple(last))
         return {
             (0, 0x0003): _number(self.loads),
             **{(0, 0x0220 + i): _number(count // _MEBIBYTE) for i, count in enumerate(mebibytes)},

@@ -212,6 +212,7 @@ def test_damage_in_one_copy_is_read_from_the_other(tmp_path, caplog):
     assert read_all(cartridge) == BLOCKS
     cartridge.close()
     assert "damaged in one copy" in caplog.text
+    assert cartridge.recovered_reads == caplog.text.count("damaged in one copy")
     assert read_all(disks.load()) == BLOCKS
 
 

@@ -313,6 +313,19 @@ def test_a_read_error_is_told_once_to_each_nexus_and_not_cleared_by_the_response
     assert flags(host) == damaged
 
 
+def test_a_block_read_from_another_copy_is_a_warning_and_counted(host, cartridge):
+    host.write(bytes(100))
+    host.rewind()
+    cartridge.recovered_reads = 1
+    host.read(100)
+    assert response(host) == {TapeAlert.READ_WARNING}
+    assert flags(host) == {TapeAlert.READ_WARNING}
+    assert flags(host) == set()
+    page = read_page(host, 0x03)
+    assert [number(page[code]) for code in range(7)] == [0, 1, 1, 1, 0, 100, 0]
+    assert number(read_page(host, 0x17)[0x0008]) == 1
+
+
 def test_the_flags_of_what_a_drive_refuses():
     unit = make_drive()
     unit.load(lto6("TAP001L6", write_protected=True))

@@ -34,6 +34,7 @@ _TAPE_ALERT_RESPONSE, _TAPE_ALERT = 0x12, 0x2E
 
 def pages(drive: TapeDrive, nexus: str) -> Mapping[tuple[int, int], LogPage]:
     """Return every page as it is now for one nexus, by page and subpage code."""
+    drive.statistics.look()
     alerts = drive.alerts.flags_for(nexus)
     return with_supported_lists(
         (

@@ -53,7 +53,7 @@ class _Volume:
         return sum(partition.used_bytes for partition in self.medium.partitions)
 
 
-# Nothing is tried twice and no write is suspended: an error is told at once, or there is none.
+# No write is tried twice or suspended: an error is told at once, or there is none.
 _USAGE: tuple[Row[_Volume], ...] = (
     (0x0001, 4, lambda volume: volume.history.loads),
     (0x0002, 8, lambda volume: volume.data_sets(volume.history.moved.written_bytes)),
@@ -62,7 +62,7 @@ _USAGE: tuple[Row[_Volume], ...] = (
     (0x0005, 2, lambda _: 0),  # suspended writes
     (0x0006, 2, lambda _: 0),  # fatal suspended writes
     (0x0007, 8, lambda volume: volume.data_sets(volume.history.moved.read_bytes)),
-    (0x0008, 4, lambda _: 0),  # read retries
+    (0x0008, 4, lambda volume: volume.history.moved.recovered_reads),  # read retries
     (0x0009, 2, lambda volume: volume.history.moved.read_errors),
     (0x000A, 2, lambda _: 0),  # suspended reads
     (0x000B, 2, lambda _: 0),  # fatal suspended reads
