@@ -28,7 +28,7 @@ from tapectl.iscsi.events import (
     TaskManagementReceived,
 )
 from tapectl.iscsi.task import ScsiTask
-from tapectl.scsi.cartridge import CartridgeBusyError
+from tapectl.scsi.cartridge import CartridgeBusyError, CommandUnfinishedError
 from tapectl.scsi.logical_unit import Reply, Status
 from tapectl.serve.task_management import manage_tasks
 from tapectl.serve.unit_host import Session, UnitHost
@@ -276,6 +276,8 @@ class ConnectionLoop:
                     outgoing = [bytes(part) for part in self.connection.take_outgoing()]
                 send_all(self.stream, outgoing)
                 return
+            except CommandUnfinishedError as exc:
+                busy, deadline = exc, time.monotonic() + self._times.busy_timeout_s
             except CartridgeBusyError as exc:
                 busy = exc
             if time.monotonic() > deadline:
@@ -298,7 +300,13 @@ class ConnectionLoop:
 
     def _answer(self, task: ScsiTask, reply: Reply) -> None:
         self._session.bytes_in += len(reply.data_in)
-        self.connection.reply(task, reply.status, data_in=reply.data_in, sense=reply.sense)
+        self.connection.reply(
+            task,
+            reply.status,
+            data_in=reply.data_in,
+            sense=reply.sense,
+            data_out_bytes=reply.data_out_bytes,
+        )
 
     def flush(self) -> None:
         """Send what the core has queued."""
