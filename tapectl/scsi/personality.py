@@ -143,6 +143,11 @@ _ROWS = (
     ("HP-Ultrium-7",     "HP",   "Ultrium 7-SCSI",  "G9Q1",  7, _HP_PAGES),
     ("HPE-Ultrium-8",    "HPE",  "Ultrium 8-SCSI",  "P383",  8, _HPE_PAGES),
     ("HPE-Ultrium-9",    "HPE",  "Ultrium 9-SCSI",  "R3G3",  9, _HPE_PAGES),
+    ("Quantum-HH5",      "QUANTUM", "ULTRIUM-HH5",  "H5A1",  5, _IBM_PAGES),
+    ("Quantum-HH6",      "QUANTUM", "ULTRIUM-HH6",  "J451",  6, _IBM_PAGES),
+    ("Quantum-HH7",      "QUANTUM", "ULTRIUM-HH7",  "P370",  7, _IBM_PAGES),
+    ("Quantum-HH8",      "QUANTUM", "ULTRIUM-HH8",  "PA11",  8, _IBM_PAGES),
+    ("Quantum-HH9",      "QUANTUM", "ULTRIUM-HH9",  "R3G3",  9, _IBM_PAGES),
 )
 # fmt: on
 
