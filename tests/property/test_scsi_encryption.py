@@ -127,6 +127,15 @@ class EncryptionMachine(RuleBasedStateMachine):
         chosen = self.books.of(client)
         self.books.blocks.append((block, chosen.key if chosen.encryption == ENCRYPT else None))
 
+    @rule(client=clients, draw=st.floats(0, 1))
+    def cut(self, client: int, draw: float) -> None:
+        """Go somewhere and erase."""
+        number = int(draw * len(self.books.blocks))
+        host = self.hear(client)
+        host.good(b"\x2b\0\0" + number.to_bytes(4, "big") + b"\0\0\0")
+        host.good("19")
+        del self.books.blocks[number:]
+
     @rule(client=clients, draw=st.floats(0, 1, exclude_max=True))
     def read(self, client: int, draw: float) -> None:
         if not self.books.blocks:
@@ -168,6 +177,18 @@ class EncryptionMachine(RuleBasedStateMachine):
         else:
             able = chosen.decryption in (DECRYPT, MIXED) and chosen.key == self.books.blocks[0][1]
             assert block.encryption == (5 if able else 6)
+
+    @invariant()
+    def the_volume_tells_of_its_encrypted_blocks(self) -> None:
+        keys = [key for _, key in self.books.blocks]
+        encrypted = next((at for at, key in enumerate(keys) if key is not None), None)
+        plain = None
+        if encrypted is not None:
+            after = (at for at, key in enumerate(keys) if key is None and at > encrypted)
+            plain = next(after, None)
+        for identifier, number in ((0x0224, encrypted), (0x0225, plain)):
+            stored = self.tape.attribute(0, identifier)
+            assert (stored and int.from_bytes(stored.value, "big")) == number
 
     @invariant()
     def the_medium_never_shows_what_was_encrypted(self) -> None:

@@ -80,6 +80,7 @@ class EncryptionStatus:
     algorithm: int
     instance: int
     parameters_control: int
+    encrypted_volume: bool
     external_check: int
     raw_reads_disabled: bool
     kad_format: int
@@ -100,6 +101,7 @@ class EncryptionStatus:
             algorithm,
             instance,
             flags >> 4 & 7,
+            bool(flags & 8),
             flags >> 1 & 3,
             bool(flags & 1),
             kad_format,

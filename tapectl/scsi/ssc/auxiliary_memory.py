@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tapectl.scsi.cartridge import Cartridge, StoredAttribute
 from tapectl.scsi.media import CLEANINGS, LTO_MEDIA, Density
+from tapectl.scsi.ssc.encrypted_blocks import FIRST_ENCRYPTED, FIRST_PLAIN_AFTER_IT
 from tapectl.scsi.ssc.overwriting import VOLUME_CHANGE_REFERENCE, volume_change_reference
 
 if TYPE_CHECKING:
@@ -167,8 +168,12 @@ def _host(
     )
 
 
-def _kept(identifier: int, size_bytes: int, kind: Format = Format.BINARY) -> AttributeRow:
-    return AttributeRow(identifier=identifier, format=kind, size_bytes=size_bytes)
+def _kept(
+    identifier: int, size_bytes: int, kind: Format = Format.BINARY, *, per_partition: bool = False
+) -> AttributeRow:
+    return AttributeRow(
+        identifier=identifier, format=kind, size_bytes=size_bytes, per_partition=per_partition
+    )
 
 
 # fmt: off
@@ -185,8 +190,8 @@ _DEVICE = (
     _made(VOLUME_CHANGE_REFERENCE, 4, _number(lambda _, m, __: volume_change_reference(m), 4)),
     *(_kept(identifier, 40, Format.ASCII) for identifier in range(0x020A, 0x020E)),
     *(_statistic(identifier, 8) for identifier in range(0x0220, 0x0224)),
-    _kept(0x0224, 8),  # first encrypted block
-    _kept(0x0225, 8),  # first unencrypted block after it
+    _kept(FIRST_ENCRYPTED, 8, per_partition=True),
+    _kept(FIRST_PLAIN_AFTER_IT, 8, per_partition=True),
 )
 _MEDIUM = (
     _made(0x0400, 8, _text(lambda d, _: d.server.identity.vendor, 8), text=True),

@@ -26,6 +26,7 @@ from tapectl.scsi.ssc.commands import COMMANDS
 from tapectl.scsi.ssc.counters import Counters
 from tapectl.scsi.ssc.data_buffer import DataBuffer
 from tapectl.scsi.ssc.early_warning import DEFAULT_PERCENT, EarlyWarning
+from tapectl.scsi.ssc.encrypted_blocks import EncryptedBlocks
 from tapectl.scsi.ssc.encryption import Encryption
 from tapectl.scsi.ssc.failures import Failures
 from tapectl.scsi.ssc.mode_pages import (
@@ -95,6 +96,7 @@ class TapeDrive:
         self.random = random
         # Whether blocks may have to be other bytes on the medium than for a client.
         self.coded = False
+        self.encrypted_blocks = EncryptedBlocks(self.settle_coding)
         self.encryption = Encryption(self.server.attentions, self.settle_coding)
         self.server.mode_pages.changed = self.settle_mode_pages
         self.server.reservations.lost = self.encryption.reservation_lost
@@ -248,6 +250,7 @@ class TapeDrive:
             self.server.mode_pages.reset_page(MEDIUM_PARTITION_PAGE)
             self.server.mode_pages.reset_page(DEVICE_CONFIGURATION_EXTENSION_PAGE)
             self.statistics.threaded()
+            self.encrypted_blocks.threaded(cartridge)
         self.settle_guard()
 
     def refuse(self, obstacle: Sense) -> None:
@@ -263,6 +266,7 @@ class TapeDrive:
         self.medium = None
         self.not_ready = NOT_READY
         self.guarded = False
+        self.encrypted_blocks.threaded(None)
         self.encryption.demounted()
 
     def settle_mode_pages(self) -> None:
@@ -275,8 +279,12 @@ class TapeDrive:
         self.settle_guard()
 
     def settle_coding(self) -> None:
-        """Encryption or block protection was set: find out anew whether blocks are `coded`."""
-        self.coded = self.encryption.active or anybody_protects(self.server.mode_pages)
+        """Encryption, protection or the volume changed: find out anew if blocks are `coded`."""
+        self.coded = (
+            self.encryption.active
+            or self.encrypted_blocks.any
+            or anybody_protects(self.server.mode_pages)
+        )
 
     def synchronise(self) -> None:
         """Bring everything written to stable storage, if anything was since the last time.
@@ -340,5 +348,6 @@ class TapeDrive:
         self.unsynchronised = False
         self.server.mode_pages.reset_page(MEDIUM_PARTITION_PAGE)
         self.early_warning.loaded()
+        self.encrypted_blocks.threaded(self.medium)
         self.settle_guard()
         self.server.attentions.establish_all(ASC.MODE_PARAMETERS_CHANGED, but=nexus)

@@ -25,6 +25,7 @@ from tapectl.scsi.sense import (
     invalid_field_in_cdb,
     invalid_field_in_parameter_list,
 )
+from tapectl.scsi.ssc import encrypted_blocks
 
 if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
@@ -231,7 +232,8 @@ def _make_partitions(
         # the format comes after it: a format that has to wait is run again, and counts once.
         medium.set_attributes(coherency)
         medium.format(sizes)
-        medium.set_attributes({**changes, _INITIALIZATION_COUNT: counted})
+        emptied = encrypted_blocks.forgotten(len(sizes))
+        medium.set_attributes({**changes, **emptied, _INITIALIZATION_COUNT: counted})
     except CartridgeWriteError as error:
         sense = Sense(SenseKey.MEDIUM_ERROR, ASC.FORMAT_COMMAND_FAILED)
         raise CheckCondition(sense) from error

@@ -216,6 +216,9 @@ def _write_blocks_slowly(drive: TapeDrive, nexus: str, data: memoryview, block_b
         raise _volume_overflow(residue - error.written) from None
     except CartridgeWriteError as error:
         raise _write_failed(residue - (medium.position - start)) from error
+    finally:
+        if drive.coded:
+            drive.encrypted_blocks.written(medium, start, encrypted=encrypted)
     if not drive.parameters.buffered:
         drive.synchronise_or_step_back(start)
     return _written(drive, len(data), len(recorded))
@@ -267,6 +270,9 @@ def write_filemarks_6(drive: TapeDrive, task: Task) -> Reply:
         raise _volume_overflow(count - error.written) from None
     except CartridgeWriteError as error:
         raise _write_failed(count - (medium.position - start)) from error
+    finally:
+        if drive.coded and medium.position != start:
+            drive.encrypted_blocks.ended(medium, start)
     if not immediate:
         drive.synchronise_or_step_back(start)
     return _written(drive, 0)
@@ -285,5 +291,7 @@ def erase_6(drive: TapeDrive, task: Task) -> Reply:  # noqa: ARG001 -- LONG and 
         medium.erase()
     except CartridgeWriteError as error:
         raise _write_failed(0) from error
+    if drive.coded:
+        drive.encrypted_blocks.ended(medium, medium.position)
     drive.synchronise()
     return GOOD

@@ -152,7 +152,10 @@ def _encrypted_block(
 def _status(drive: TapeDrive, nexus: str) -> bytes:
     encryption = drive.encryption
     return pages.encode_status(
-        encryption.scope(nexus), encryption.key_scope(nexus), encryption.parameters(nexus)
+        encryption.scope(nexus),
+        encryption.key_scope(nexus),
+        encryption.parameters(nexus),
+        encrypted_volume=drive.encrypted_blocks.any,
     )
 
 

@@ -104,8 +104,9 @@ def encode_capabilities(*, mounted: bool, encrypts: bool) -> bytes:
         # AVFMV; MAC_C; DED_C; DECRYPT_C and ENCRYPT_C by hardware, as clients call what is no
         # work of theirs
         mounted << 7 | 0x20 | 0x10 | 0x02 << 2 | (0x02 if encrypts else 0),
-        # AVFCLP: valid at the position, or not applicable; NONCE_C 1: the drive makes it; KADF_C
-        (0x80 if mounted else 0) | 0x10 | 0x08,
+        # AVFCLP: valid at the position, or not applicable; NONCE_C 1: the drive makes it; KADF_C;
+        # VCELB_C
+        (0x80 if mounted else 0) | 0x10 | 0x08 | 0x04,
         UNAUTHENTICATED_BYTES_MAX,
         AUTHENTICATED_BYTES_MAX,
         KEY_BYTES,
@@ -133,8 +134,10 @@ def encode_management_capabilities() -> bytes:
     return encode_page(InPage.MANAGEMENT_CAPABILITIES, bytes((0x01, 0x07, 0, 0x07)) + bytes(8))
 
 
-def encode_status(scope: Scope, key_scope: Scope, parameters: EncryptionParameters) -> bytes:
-    """Return the Data Encryption Status page."""
+def encode_status(
+    scope: Scope, key_scope: Scope, parameters: EncryptionParameters, *, encrypted_volume: bool
+) -> bytes:
+    """Return the Data Encryption Status page; `encrypted_volume`: it has an encrypted block."""
     disabled = not parameters.changes_blocks
     encrypts = parameters.encryption_mode is EncryptionMode.ENCRYPT
     body = struct.pack(
@@ -144,8 +147,11 @@ def encode_status(scope: Scope, key_scope: Scope, parameters: EncryptionParamete
         parameters.decryption_mode,
         0 if disabled else ALGORITHM_INDEX,
         parameters.instance,
-        # PARAMETERS CONTROL 1: nothing else controls them; CEEMS; RDMD
-        0x01 << 4 | parameters.external_check << 1 | (encrypts and not parameters.raw_reads),
+        # PARAMETERS CONTROL 1: nothing else controls them; VCELB; CEEMS; RDMD
+        0x01 << 4
+        | encrypted_volume << 3
+        | parameters.external_check << 1
+        | (encrypts and not parameters.raw_reads),
         parameters.associated.format,
     )
     return encode_page(

@@ -530,6 +530,80 @@ def test_the_next_block_of_no_volume_is_not_known(bench: Bench, host: Client):
     assert host.page(0x21) == bytes.fromhex("0021 000c") + bytes(12)
 
 
+# What the volume tells.
+
+
+def extent(host: Client) -> dict[int, int]:
+    """The attributes 0224h and 0225h that there are."""
+    data = host.good("8c00 0000 0000 0000 0000 00001000 00 00")[4:]
+    found = {}
+    while data:
+        identifier, _, length = struct.unpack_from(">HBH", data)
+        if identifier in (0x0224, 0x0225):
+            found[identifier] = int.from_bytes(data[5 : 5 + length], "big")
+        data = data[5 + length :]
+    return found
+
+
+def test_a_volume_tells_where_its_encrypted_blocks_are(host: Client):
+    host.write(b"plain")
+    assert extent(host) == {}
+    assert not host.status().encrypted_volume
+    host.set(ENCRYPT, MIXED)
+    host.write(BLOCK)
+    host.write(BLOCK)
+    assert extent(host) == {0x0224: 1}
+    host.off()
+    assert host.status().encrypted_volume
+    host.write_filemarks(1)
+    host.write(b"plain")
+    host.write(b"plain")
+    assert extent(host) == {0x0224: 1, 0x0225: 4}
+
+
+def test_what_is_overwritten_is_told_no_more(host: Client):
+    host.write(b"plain")
+    host.set(ENCRYPT, MIXED)
+    host.write(BLOCK)
+    host.off()
+    host.write(b"plain")
+    host.good("2b00 00 00000002 00 00 00")
+    host.write_filemarks(1)
+    assert extent(host) == {0x0224: 1}
+    host.good("2b00 00 00000001 00 00 00")
+    host.write(b"plain")
+    assert extent(host) == {}
+    assert not host.status().encrypted_volume
+
+
+def test_an_erased_or_formatted_volume_has_no_encrypted_block(bench: Bench, host: Client):
+    for end in ("19", "04"):
+        host.set()
+        host.rewind()
+        host.write(BLOCK)
+        host.off()
+        host.rewind()
+        assert host.status().encrypted_volume
+        host.good(end)
+        assert not host.status().encrypted_volume
+        assert extent(host) == {}
+        assert not bench.drive.coded
+
+
+def test_a_volume_is_known_to_be_encrypted_when_it_is_loaded(bench: Bench, host: Client):
+    host.set()
+    host.write(BLOCK)
+    bench.drive.unload()
+    host.off()
+    assert not host.status().encrypted_volume
+    bench.drive.load(bench.tape, attention=False)
+    assert host.status().encrypted_volume
+    host.write(b"plain")
+    assert host.page(0x10)[25] & 0x04  # VCELB_C
+    assert extent(host) == {}
+    assert not host.status().encrypted_volume
+
+
 # Scopes.
 
 
