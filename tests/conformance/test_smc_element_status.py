@@ -318,3 +318,13 @@ def test_a_reservation_of_another_initiator_conflicts(
     changer.conflict(read_element_status())
     other_changer.good(c.release_6())
     changer.good(read_element_status())
+
+
+@requires("RESERVE(6)", "RELEASE(6)")
+def test_what_is_known_already_can_be_read_past_a_reservation(
+    changer: Device, other_changer: Device
+) -> None:
+    """CURDATA set: the command is allowed, whoever has reserved the changer."""
+    other_changer.good(c.reserve_6())
+    changer.good(read_element_status(current=True))
+    other_changer.good(c.release_6())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tapectl.scsi.command_table import Access, Command, CommandTable
+from tapectl.scsi.command_table import Command, CommandTable
 from tapectl.scsi.smc import element_status, import_export, moves, volume_search
 from tapectl.scsi.spc import SPC_COMMANDS
 
@@ -32,7 +32,7 @@ _SMC_COMMANDS: tuple[Command[MediaChanger], ...] = (
             handler=moves.exchange_medium, timeout_s=_MOVE_TIMEOUT_S),
     Command(name="REQUEST VOLUME ELEMENT ADDRESS",
             usage=bytes.fromhex("b51fffffffff00ffffff0000"),
-            handler=volume_search.request_volume_element_address, access=Access.PERSISTENT),
+            handler=volume_search.request_volume_element_address),
     Command(name="SEND VOLUME TAG", usage=bytes.fromhex("b60fffff001f0000ffff0000"),
             handler=volume_search.send_volume_tag),
     Command(name="READ ELEMENT STATUS", usage=bytes.fromhex("b81fffffffff03ffffff0000"),
