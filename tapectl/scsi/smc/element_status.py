@@ -28,7 +28,7 @@ _EXPORT_ENABLED, _IMPORT_ENABLED = 0x10, 0x20
 _SOURCE_VALID = 0x80
 _ASCII, _T10_VENDOR_ID = 0x2, 0x1
 _ANY_TYPE = 0
-_DVCID, _CURDATA = 0x01, 0x02
+_DVCID, _MIXED = 0x01, 0x04
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,8 @@ def read_element_status(changer: MediaChanger, task: Task) -> Reply:
     """READ ELEMENT STATUS; nothing moves for it, CURDATA or not."""
     cdb = task.cdb
     element_type = element_type_field(cdb)
-    # MIXED, which asks for a media type behind the identifier, and what is reserved.
-    if cdb[6] & ~(_DVCID | _CURDATA):
-        raise invalid_field_in_cdb(6, (cdb[6] & ~(_DVCID | _CURDATA)).bit_length() - 1)
+    if cdb[6] & _MIXED:  # asks for descriptors with more about the medium than there is
+        raise invalid_field_in_cdb(6, 2)
     first, count = struct.unpack_from(">HH", cdb, 2)
     elements = changer.elements(element_type, first, count)
     form = Form(bool(cdb[1] & 0x10), bool(cdb[6] & _DVCID), changer.drive_identities)
