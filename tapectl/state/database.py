@@ -53,6 +53,22 @@ _ACCESS_CODES = frozenset(
 _BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
+class _ThreadConnection:
+    """Closes a connection when the thread that it belongs to ends.
+
+    A sqlite3.Connection is part of a reference cycle: left alone, those of short threads (a login
+    each) wait for the garbage collector by the dozen, with their descriptors.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+
+    def __del__(self) -> None:
+        # Another thread may let go of it only when that has let go of the whole state.
+        with contextlib.suppress(sqlite3.ProgrammingError):
+            self.db.close()
+
+
 class State:
     """The state file, open. Any thread may use it; each gets a connection of its own.
 
@@ -161,10 +177,10 @@ class State:
 
     def close(self) -> None:
         """Close the connection of this thread; those of others close when their threads end."""
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is not None:
-            self._local.db = None
-            db.close()
+        kept: _ThreadConnection | None = getattr(self._local, "kept", None)
+        if kept is not None:
+            self._local.kept = None
+            kept.db.close()
 
     def __enter__(self) -> Self:
         return self
@@ -178,12 +194,12 @@ class State:
         self.close()
 
     def _connection(self) -> sqlite3.Connection:
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None:
+        kept: _ThreadConnection | None = getattr(self._local, "kept", None)
+        if kept is None:
             with self._errors():
-                db = self._connect()
-            self._local.db = db
-        return db
+                kept = _ThreadConnection(self._connect())
+            self._local.kept = kept
+        return kept.db
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(

@@ -234,3 +234,21 @@ def test_a_lock_that_never_goes_is_told_in_our_words(
         raise AssertionError("not reached")
     assert caught.value.exit_code == ExitCode.STATE_BUSY
     assert "locked" not in str(caught.value)
+
+
+def test_threads_that_ended_hold_no_descriptors(state: State) -> None:
+    def look() -> None:
+        with state.read() as db:
+            db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    look()
+    before = descriptors()
+    for _ in range(50):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+    # SQLite closes what it can when it next opens the file.
+    assert descriptors() <= before + 4
