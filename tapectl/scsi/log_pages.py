@@ -94,8 +94,9 @@ class LogPage:
             rows = (row.encode(values) for row in self.parameters if row.code >= pointer)
             body = _as_many_as_fit(rows)
         subpage_format = 0x40 if self.subpage else 0
-        flags = 0x80 | subpage_format | self.code  # DS
-        return struct.pack(">BBH", flags, self.subpage, len(body)) + body
+        # DS of the page stays clear, though that of its parameters is set: LTO drives answer so,
+        # and there are clients that compare the whole byte with the page code.
+        return struct.pack(">BBH", subpage_format | self.code, self.subpage, len(body)) + body
 
 
 def _as_many_as_fit(parameters: Iterable[bytes]) -> bytes:

@@ -64,8 +64,7 @@ def read_page(host: Initiator, page: int, subpage: int = 0) -> dict[int, bytes]:
     """Return the values of a page's cumulative parameters by code, as sg_logs takes it apart."""
     cdb = bytes((0x4D, 0, 0x40 | page, subpage, 0, 0, 0, 0xFF, 0xFF, 0))
     data = host.good(cdb)
-    assert data[0] & 0x3F == page
-    assert bool(data[0] & 0x40) == bool(subpage)
+    assert data[0] == page | (0x40 if subpage else 0)
     assert data[1] == subpage
     assert struct.unpack_from(">H", data, 2)[0] == len(data) - 4
     found, at = {}, 4
