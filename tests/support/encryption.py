@@ -8,7 +8,7 @@ from dataclasses import dataclass
 PUBLIC, LOCAL, ALL_NEXUSES = 0, 1, 2
 DISABLE, EXTERNAL, ENCRYPT = 0, 1, 2
 RAW, DECRYPT, MIXED = 1, 2, 3
-RAW_ENABLED, RAW_DISABLED = 2, 3
+RAW_ENABLED = 2
 KEY = bytes(range(32))
 OTHER_KEY = bytes(range(100, 132))
 
