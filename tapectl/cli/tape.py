@@ -228,6 +228,7 @@ def load(
 ) -> None:
     """Load a tape into a drive, as `mtx load` does."""
     from tapectl.gateway.devices import find_device
+    from tapectl.gateway.media import warning_of_use
     from tapectl.gateway.moves import plan_load
     from tapectl.gateway.tapes import describe_tape
     from tapectl.serve.client import move
@@ -235,7 +236,11 @@ def load(
     with change_gateway(context) as (state, settings):
         number = None if drive is None else find_device(state, drive).drive_number
         move(state, settings, *plan_load(state, barcode, number))
-        render_tape(describe_tape(state, barcode), output)
+        tape = describe_tape(state, barcode)
+        warning = warning_of_use(state, tape)
+    render_tape(tape, output)
+    if warning is not None:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 @app.command(

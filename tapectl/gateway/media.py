@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 import sqlite3
 
 from tapectl.errors import UsageError
+from tapectl.gateway.activation import describe_gateway
+from tapectl.gateway.drive_types import drive_personalities
+from tapectl.gateway.elements import ElementMap
+from tapectl.gateway.tape_info import TapeInfo
 from tapectl.medium.volume import VolumeRecord
 from tapectl.scsi.media import CLEANINGS, LTO_MEDIA
+from tapectl.scsi.personality import Access, DrivePersonality
 from tapectl.state import volumes
+from tapectl.state.database import State
 from tapectl.state.tapes import TapeRecord
 
 _LOAD_COUNT = (0, 0x0003)
@@ -27,6 +34,37 @@ def parse_generation(text: str) -> int:
 def generation_name(generation: int) -> str:
     """Return `LTO-8`."""
     return LTO_MEDIA[generation].name
+
+
+class Use(enum.IntEnum):
+    """What a drive can do with a cartridge, most first."""
+
+    ALL = 0
+    READ = 1
+    NONE = 2
+
+
+def use_of(tape: TapeRecord | TapeInfo, drive: DrivePersonality) -> Use:
+    """Return what a drive can do with a tape; any drive can be cleaned by any cleaning cartridge."""
+    if tape.cleaning:
+        return Use.ALL
+    return _USES.get(drive.generation.access(tape.generation), Use.NONE)
+
+
+def warning_of_use(state: State, tape: TapeInfo) -> str | None:
+    """Return what the drive that a tape is in cannot do with it, for people; None: it can do all."""
+    if tape.vtl_device is None or tape.element_address is None:
+        return None
+    elements = ElementMap.of(describe_gateway(state))
+    drive = drive_personalities(state)[elements.number(tape.element_address) - 1]
+    cannot = _CANNOT[use_of(tape, drive)]
+    return (
+        cannot and f"{tape.location}, {drive.product}, {cannot} {generation_name(tape.generation)}"
+    )
+
+
+_CANNOT = {Use.ALL: None, Use.READ: "does not write", Use.NONE: "cannot read"}
+_USES = {Access.READ_WRITE: Use.ALL, Access.READ_ONLY: Use.READ}
 
 
 def cleanings_left(db: sqlite3.Connection, tape: TapeRecord) -> int | None:

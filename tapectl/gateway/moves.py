@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.barcodes import check_barcode
+from tapectl.gateway.drive_types import drive_personalities
 from tapectl.gateway.elements import ElementError, ElementMap
+from tapectl.gateway.media import use_of
 from tapectl.gateway.tapes import refuse_loaded
 from tapectl.scsi.library import ElementType, MoveError, MoveRefusal
 from tapectl.state import events, tapes
@@ -127,11 +129,14 @@ def begin_eject(
 
 
 def plan_load(state: State, barcode: str, drive: int | None = None) -> tuple[int, int]:
-    """Return source and destination of loading a tape, into the first free drive unless named.
+    """Return source and destination of loading a tape.
+
+    Unless a drive is named it is the first free one, of those that can do most with the tape.
 
     Raises TapeNotFoundError, TapeStatusError, TapeInDriveError, DeviceBusyError, ElementError.
     """
     check_barcode(barcode)
+    drives = drive_personalities(state)
     with state.read() as db:
         elements = ElementMap.of(read_gateway(db))
         tape = tapes.get(db, barcode)
@@ -143,12 +148,14 @@ def plan_load(state: State, barcode: str, drive: int | None = None) -> tuple[int
             )
         if drive is None:
             occupied = tapes.occupied_elements(db)
-            free = elements.first_free(ElementType.DATA_TRANSFER, occupied)
+            free = elements.first_free(ElementType.DATA_TRANSFER, occupied, len(drives))
             if not free:
                 raise DeviceBusyError(
                     "every drive holds a tape", hint="run `tapectl tape unload` for one of them"
                 )
-            return source, free[0]
+            return source, min(
+                free, key=lambda address: use_of(tape, drives[elements.number(address) - 1])
+            )
         address = elements.address(ElementType.DATA_TRANSFER, drive)
         other = tapes.in_element(db, address)
     if other is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tapectl.cli.app import main
 from tapectl.errors import ExitCode
 
 Active = Callable[..., int]
@@ -199,3 +200,27 @@ def test_a_cleaning_cartridge_goes_to_the_shelf_as_any_other(ask: Ask) -> None:
     assert (row["Cleaning"], row["CleaningsLeft"]) == (True, 50)
     assert ask("tape", "retrieve", "CLNU01L1", "--wait")["TapeStatus"] == "RETRIEVED"
     assert ask("tape", "show", "CLNU01L1")["Cleaning"] is True
+
+
+def test_a_tape_is_loaded_where_most_can_be_done_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TAPECTL_STATE", str(tmp_path / "state" / "tapectl.db"))
+    for name in ("store", "cache", "buffer"):
+        (tmp_path / name).mkdir()
+
+    def run(*words: str) -> str:
+        capsys.readouterr()
+        assert main(words) == 0, capsys.readouterr().err
+        return capsys.readouterr().err
+
+    kinds = "IBM-ULT3580-TD9,IBM-ULT3580-TD7,IBM-ULT3580-TD6"
+    run("activate", "--store", str(tmp_path / "store"), "--drives", "3", "--drive-type", kinds)
+    run("disk", "add-cache", str(tmp_path / "cache"), "--allow-small")
+    run("disk", "add-buffer", str(tmp_path / "buffer"), "--allow-small")
+    for barcode, generation in (("TAPE5A", "LTO-5"), ("TAPE5B", "LTO-5"), ("TAPE5C", "LTO-5")):
+        words = ("--size", "1TiB", "--barcode", barcode, "--generation", generation, "--wait")
+        run("tape", "create", *words)
+    assert run("tape", "load", "TAPE5A") == ""
+    assert run("tape", "load", "TAPE5B") == "warning: drive 2, ULT3580-TD7, does not write LTO-5\n"
+    assert run("tape", "load", "TAPE5C") == "warning: drive 1, ULT3580-TD9, cannot read LTO-5\n"
