@@ -43,7 +43,8 @@ class LogicalUnit(Protocol):
 
         `cdb` is 16 bytes; `data_out` holds all the data the initiator sent (as much as it had
         declared) and belongs to the caller. Never raises for anything an initiator can send, but
-        may raise cartridge.CartridgeBusyError: nothing has changed, run it again later.
+        may raise cartridge.CartridgeBusyError: nothing has changed, run it again later, with the
+        same `cdb` object, by which a command is known that goes on where it was.
         """
         ...
 

@@ -39,6 +39,7 @@ from tapectl.scsi.ssc.mode_pages import (
 from tapectl.scsi.ssc.overwriting import Overwriting
 from tapectl.scsi.ssc.partitions import MEDIUM_PARTITION_PAGE
 from tapectl.scsi.ssc.statistics import Statistics
+from tapectl.scsi.ssc.verify import UnfinishedVerify
 from tapectl.scsi.ssc.vpd import Automation, drive_vpd_pages
 from tapectl.scsi.tape_alerts import TapeAlerts
 
@@ -115,6 +116,7 @@ class TapeDrive:
         self.unsynchronised = False
         self.early_warning = EarlyWarning(early_warning_percent)
         self.data_buffer = DataBuffer()
+        self.unfinished_verify: UnfinishedVerify | None = None
         self.statistics = Statistics(self)
 
     # What the library's robot and the worker do.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tapectl.scsi.cartridge import (
     Cartridge,
     CartridgeBusyError,
     CartridgeReadError,
+    CommandUnfinishedError,
     EncryptedBlock,
     Mark,
 )
@@ -22,6 +23,8 @@ from tapectl.scsi.ssc.read_write import stopped_by
 if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
 
+# So much is checked before others are served: initiators give a silent session up.
+_SLICE_BYTES = 256 << 20
 _VTE, _VBF, _BYTCMP, _FIXED = 0x20, 0x08, 0x02, 0x01
 _LENGTH_BYTE = 2
 
@@ -50,6 +53,17 @@ def verify_6(drive: TapeDrive, task: Task) -> Reply:
     asked = _Asked(count, block_bytes, expected, fixed=bool(cdb[1] & _FIXED))
     _verify_blocks(drive, task.nexus, asked)
     return GOOD
+
+
+class UnfinishedVerify(NamedTuple):
+    """A VERIFY that goes on here when the command with the very same `cdb` is run again."""
+
+    cdb: bytes
+    medium: Cartridge
+    start: tuple[int, int]
+    partition: int
+    position: int
+    left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +118,35 @@ def _verify_far(drive: TapeDrive, cdb: bytes, length: int) -> None:
         raise invalid_field_in_cdb(1, 5)
     medium = drive.threaded_medium()
     drive.early_warning.moved()
-    start = medium.position
-    left = length
-    while left or to_end:
-        try:
+    unfinished, drive.unfinished_verify = drive.unfinished_verify, None
+    left, start = length, (medium.partition, medium.position)
+    if unfinished is not None and unfinished.cdb is cdb and unfinished.medium is medium:
+        left, start = unfinished.left, unfinished.start
+        medium.select_partition(unfinished.partition)
+        medium.locate(unfinished.position)
+    budget = _SLICE_BYTES
+    try:
+        while left or to_end:
+            if budget <= 0:
+                raise CommandUnfinishedError("verifying")
             outcome = _read_any(drive, medium, left)
-        except CartridgeBusyError:
-            medium.locate(start)
-            raise
-        if outcome is Mark.FILEMARK:
-            left -= not to_end
-        elif outcome is Mark.END_OF_DATA:
-            if to_end:
-                return
-            raise CheckCondition(stopped_by(outcome, left))
+            if outcome is Mark.FILEMARK:
+                left -= not to_end
+            elif outcome is Mark.END_OF_DATA:
+                if to_end:
+                    return
+                raise CheckCondition(stopped_by(outcome, left))
+            elif isinstance(outcome, EncryptedBlock):
+                budget -= len(outcome.data)
+            elif isinstance(outcome, int):
+                budget -= outcome
+    except CartridgeBusyError:
+        place = medium.partition, medium.position
+        drive.unfinished_verify = UnfinishedVerify(cdb, medium, start, *place, left)
+        # Nobody is to see a command half done, least of all when it is never run again.
+        medium.select_partition(start[0])
+        medium.locate(start[1])
+        raise
 
 
 def _read_any(drive: TapeDrive, medium: Cartridge, residue: int) -> int | Mark | EncryptedBlock:
