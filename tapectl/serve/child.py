@@ -45,18 +45,20 @@ class Child:
         self._channel: Channel | None = None
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
+        self._begun = False
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
     @property
-    def alive(self) -> bool:
-        """Whether the process runs; one that is restarted just now does not."""
-        return self._process is not None and self._process.poll() is None
+    def ready(self) -> bool:
+        """Whether it does its work: it runs, and has got what it needs."""
+        return self._begun and self._process is not None and self._process.poll() is None
 
     def spawn(self) -> None:
         """Start the process without waiting for it; `begin` completes the start."""
+        self._begun = False
         channel, theirs = Channel.pair()
         # Its standard input is not the terminal, and its session is its own: Ctrl-C
         # reaches the supervisor alone, which drains the children in order.
@@ -75,6 +77,7 @@ class Child:
         if not answer.get("ok"):
             raise ChannelClosedError(f"{self.name} did not start: {answer.get('message')}")
         self._started(restarted)
+        self._begun = True
         self._watcher = threading.Thread(target=self._watch, name=f"{self.name}-watch", daemon=True)
         self._watcher.start()
 

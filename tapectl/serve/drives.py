@@ -145,7 +145,7 @@ class WorkerDrives:
         self._drives = drives
 
     def responds(self, drive_number: int) -> bool:
-        return self._drives[drive_number - 1].child.alive
+        return self._drives[drive_number - 1].child.ready
 
     def load(self, drive_number: int, barcode: str) -> None:
         self._drives[drive_number - 1].load(barcode)
