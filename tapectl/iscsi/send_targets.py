@@ -58,6 +58,9 @@ class TextExchange:
             self._itt,
         ):
             raise ProtocolError("text request with the tag of no exchange")
+        if request.flags & CONTINUE and request.flags & FINAL:
+            # RFC 7143 11.10.2: a text that goes on is not the last of its exchange.
+            raise ProtocolError("text request with both F and C")
         pairs = self._text.add(request.data, more=bool(request.flags & CONTINUE))
         if pairs is None:
             return TextAnswer(0, _EXCHANGE_TAG, b"")

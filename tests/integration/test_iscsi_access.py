@@ -128,3 +128,13 @@ def test_lists_are_enough_to_listen_for_everybody(make_gateway: MakeGateway) -> 
     gateway.serve(*everywhere)
     assert gateway.connect("tapedrive-01").ping() == b"ping"
     assert gateway.json("device", "show", "tapedrive-01")["AllowedInitiators"] == [NAME]
+
+
+def test_a_long_list_of_targets_takes_several_pdus(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway()
+    gateway.activate("--drives", "8")
+    gateway.serve()
+    narrow = SessionOptions(receive_segment_bytes=512)
+    found = discover(gateway.portal, narrow)
+    assert set(found) == set(gateway.targets().values())
+    assert all(f"127.0.0.1:{gateway.port},1" in addresses for addresses in found.values())

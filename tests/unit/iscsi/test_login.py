@@ -235,3 +235,22 @@ def test_anything_but_a_login_ends_the_connection() -> None:
 def test_a_login_pdu_has_at_most_8192_bytes_of_data() -> None:
     with pytest.raises(ProtocolError):
         feed(new(), login_request(b"x" * 8193, "13").encode())
+
+
+def test_the_longest_answer_fits_one_login_response() -> None:
+    # So the target never needs the C bit in a login.
+    unknown = {f"X-{i:02}-{'k' * 58}": "v" for i in range(58)}
+    response, keys = login_step(
+        new(config=TargetConfig(target_alias="a" * 255)),
+        {"InitiatorName": INITIATOR, "TargetName": TARGET, **unknown},
+        "13",
+    )
+    assert response.flags == 0x87
+    assert len(response.data) <= 8192
+    assert list(keys.values()).count("NotUnderstood") == 58
+
+
+def test_an_error_recovery_level_is_negotiated_to_zero() -> None:
+    for offered in ("0", "1", "2"):
+        _, keys = login_step(new(), {**NORMAL, "ErrorRecoveryLevel": offered}, "13")
+        assert keys["ErrorRecoveryLevel"] == "0"

@@ -174,6 +174,7 @@ def test_text_over_several_requests() -> None:
     [
         TextRequestPDU(initiator_task_tag=1, cmd_sn=1, data=b"nonsense"),
         TextRequestPDU(initiator_task_tag=1, target_transfer_tag=5, cmd_sn=1),
+        TextRequestPDU(flags=0xC0, initiator_task_tag=1, cmd_sn=1, data=b"SendTar"),
     ],
 )
 def test_broken_text_requests_end_the_connection(request_pdu: TextRequestPDU) -> None:
