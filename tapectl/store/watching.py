@@ -28,7 +28,8 @@ class Outage:
 
 
 class WatchedStore:
-    """See store.interface.ObjectStore. `outage` is None while the store answers.
+    """See store.interface.ObjectStore. `outage` is None while the store answers; it was asked last
+    at `asked_ms`.
 
     An answer about one object, also that there is none, is an answer. Calls come from any thread;
     of two at the same time either may have the last word.
@@ -38,6 +39,7 @@ class WatchedStore:
         self._inner = inner
         self._now_ms = now_ms
         self.outage: Outage | None = None
+        self.asked_ms = now_ms()
 
     def check(self) -> None:
         self._watch(self._inner.check)
@@ -85,13 +87,14 @@ class WatchedStore:
         return self._watch(lambda: self._inner.restore(key, tier=tier, days=days))
 
     def _watch(self, call: Callable[[], Result]) -> Result:
+        self.asked_ms = self._now_ms()
         try:
             result = call()
         except OF_ONE_OBJECT:
             self.outage = None
             raise
         except StoreError as error:
-            since_ms = self._now_ms() if self.outage is None else self.outage.since_ms
+            since_ms = self.asked_ms if self.outage is None else self.outage.since_ms
             self.outage = Outage(since_ms, error)
             raise
         self.outage = None

@@ -41,6 +41,9 @@ __all__ = ["PassReport", "TransferEngine"]
 
 # A store that cannot be used is tried again after this.
 _OUTAGE_MS = 5_000
+# A store that there is nothing for is asked this often whether it is there, so that an outage is
+# known before the next backup.
+_IDLE_LOOK_MS = 60_000
 
 
 class _Step(Protocol):
@@ -103,8 +106,8 @@ class TransferEngine:
             outage = error
             due_ms = self._context.now_ms() + _OUTAGE_MS
             reports.append(StepReport(waiting=1, next_due_ms=due_ms))
-        if outage is None and self._store.outage is not None:
-            self._look_whether_it_is_back()
+        if outage is None:
+            self._look_whether_it_answers()
         # Room in the cache does not depend on the store.
         reports.append(self._eviction.run())
         report = combine(reports)
@@ -112,10 +115,12 @@ class TransferEngine:
             raise outage
         return report
 
-    def _look_whether_it_is_back(self) -> None:
-        """Ask a store that failed, and that no step had anything for, so that it can be told."""
-        with contextlib.suppress(StoreError):
-            self._store.check()
+    def _look_whether_it_answers(self) -> None:
+        """Ask a store that no step had anything for: is it back, is it still there?"""
+        asked_ms_ago = self._context.now_ms() - self._store.asked_ms
+        if self._store.outage is not None or asked_ms_ago >= _IDLE_LOOK_MS:
+            with contextlib.suppress(StoreError):
+                self._store.check()
 
     def status(self) -> Mapping[str, object]:
         """Return what waits and what ails, for whoever asks the transfer process."""

@@ -196,6 +196,20 @@ def test_an_outage_waits_and_says_so(gateway: TransferGateway, store: MemoryStor
     assert up.status()["waiting_segments"] == 0
 
 
+def test_an_idle_gateway_notices_that_its_store_is_gone_and_back(
+    gateway: TransferGateway, store: MemoryStore
+) -> None:
+    engine = gateway.engine(FailNth(store, 1))  # type: ignore[arg-type]
+    engine.run_pass()
+    assert engine.status()["store_error"] is None
+    gateway.ms += 60_000
+    engine.run_pass()
+    assert engine.status()["store_error"] == "injected failure"
+    assert engine.status()["store_error_since_ms"] == gateway.ms
+    engine.run_pass()
+    assert engine.status()["store_error"] is None
+
+
 def test_another_owner_fences_this_gateway(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
