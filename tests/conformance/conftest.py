@@ -43,6 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--drive-element", type=int, help="the drive's element (default: the first)")
     for part in (SCRATCH, SMALL, WORM, PROTECTED):
         group.addoption(f"--{part}", metavar="BARCODE", help=f"the {part} tape of that library")
+    group.addoption("--tape-drive-type", metavar="TYPE", help="our own: what its drives look like")
+    group.addoption("--changer-type", metavar="TYPE", help="our own: what its changer looks like")
     group.addoption("--revive", metavar="COMMAND", help="starts the target when it has crashed")
     group.addoption("--chap-user", help=f"CHAP name; the secret is in ${CHAP_SECRET_VARIABLE}")
 
@@ -95,6 +97,13 @@ def _foreign(config: pytest.Config) -> Target | None:
     )
 
 
+def _identities(config: pytest.Config) -> Iterator[str]:
+    """Return the options of `tapectl activate` for the identities that were chosen."""
+    for mine, its in (("--tape-drive-type", "--tape-drive-type"), ("--changer-type", "--changer")):
+        if name := config.getoption(mine, None):
+            yield from (its, name)
+
+
 @pytest.fixture(scope="session")
 def target(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
@@ -111,7 +120,7 @@ def target(
         retrieval_poll_s="0.1",
     )
     try:
-        yield start_own(gateway)
+        yield start_own(gateway, *_identities(pytestconfig))
     finally:
         gateway.close()
 

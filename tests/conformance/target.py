@@ -58,10 +58,13 @@ class Target:
         return Device(session, lun, lenient=not self.own)
 
 
-def start_own(gateway: Gateway) -> Target:
-    """Make and serve a gateway with a tape for each part but the protected one."""
+def start_own(gateway: Gateway, *identities: str) -> Target:
+    """Make and serve a gateway with a tape for each part but the protected one.
+
+    `identities` are options of `tapectl activate` that say what its devices look like.
+    """
     counts = {"--drives": DRIVES, "--slots": SLOTS, "--import-export": IMPORT_EXPORT}
-    gateway.activate(*(str(word) for pair in counts.items() for word in pair))
+    gateway.activate(*identities, *(str(word) for pair in counts.items() for word in pair))
     gateway.serve()
     small = ("--allow-small",)
     tapes: dict[str, str] = {}
@@ -73,7 +76,7 @@ def start_own(gateway: Gateway) -> Target:
     ):
         (tapes[part],) = gateway.create_tapes(*options, size=size)
     # Two more that nobody writes to, for the moves of the changer's tests.
-    gateway.create_tapes("--count", "2", "--prefix", "CNFX", *small, size="1GiB")
+    gateway.create_tapes("--count", "2", "--prefix", "CX", *small, size="1GiB")
     names = gateway.targets()
     return Target(
         portal=gateway.portal,

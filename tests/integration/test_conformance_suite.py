@@ -49,6 +49,16 @@ def serve(make_gateway: Callable[..., Gateway]) -> tuple[Gateway, str]:
     return gateway, barcode
 
 
+def test_other_identities_of_our_own_conform_too() -> None:
+    """What differs most between them: generations, capacities, partitions, element addresses."""
+    files = ("spc_inquiry", "ssc_loading", "ssc_partitions", "ssc_block_protection", "smc_moves")
+    done = run_suite(
+        [f"test_{name}.py" for name in files],
+        *("--tape-drive-type", "HPE-Ultrium-9", "--changer-type", "IBM-03584L32-0402"),
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
 def test_it_runs_against_a_portal_that_is_named(make_gateway: Callable[..., Gateway]) -> None:
     gateway, barcode = serve(make_gateway)
     targets = gateway.targets()
