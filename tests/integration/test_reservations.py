@@ -16,10 +16,11 @@ import pytest
 from tests.support.gateway import Gateway, wait_until
 from tests.support.initiator import Response, Session, SessionOptions
 
-REGISTER, RESERVE, RELEASE = 0, 1, 2
+REGISTER, RESERVE, RELEASE, PREEMPT, PREEMPT_AND_ABORT = 0, 1, 2, 4, 5
 WRITE_EXCLUSIVE_REGISTRANTS_ONLY = 5
 APTPL = 1
 GOOD, CHECK_CONDITION, RESERVATION_CONFLICT = 0x00, 0x02, 0x18
+TEST_UNIT_READY = bytes(6)
 LOG_SELECT = bytes.fromhex("4c000000000000000000")
 READ_KEYS, READ_RESERVATION = (
     bytes((0x5E, action, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0)) for action in (0, 1)
@@ -112,3 +113,29 @@ def test_saved_pages_and_names_survive(served: Gateway) -> None:
             assert run(session, sense, read=255).data[8:] == b"\x9c" + page[1:]
             report = struct.pack(">BB4xIBx", 0xA3, 5, 255, 0)
             assert run(session, report, read=255).data[4:] == name
+
+
+@pytest.mark.parametrize(("action", "aborts"), [(PREEMPT, False), (PREEMPT_AND_ABORT, True)])
+def test_preempting_ends_a_command_under_way_only_where_it_aborts(
+    served: Gateway, action: int, aborts: bool
+) -> None:
+    (barcode,) = served.barcodes()
+    served.load(barcode)
+    with (
+        served.connect("tapedrive-01", STRANGER) as one,
+        served.connect("tapedrive-01", HOLDER) as two,
+    ):
+        run(one, TEST_UNIT_READY)
+        assert prout(one, REGISTER, new=1) == GOOD
+        assert prout(two, REGISTER, new=2) == GOOD
+        data = b"x" * 300_000
+        tag = one.start(b"\x0a\0" + len(data).to_bytes(3, "big") + b"\0", data_out_bytes=len(data))
+        send_data = one.wait_for_r2t(tag)
+        assert prout(two, action, key=2, new=1) == GOOD
+        send_data(data)
+        if not aborts:
+            assert one.finish_write(tag, b"").sense[12:14] == b"\x2a\x05"
+        else:
+            # No answer to the write; the next command tells why.
+            assert one.execute(TEST_UNIT_READY).sense[12:14] == b"\x2a\x05"
+        assert one.execute(TEST_UNIT_READY).status == GOOD
