@@ -97,10 +97,13 @@ def exceptions_page(test: Callable[[int], None]) -> ModePage:
             if abs(_flag(body)) > TAPE_ALERT_FLAGS and _flag(body) != _EVERY_FLAG:
                 raise invalid_field_in_parameter_list(body_at + 6)
 
-    def selected(body: bytes) -> bytes:
+    def selected(body: bytes) -> None:
+        if body[0] & _TEST:
+            test(_flag(body))
+
+    def kept(body: bytes) -> bytes:
         if not body[0] & _TEST:
             return body
-        test(_flag(body))
         return bytes((body[0] & ~_TEST,)) + body[1:6] + bytes(4)
 
     # DEXCPT, TEST; MRIE; the test flag number.
@@ -111,6 +114,7 @@ def exceptions_page(test: Callable[[int], None]) -> ModePage:
         changeable,
         check=check,
         selected=selected,
+        kept=kept,
         savable=True,
     )
 

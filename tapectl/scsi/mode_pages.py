@@ -42,7 +42,8 @@ class ModePage:
     combination of bits is one that can be set, takes new bytes and where the first of
     them stands in the parameter list, and raises CheckCondition. A page that is
     `per_nexus` has values of its own for each I_T nexus (SPC-5 7.5.4, mode page policy).
-    `selected` is called with what MODE SELECT has made current, and returns what is left of it.
+    `selected` is called with what MODE SELECT has made current; `kept`, where a part of that was
+    meant for the moment only, returns what is left of it.
     MODE SELECT can save a page that is `savable`, and may send as few as `shortest` bytes of one
     that was shorter in earlier standards; the others then stay as they are.
     """
@@ -56,7 +57,8 @@ class ModePage:
     per_nexus: bool = False
     savable: bool = False
     shortest: int | None = None
-    selected: Callable[[bytes], bytes] | None = None
+    selected: Callable[[bytes], None] | None = None
+    kept: Callable[[bytes], bytes] | None = None
 
     @property
     def key(self) -> PageCode:
@@ -219,7 +221,8 @@ class ModePages:
         savable = [key for key, row in self._pages.items() if row.savable]
         if not savable or any(key not in savable for key, _ in changes):
             raise invalid_field_in_cdb(1, 0)
-        saved = {key: self._values[key] for key in savable} | dict(changes)
+        saved = {key: self._values[key] for key in savable}
+        saved |= {key: self._kept(key, body) for key, body in changes}
         rows = [[*key, body.hex()] for key, body in saved.items()]
         self._memory.put(_SAVED_VALUES, json.dumps(rows).encode())
         self._saved = saved
@@ -230,15 +233,19 @@ class ModePages:
         for key, body in changes:
             row = self._pages[key]
             if row.per_nexus:
-                self._nexus_values.setdefault(nexus, {})[key] = body
+                self._nexus_values.setdefault(nexus, {})[key] = self._kept(key, body)
             else:
                 shown = self._body(row, PageControl.CURRENT, nexus)
                 changed |= _differs(shown, body, row.changeable)
-                self._values[key] = body
+                self._values[key] = self._kept(key, body)
             if row.selected is not None:
-                self._values[key] = row.selected(body)
+                row.selected(body)
         self.changed()
         return changed
+
+    def _kept(self, key: PageCode, body: bytes) -> bytes:
+        kept = self._pages[key].kept
+        return kept(body) if kept is not None else body
 
 
 def _differs(one: bytes, other: bytes, mask: bytes) -> bool:

@@ -243,8 +243,9 @@ def test_alerts_are_polled_by_default(unit):
 
 def test_a_test_sets_and_clears_one_flag(unit):
     host = Initiator(unit)
-    host.good(*select(exceptions(0x04, 0, FLAG_9)))
-    assert sense(host, 0x1C)[2:] == bytes(10)  # the test is done
+    host.good(*select(exceptions(0x04, 0, FLAG_9), PF | SP))
+    for control in (CURRENT, SAVED):
+        assert sense(host, 0x1C, 0, control)[2:] == bytes(10)  # the test is done
     assert alerts(host) == {FLAG_9}
     host.good(*select(exceptions(0x04, 0, FLAG_9)))
     host.good(*select(exceptions(0x04, 0, -FLAG_9)))
