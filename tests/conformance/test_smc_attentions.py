@@ -33,7 +33,7 @@ def person(target: Target) -> Gateway:
 @pytest.fixture
 def new_tape(person: Gateway, library: Library) -> Iterator[str]:
     """A tape that a person has brought, and that is gone after the test."""
-    barcode = person.json("tape", "create", "--count", "1", "--prefix", "CNFU", *NEW)[0]
+    barcode = person.json("tape", "create", "--count", "1", "--prefix", "CU", *NEW)[0]
     yield barcode["TapeBarcode"]
     person.run("tape", "delete", barcode["TapeBarcode"], "--yes", "--wait")
     library.changer.attentions()
