@@ -43,6 +43,8 @@ from tapectl.scsi.ssc.verify import UnfinishedVerify
 from tapectl.scsi.ssc.vpd import Automation, drive_vpd_pages
 from tapectl.scsi.tape_alerts import TapeAlerts
 
+# FORMAT MEDIUM, WRITE(6), SET CAPACITY, WRITE FILEMARKS(6), ERASE(6).
+_CHANGES_OF_MEDIA = frozenset((0x04, 0x0A, 0x0B, 0x10, 0x19))
 NOT_READY = Sense(SenseKey.NOT_READY, ASC.MEDIUM_NOT_PRESENT)
 
 
@@ -165,7 +167,12 @@ class TapeDrive:
     # LogicalUnit.
 
     def execute(self, nexus: str, cdb: bytes, data_out: memoryview, lun: int = 0) -> Reply:
-        reply = self.server.run(self, COMMANDS, Task(nexus, cdb, data_out), lun)
+        try:
+            reply = self.server.run(self, COMMANDS, Task(nexus, cdb, data_out), lun)
+        except CartridgeBusyError:
+            if cdb[0] in _CHANGES_OF_MEDIA and self.medium is not None:
+                self.overwriting.give_back(self.medium)
+            raise
         if reply.sense:
             self.failures.note(cdb, reply.sense)
         return reply

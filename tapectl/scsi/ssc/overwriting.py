@@ -47,6 +47,9 @@ class Overwriting:
         self.reference_seen = True
         self._allowed_at: tuple[int, int] | None = None  # partition and object number
         self._format_allowed = False
+        # What the last command that was looked at had been allowed.
+        self._used: tuple[int, int] | None = None
+        self._format_used = False
 
     def loaded(self) -> None:
         """A cartridge was threaded."""
@@ -56,8 +59,8 @@ class Overwriting:
 
     def forbid(self) -> None:
         """End what ALLOW OVERWRITE has allowed."""
-        self._allowed_at = None
-        self._format_allowed = False
+        self._allowed_at = self._used = None
+        self._format_allowed = self._format_used = False
 
     def guards(self, medium: Cartridge) -> bool:
         """Whether a write must be looked at before it is made."""
@@ -75,18 +78,30 @@ class Overwriting:
 
         `appends`: what is written takes nothing away when it is written at end of data.
         """
+        self._used, self._format_used = None, False
         if medium.worm and not (appends and _at_end(medium)):
             raise _protected(ASC.WORM_MEDIUM_OVERWRITE_ATTEMPTED)
-        if self.append_only and not (appends and _at_end(medium)):
-            if self._allowed_at != (medium.partition, medium.position):
+        if self.append_only:
+            here = (medium.partition, medium.position)
+            if self._allowed_at == here:
+                self.forbid()
+                self._used = here
+            elif not (appends and _at_end(medium)):
                 raise _protected(ASC.WORM_MEDIUM_OVERWRITE_ATTEMPTED)
-            self.forbid()
+
+    def give_back(self, medium: Cartridge) -> None:
+        """A command that was allowed has to wait: it is run again, and allowed again."""
+        if self._used == (medium.partition, medium.position):
+            self._allowed_at = self._used
+        self._format_allowed |= self._format_used
 
     def check_format(self, medium: Cartridge) -> None:
         """Raise CheckCondition (DATA PROTECT) where the medium must not be formatted."""
         if medium.worm or (self.append_only and not self._format_allowed):
             raise _protected(ASC.WORM_MEDIUM_OVERWRITE_ATTEMPTED)
+        used = self._format_allowed
         self.forbid()
+        self._format_used = used
 
     def change_reference(self, medium: Cartridge) -> None:
         """Give the volume a new change reference if anybody may have seen the present one.
