@@ -90,7 +90,7 @@ class Overwriting:
                 raise _protected(ASC.WORM_MEDIUM_OVERWRITE_ATTEMPTED)
 
     def give_back(self, medium: Cartridge) -> None:
-        """A command that was allowed has to wait: it is run again, and allowed again."""
+        """A command that was allowed has changed nothing, and may be sent or run again."""
         if self._used == (medium.partition, medium.position):
             self._allowed_at = self._used
         self._format_allowed |= self._format_used

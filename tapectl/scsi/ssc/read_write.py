@@ -206,9 +206,13 @@ def _write_blocks_slowly(drive: TapeDrive, nexus: str, data: memoryview, block_b
     residue = len(data) // block_bytes if len(data) != block_bytes else block_bytes
     recorded, recorded_block_bytes, encrypted = data, block_bytes, False
     if drive.coded:
-        recorded, recorded_block_bytes, encrypted = to_be_recorded(
-            drive, nexus, data, block_bytes, residue=residue
-        )
+        try:
+            recorded, recorded_block_bytes, encrypted = to_be_recorded(
+                drive, nexus, data, block_bytes, residue=residue
+            )
+        except CheckCondition:
+            drive.overwriting.give_back(medium)
+            raise
     try:
         medium.write_blocks(recorded, recorded_block_bytes, encrypted=encrypted)
     except CartridgeFullError as error:

@@ -73,3 +73,12 @@ def test_a_format_that_has_to_wait_is_still_allowed(host: Initiator, tape: Memor
     with pytest.raises(CartridgeBusyError):
         host.send("0400")
     host.good("0400")
+
+
+def test_an_overwrite_that_fails_its_guard_check_is_still_allowed(host: Initiator):
+    page = bytes((0x4A, 0xF0, 0, 28, 1, 4, 0x80)).ljust(32, b"\0")
+    host.good("5510 0000 0000 0000 28 00", bytes.fromhex("00000010 00000000") + page)
+    allow(host, 1)
+    cdb = b"\x0a\0\0\0\x05\0"
+    assert host.check(cdb, b"bad!!").code == (4, 0x10, 1)
+    assert host.send(cdb, b"\x01\x38\xcf\x38\x01").status is Status.GOOD
