@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Never, Protocol, TypeVar
 
 from tapectl.scsi.buffers import Buffers
@@ -169,7 +169,8 @@ class DeviceServer:
         """Tell of an informational exception with a command that "completed without error"."""
         if reply.status is not Status.GOOD or nexus not in self.exceptions.waiting:
             return reply
-        return self.check_condition(self.exceptions.waiting.pop(nexus), reply.data_in)
+        sense = self.encode_sense(self.exceptions.waiting.pop(nexus))
+        return replace(reply, status=Status.CHECK_CONDITION, sense=sense)
 
     def encode_sense(self, sense: Sense) -> bytes:
         """Return sense in the format that the D_SENSE bit of the Control mode page asks for."""
