@@ -39,8 +39,9 @@ CHANGER_TYPE = "AWS-Gateway-VTL"
 # Far more than an answer takes; beyond it somebody waits for what will never come.
 ANSWER_TIMEOUT_S = 20.0
 SETTLE_TIMEOUT_S = 30.0
-# What may stay behind: buffers and caches that exist once, and not per connection.
-FDS_SLACK, THREADS_SLACK, RESIDENT_SLACK_KIB = 4, 4, 96 * 1024
+# What may stay behind, because it exists once and not per connection: the segments that are open
+# in each partition of a tape, threads that wait for work, buffers.
+FDS_SLACK, THREADS_SLACK, RESIDENT_SLACK_KIB = 24, 4, 96 * 1024
 
 
 @dataclass(frozen=True)

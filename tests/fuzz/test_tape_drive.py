@@ -263,7 +263,10 @@ def test_bytes_without_any_bias(commands: list[tuple[bytes, bytes]], tape: str) 
 
 
 class HesitantCartridge(MemoryCartridge):
-    """Has something to wait for, the n-th time it is asked for anything that may have to wait."""
+    """Has something to wait for, the n-th time it is asked for anything that may have to wait.
+
+    Going back to where it has just been is not among that.
+    """
 
     def __init__(self, pattern: bytes, **keywords: Any) -> None:
         super().__init__(**keywords)
@@ -272,6 +275,7 @@ class HesitantCartridge(MemoryCartridge):
 
     def _may_be_busy(self, method: str) -> None:
         if not self.willing and next(self._pattern) & 1:
+            self.willing = True
             raise CartridgeBusyError(method)
 
 
