@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Protocol
@@ -28,6 +28,7 @@ from tapectl.scsi.library import (
     Element,
     ElementRange,
     ElementType,
+    LibraryError,
     MediumType,
     MoveError,
     MoveRefusal,
@@ -35,6 +36,7 @@ from tapectl.scsi.library import (
 from tapectl.scsi.sense import ASC
 from tapectl.state import events, tapes
 from tapectl.state.database import State
+from tapectl.state.errors import StateError
 from tapectl.state.gateways import read_gateway
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Occupant, Stamp
@@ -121,7 +123,7 @@ class StateLibrary:
     ) -> Sequence[Element]:
         """Return up to `count` elements with address >= `first`, of one type or of all."""
         found: list[Element] = []
-        with self.state.read() as db:
+        with _state_is_the_library(), self.state.read() as db:
             for span in self._elements.ranges:
                 if element_type is not None and span.element_type is not element_type:
                     continue
@@ -137,7 +139,7 @@ class StateLibrary:
 
     def inventory(self) -> Mapping[int, str]:
         """Return the barcodes of the tapes that can be used, by element address."""
-        with self.state.read() as db:
+        with _state_is_the_library(), self.state.read() as db:
             there = self._occupants(db, 0, tapes.LAST_ELEMENT)
         self._next_hold_end_ms = min(
             (occupant.hold_until_ms for occupant in there.values() if occupant.hold_until_ms),
@@ -150,19 +152,19 @@ class StateLibrary:
     def inventory_version(self) -> object:
         """Return the newest event, for every tape that comes, leaves or moves has one, and the end
         of a hold that the last inventory saw coming."""
-        with self.state.read() as db:
+        with _state_is_the_library(), self.state.read() as db:
             event_id = events.last_id(db)
         end_ms = self._next_hold_end_ms
         return event_id, end_ms if end_ms is not None and end_ms <= self._now_ms() else None
 
     def move(self, source: int, destination: int) -> None:
         """Move a cartridge; into an import/export element it ejects. Raises MoveError."""
-        with self._robot:
+        with _state_is_the_library(), self._robot:
             self._perform(((source, destination),))
 
     def exchange(self, source: int, first_destination: int, second_destination: int) -> None:
         """Move source to first destination and what was there to the second. Raises MoveError."""
-        with self._robot:
+        with _state_is_the_library(), self._robot:
             # What makes room goes first.
             self._perform(((first_destination, second_destination), (source, first_destination)))
 
@@ -258,6 +260,15 @@ class StateLibrary:
         return self._elements.number(address)
 
 
+@contextlib.contextmanager
+def _state_is_the_library() -> Iterator[None]:
+    """Where the state file cannot be used it is the library that fails."""
+    try:
+        yield
+    except StateError as exc:
+        raise LibraryError(str(exc)) from exc
+
+
 def _usable(occupant: Occupant) -> bool:
     return occupant.status != TapeStatus.CREATING
 
@@ -301,6 +312,9 @@ def move_tape(library: StateLibrary, source: int, destination: int) -> None:
         library.move(source, destination)
     except MoveError as exc:
         raise _admin_error(exc) from exc
+    except LibraryError as exc:
+        # To a person it is what it is: the state file.
+        raise exc.__cause__ or exc from None
 
 
 def _admin_error(exc: MoveError) -> TapectlError:

@@ -84,8 +84,15 @@ class MoveError(Exception):
         self.refusal = refusal
 
 
+class LibraryError(Exception):
+    """The library itself failed, by no fault of who asked; nothing has changed."""
+
+
 class Library(Protocol):
-    """The inventory and the robot. Calls may block for a drive to load or unload."""
+    """The inventory and the robot. Calls may block for a drive to load or unload.
+
+    Each may raise LibraryError.
+    """
 
     def ranges(self) -> Sequence[ElementRange]:
         """Return the address ranges, by ascending element type code."""

@@ -10,6 +10,7 @@ from tapectl.scsi.library import (
     Element,
     ElementRange,
     ElementType,
+    LibraryError,
     MediumType,
     MoveError,
     MoveRefusal,
@@ -19,11 +20,13 @@ _HOLDERS = (ElementType.STORAGE, ElementType.IMPORT_EXPORT, ElementType.DATA_TRA
 
 
 class MemoryLibrary:
-    """Exactly `tapectl.scsi.library.Library`. `refusal`, when set, is what the next move meets."""
+    """Exactly `tapectl.scsi.library.Library`. `refusal`, when set, is what the next move meets;
+    while it is `broken` nothing can be done."""
 
     def __init__(self, ranges: Sequence[ElementRange]) -> None:
         self._ranges = tuple(sorted(ranges, key=lambda span: span.element_type))
         self.refusal: MoveRefusal | None = None
+        self.broken = False
         self._elements = {
             address: Element(
                 address,
@@ -71,6 +74,7 @@ class MemoryLibrary:
     def elements(
         self, element_type: ElementType | None, first: int, count: int
     ) -> Sequence[Element]:
+        self._fail_if_broken()
         found = [
             element
             for element in self._elements.values()
@@ -87,6 +91,7 @@ class MemoryLibrary:
         }
 
     def inventory_version(self) -> object:
+        self._fail_if_broken()
         return self.inventory()
 
     def move(self, source: int, destination: int) -> None:
@@ -114,7 +119,12 @@ class MemoryLibrary:
         self._place(first, taken)
         self._place(second, first)
 
+    def _fail_if_broken(self) -> None:
+        if self.broken:
+            raise LibraryError
+
     def _refuse_if_told(self) -> None:
+        self._fail_if_broken()
         refusal, self.refusal = self.refusal, None
         if refusal is not None:
             raise MoveError(refusal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Never
@@ -11,13 +12,13 @@ from tapectl.scsi.command_table import Command, Task
 from tapectl.scsi.device_server import DeviceServer, ModeHeader, ModeSelection
 from tapectl.scsi.informational_exceptions import exceptions_page, run_alert_test
 from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage, vpd_pages
-from tapectl.scsi.library import Element, ElementType, Library
+from tapectl.scsi.library import Element, ElementType, Library, LibraryError
 from tapectl.scsi.log_pages import LogPage, tape_alert, with_supported_lists
 from tapectl.scsi.logical_unit import Reply
 from tapectl.scsi.mode_pages import ModePages
 from tapectl.scsi.nonvolatile import NonvolatileMemory
 from tapectl.scsi.personality import DRIVE_PERSONALITIES, DrivePersonality
-from tapectl.scsi.sense import ASC, invalid_field_in_parameter_list
+from tapectl.scsi.sense import ASC, Sense, SenseKey, invalid_field_in_parameter_list
 from tapectl.scsi.smc.alerts import LibraryAlert
 from tapectl.scsi.smc.commands import COMMANDS
 from tapectl.scsi.smc.inventory import KnownInventory, Move
@@ -29,6 +30,7 @@ from tapectl.scsi.tape_alerts import TapeAlerts
 
 _TAPE_ALERT_PAGE = 0x2E
 _ALL_ELEMENTS = 0xFFFF
+_LIBRARY_FAILURE = Sense(SenseKey.HARDWARE_ERROR, ASC.INTERNAL_TARGET_FAILURE)
 _NO_HEADER = ModeHeader(0, 0, b"")
 _VPD_PAGES = vpd_pages({})
 
@@ -133,12 +135,16 @@ class MediaChanger:
     # LogicalUnit.
 
     def execute(self, nexus: str, cdb: bytes, data_out: memoryview, lun: int = 0) -> Reply:
-        # Before the nexus is known: who is new has nothing to be told of what was before.
-        self.look_at_inventory()
-        return self.server.run(self, COMMANDS, Task(nexus, cdb, data_out), lun)
+        try:
+            # Before the nexus is known: who is new has nothing to be told of what was before.
+            self.look_at_inventory()
+            return self.server.run(self, COMMANDS, Task(nexus, cdb, data_out), lun)
+        except LibraryError:
+            return self.server.check_condition(_LIBRARY_FAILURE)
 
     def nexus_established(self, nexus: str) -> None:
-        self.look_at_inventory()
+        with contextlib.suppress(LibraryError):  # its first command will meet it too
+            self.look_at_inventory()
         self.server.attentions.know(nexus)
 
     def nexus_lost(self, nexus: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Never
 
 import pytest
 
@@ -10,10 +11,11 @@ from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.library import OfflineDrives, StateLibrary, move_tape
 from tapectl.gateway.moves import plan_load, plan_move, plan_unload
 from tapectl.gateway.tapes import TapeCreation, create_tapes, describe_tape
-from tapectl.scsi.library import ElementType, MediumType, MoveError, MoveRefusal
+from tapectl.scsi.library import ElementType, LibraryError, MediumType, MoveError, MoveRefusal
 from tapectl.scsi.sense import ASC
 from tapectl.state import events, tapes
 from tapectl.state.database import State
+from tapectl.state.errors import StateBusyError
 from tapectl.state.tape_status import TapeStatus
 from tapectl.units import GIB
 from tests.unit.gateway.conftest import DRIVE, IE, SLOT, Clock, Maker
@@ -450,7 +452,7 @@ def test_media_are_told_apart(state: State, library: StateLibrary, make: Maker) 
 
 
 def test_the_version_of_the_inventory_changes_with_it(
-    state: State, library: StateLibrary, make: Maker, clock: Clock
+    library: StateLibrary, make: Maker, clock: Clock
 ) -> None:
     versions = [library.inventory_version()]
 
@@ -472,3 +474,21 @@ def test_the_version_of_the_inventory_changes_with_it(
     clock.now_ms += 2_000
     assert changed()
     assert library.inventory() == {}
+
+
+def test_a_state_that_cannot_be_used_is_a_library_that_fails(
+    state: State, library: StateLibrary, make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make("VTL001", to_slots=True)
+
+    def fail() -> Never:
+        raise StateBusyError(state.path, waited_s=1)
+
+    monkeypatch.setattr(state, "write", fail)
+    with pytest.raises(LibraryError):
+        library.move(SLOT, DRIVE)
+    with pytest.raises(StateBusyError):
+        move_tape(library, SLOT, DRIVE)
+    monkeypatch.setattr(state, "read", fail)
+    with pytest.raises(LibraryError):
+        library.elements(None, 0, 1)

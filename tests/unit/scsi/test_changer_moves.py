@@ -225,3 +225,14 @@ def test_single_elements_are_not_reserved(host, opcode):
     sense = host.check(opcode)
     assert sense.code == (5, 0x24, 0)
     assert sense.specific[2] == 1
+
+
+@pytest.mark.parametrize("cdb", [status_cdb(), move(SLOT, DRIVE), bytes(6)])
+def test_a_library_that_fails_is_an_internal_failure(host, library, cdb):
+    library.broken = True
+    assert host.check(cdb).code == (4, 0x44, 0)
+    late = Initiator(host.unit, "iqn.2025-01.test:late,i,0x03")
+    library.broken = False
+    assert library.at(SLOT).volume_tag == "TAP000L5"
+    host.good("00")
+    late.good("00")
