@@ -77,3 +77,8 @@ class SegmentFetcher(Protocol):
         Raises scsi.cartridge.CartridgeBusyError until it does, CartridgeReadError if it never will.
         """
         ...
+
+    def discard(self, barcode: str, sequence: int) -> None:
+        """All copies on the disks are damaged: let go of them if the store has the segment, so that
+        `ensure` brings it from there. May be lost; whoever meets the damage says it again."""
+        ...

@@ -10,6 +10,7 @@ from tapectl.disks.interface import SegmentFetcher, StoredSegment
 from tapectl.disks.segment_reader import FetchedCopy, SegmentReader, open_segment
 from tapectl.disks.tape_files import SEALED, segment_name
 from tapectl.medium.chain import ChainEntry
+from tapectl.medium.summary import SegmentSummary
 
 # Each holds up to two descriptors and an index; reading in order needs one at a time.
 _READERS_MAX = 8
@@ -39,10 +40,14 @@ class ReaderCache:
             folders = tuple(path.parent for path in paths if path is not None)
             self._set_folders(segment.summary.sequence, folders)
 
-    def pin(self, sequence: int, reader: SegmentReader, folders: _Folders) -> None:
-        """Keep the reader of a segment whose files cannot be opened by name yet."""
-        self._set_folders(sequence, folders)
-        self._pinned[sequence] = reader
+    def pin(self, summary: SegmentSummary, reader: SegmentReader, folders: _Folders) -> None:
+        """Keep the reader of a segment whose files cannot be opened by name yet.
+
+        It will be in the store, perhaps before it is opened by name.
+        """
+        self._set_folders(summary.sequence, folders)
+        self._pinned[summary.sequence] = reader
+        reader.fall_back_on(self._fetched(summary.sequence, summary.file_bytes))
 
     def unpin(self, sequence: int) -> None:
         """Let the reader of a segment that is sealed now go like any other."""
@@ -53,14 +58,7 @@ class ReaderCache:
         sequence = entry.sequence
         reader = self.opened(sequence)
         if reader is None:
-            fetched = None
-            if self._fetcher is not None:
-                fetched = FetchedCopy(
-                    self._fetcher,
-                    barcode=self._barcode,
-                    sequence=sequence,
-                    file_bytes=entry.file_bytes,
-                )
+            fetched = self._fetched(sequence, entry.file_bytes)
             name = segment_name(sequence, SEALED)
             paths = [folder / name for folder in self._folders.get(sequence, ())]
             reader = self.watched(open_segment(entry, paths, fetched))
@@ -85,6 +83,13 @@ class ReaderCache:
         """Return a reader whose recovered blocks are counted here."""
         reader.recovered = self._count_recovered
         return reader
+
+    def _fetched(self, sequence: int, file_bytes: int) -> FetchedCopy | None:
+        if self._fetcher is None:
+            return None
+        return FetchedCopy(
+            self._fetcher, barcode=self._barcode, sequence=sequence, file_bytes=file_bytes
+        )
 
     def _count_recovered(self) -> None:
         self.recovered_blocks += 1

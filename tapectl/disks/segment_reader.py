@@ -42,6 +42,7 @@ class FetchedCopy:
         self._fd = -1
         self._start = self._end = 0  # the range that is known to be there
         self._step_bytes = _FETCH_BYTES
+        self._discarded = False
 
     def ensure(self, offset: int, size_bytes: int) -> int:
         """Return a descriptor of a file that holds the range.
@@ -57,6 +58,12 @@ class FetchedCopy:
         self._open(self._fetcher.ensure(self._barcode, self._sequence, offset, end - offset))
         self._start, self._end, self._step_bytes = offset, end, step_bytes
         return self._fd
+
+    def discard_local(self) -> None:
+        """All copies on the disks are damaged; told once."""
+        if not self._discarded:
+            self._discarded = True
+            self._fetcher.discard(self._barcode, self._sequence)
 
     def _open(self, path: Path) -> None:
         try:
@@ -112,6 +119,8 @@ class SegmentReader:
             damaged = True
             _log.error("segment %d: block %d is damaged in one copy", self._sequence, number)
         if self._fetched is not None:
+            if damaged:
+                self._fetched.discard_local()
             fd = self._fetched.ensure(offset, FRAME_HEADER_BYTES + len(payload))
             if self._read(fd, number, offset, payload, kind):
                 if damaged:
@@ -128,6 +137,10 @@ class SegmentReader:
         return got == FRAME_HEADER_BYTES + len(payload) and is_block(
             self._header_view, number, self._sequence, payload, kind
         )
+
+    def fall_back_on(self, fetched: FetchedCopy | None) -> None:
+        """Ask for what is damaged in all copies from now on."""
+        self._fetched = fetched
 
     def close(self) -> None:
         """Close the files. Idempotent."""

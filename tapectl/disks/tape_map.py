@@ -71,9 +71,10 @@ class TapeMap:
         assert writer is not None, "the caller asked for the open segment"
         assert reader is not None, "a reader comes with the writer"
         self.writer = self._writer_reader = None
-        self._chain.append(writer.summary())
+        summary = writer.summary()
+        self._chain.append(summary)
         folders = tuple(name.parent for name in writer.files.names)
-        self._readers.pin(writer.header.sequence, reader, folders)
+        self._readers.pin(summary, reader, folders)
         return writer
 
     def span_at(self, position: int) -> SegmentSpan:

@@ -1,7 +1,8 @@
 """The transfer process's socket: drive workers ask for cold data and wake it.
 
 The worker imports no store; what its cache lacks it asks for here, one JSON
-line each way. Ops: `fetch` (barcode, sequence, offset, size) and `wake`.
+line each way. Ops: `fetch` (barcode, sequence, offset, size), `discard` (barcode, sequence: its
+copies on the disks are damaged) and `wake`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class FetchSource(Protocol):
         self, barcode: str, sequence: int, offset: int, size_bytes: int
     ) -> tuple[Path, bool]: ...
 
+    def discard(self, barcode: str, sequence: int) -> None: ...
+
 
 class FetchOperations:
     """What workers may ask of the transfer process."""
@@ -46,6 +49,9 @@ class FetchOperations:
             self._wake()
             return {"ok": True}
         try:
+            if request.get("op") == "discard":
+                self._source.discard(str(request["barcode"]), int(str(request["sequence"])))
+                return {"ok": True}
             path, ready = self._source.ensure(
                 str(request["barcode"]),
                 int(str(request["sequence"])),
@@ -54,7 +60,7 @@ class FetchOperations:
             )
         except Exception as exc:
             # The worker turns it into sense data; the reason belongs in this log.
-            _log.exception("fetch of %s", request)
+            _log.exception("request %s", request)
             return {"ok": False, "message": str(exc)}
         return {"ok": True, "path": str(path), "ready": ready}
 
@@ -85,6 +91,10 @@ class FetchClient:
         if not answer["ready"]:
             raise CartridgeBusyError(f"segment {sequence} of {barcode} is on its way")
         return Path(str(answer["path"]))
+
+    def discard(self, barcode: str, sequence: int) -> None:
+        """See disks.SegmentFetcher.discard."""
+        self._ask({"op": "discard", "barcode": barcode, "sequence": sequence})
 
     def wake(self) -> None:
         """Tell the transfer process that there is something to do; it looks by itself too."""

@@ -15,7 +15,7 @@ MakeGateway = Callable[..., Gateway]
 SETTINGS = {"alert_after_s": "0.5", "seal_idle_s": "0.2"}
 WAIT_S = 60.0
 # TapeAlert flags of drives and of media changers.
-HARD_ERROR, MEDIA, READ_FAILURE, WRITE_FAILURE = 3, 4, 5, 6
+READ_WARNING, HARD_ERROR, MEDIA, READ_FAILURE, WRITE_FAILURE = 1, 3, 4, 5, 6
 HARDWARE_B, DIAGNOSTICS = 31, 39
 LIBRARY_HARDWARE_D, LIBRARY_DIAGNOSTICS = 4, 5
 MEDIUM_ERROR = 3
@@ -112,21 +112,42 @@ def test_a_disk_that_vanishes_is_told_and_so_is_the_write_that_fails(served: Gat
     assert alert_responses(drive) == {HARD_ERROR, WRITE_FAILURE}
 
 
-def test_a_block_that_is_not_what_was_written_is_an_error_and_told(served: Gateway) -> None:
-    drive = served.drive()
-    write_something(drive)
-    wait_until(lambda: list(served.cache.rglob("*.seg")) != [], "it is sealed", WAIT_S)
-    (path,) = served.cache.rglob("*.seg")
+def damage_the_cache(gateway: Gateway) -> None:
+    """Flip a bit in the first block of the tape's only segment."""
+    wait_until(lambda: list(gateway.cache.rglob("*.seg")) != [], "it is sealed", WAIT_S)
+    (path,) = gateway.cache.rglob("*.seg")
     with path.open("r+b") as file:
         file.seek(BLOCK_BYTES // 2)
         byte = file.read(1)
         file.seek(BLOCK_BYTES // 2)
         file.write(bytes((byte[0] ^ 1,)))
+
+
+def test_a_damaged_block_comes_from_the_store_and_is_told(served: Gateway) -> None:
+    drive = served.drive()
+    block = os.urandom(BLOCK_BYTES)
+    drive.write_block(block)
+    drive.write_filemarks(1)
+    wait_until(lambda: list(served.cache.rglob("*.seg")) != [], "it is sealed", WAIT_S)
+    wait_until(lambda: served.json("status")["WaitingBytes"] == 0, "an upload", WAIT_S)
+    damage_the_cache(served)
+    drive.rewind()
+    assert drive.read_block(BLOCK_BYTES) == block
+    assert alert_responses(drive) == {READ_WARNING}
+    assert int.from_bytes(log_page(drive, 0x03)[0x0003], "big") == 1
+    assert int.from_bytes(log_page(drive, 0x03)[0x0006], "big") == 0
+
+
+def test_a_block_that_is_damaged_everywhere_is_an_error_and_told(served: Gateway) -> None:
+    drive = served.drive()
+    served.store.rename(served.store.with_name("away"))
+    write_something(drive)
+    damage_the_cache(served)
     drive.rewind()
     with pytest.raises(SenseError) as refused:
         drive.read_block(BLOCK_BYTES)
     assert refused.value.key == MEDIUM_ERROR
-    assert alert_responses(drive) == {HARD_ERROR, MEDIA, READ_FAILURE}
+    assert alert_responses(drive) >= {HARD_ERROR, MEDIA, READ_FAILURE}
     assert int.from_bytes(log_page(drive, 0x03)[0x0006], "big") == 1
     assert log_page(drive, 0x16)[0][9] & 0x0F == MEDIUM_ERROR
 

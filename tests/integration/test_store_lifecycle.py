@@ -111,6 +111,9 @@ class EngineFetcher:
             raise CartridgeBusyError("on its way")
         return path
 
+    def discard(self, barcode: str, sequence: int) -> None:
+        self._engine.fetch_service.discard(barcode, sequence)
+
 
 def patiently(call: Callable[[], Result]) -> Result:
     """Run a command again while it answers busy, as the connection loop does."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tapectl.disks.tape_files import SEALED
 from tapectl.gateway.transfer.bucket_layout import archive_key, segment_key
 from tapectl.gateway.transfer.context import TransferContext
 from tapectl.gateway.transfer.eviction import Eviction
@@ -112,6 +113,20 @@ class FetchService:
             self._start_threads()
             self._work.notify_all()
         return entry.fill.path, ready
+
+    def discard(self, barcode: str, sequence: int) -> None:
+        """A worker found the cache's copy of a segment damaged: let go of it, if the store has it.
+
+        Whoever has the file open goes on reading what is not damaged.
+        """
+        local = LocalDisks.read(self._context)
+        with self._context.state.write() as db:
+            record = segments.find(db, barcode, sequence)
+            if record is None or record.uploaded_at_ms is None or record.cache_disk_id is None:
+                return
+            segments.set_cache_disk(db, barcode, sequence, None)
+        _log.error("segment %d of %s: the cache's copy is damaged and let go", sequence, barcode)
+        remove(local.file(record.cache_disk_id, barcode, sequence, SEALED))
 
     def filling_bytes(self) -> Mapping[str, int]:
         """Return what unfinished fills will take on each disk."""

@@ -40,6 +40,7 @@ class Store:
     def __init__(self, disks, tmp_path):
         self.files = {}
         self.asked = []
+        self.discarded = []
         self.waits = 0
         self._folder = tmp_path / "fetched"
         self._folder.mkdir()
@@ -48,6 +49,10 @@ class Store:
             for path in (record.cache_path, record.buffer_path):
                 path.unlink()
             disks.records[sequence] = StoredSegment(record.summary, None, None, uploaded=True)
+
+    def discard(self, barcode, sequence):
+        assert barcode == TAPE.barcode
+        self.discarded.append(sequence)
 
     def ensure(self, barcode, sequence, offset, size_bytes):
         assert barcode == TAPE.barcode
@@ -214,6 +219,29 @@ def test_damage_in_one_copy_is_read_from_the_other(tmp_path, caplog):
     assert "damaged in one copy" in caplog.text
     assert cartridge.recovered_reads == caplog.text.count("damaged in one copy")
     assert read_all(disks.load()) == BLOCKS
+
+
+def test_damage_in_all_copies_is_read_from_the_store(tmp_path):
+    disks = TapeDisks(tmp_path)
+    cartridge = disks.load()
+    write(cartridge, *BLOCKS)
+    cartridge.close()
+    contents = {path: path.read_bytes() for path in disks.files()}
+    paths = {sequence: record.cache_path for sequence, record in disks.records.items()}
+    store = Store(disks, tmp_path)
+    for sequence, record in disks.records.items():
+        path = paths[sequence]
+        path.write_bytes(contents[path])
+        flip(path, 256 + 32 + 5)  # the payload of the first block
+        disks.records[sequence] = StoredSegment(record.summary, path, None, uploaded=True)
+    store.waits = 1
+    cartridge = disks.load(fetcher=store)
+    with pytest.raises(CartridgeBusyError):
+        cartridge.read_block(memoryview(bytearray(1000)))
+    assert store.discarded == [1]
+    assert read_all(cartridge) == BLOCKS
+    assert store.discarded == sorted(disks.records)
+    assert cartridge.recovered_reads == len(disks.records)
 
 
 def test_damage_in_all_copies_is_an_error_and_never_data(disks):

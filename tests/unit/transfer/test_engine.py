@@ -443,6 +443,24 @@ def test_a_damaged_object_is_an_error_and_never_data(
     assert fetch(engine, 1, 0, len(content)) == content
 
 
+def test_a_copy_that_a_drive_found_damaged_comes_from_the_store_anew(
+    gateway: TransferGateway, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    content = gateway.write_segment(TAPE, blocks())
+    copies = [disk / f"tapes/{TAPE}/00000001.seg" for disk in (gateway.buffer, gateway.cache)]
+    engine.fetch_service.discard(TAPE, 1)
+    assert all(path.exists() for path in copies)  # the store has nothing yet
+    run_until_idle(engine)
+    damaged = bytearray(content)
+    damaged[5000] ^= 1
+    copies[1].write_bytes(damaged)
+    engine.fetch_service.discard(TAPE, 1)
+    assert not copies[1].exists()
+    assert fetch(engine, 1, 0, len(content)) == content
+    assert copies[1].read_bytes() == content
+
+
 def test_a_fetch_waits_for_the_store_to_come_back(
     gateway: TransferGateway, store: MemoryStore
 ) -> None:
