@@ -45,25 +45,25 @@ class Use(enum.IntEnum):
 
 
 def use_of(tape: TapeRecord | TapeInfo, drive: DrivePersonality) -> Use:
-    """Return what a drive can do with a tape; any drive can be cleaned by any cleaning cartridge."""
+    """Return what a drive can do with a tape; any cleaning cartridge cleans any drive."""
     if tape.cleaning:
         return Use.ALL
     return _USES.get(drive.generation.access(tape.generation), Use.NONE)
 
 
 def warning_of_use(state: State, tape: TapeInfo) -> str | None:
-    """Return what the drive that a tape is in cannot do with it, for people; None: it can do all."""
+    """Return what the drive that a tape is in cannot do with it, for people; None: nothing."""
     if tape.vtl_device is None or tape.element_address is None:
         return None
     elements = ElementMap.of(describe_gateway(state))
     drive = drive_personalities(state)[elements.number(tape.element_address) - 1]
-    cannot = _CANNOT[use_of(tape, drive)]
-    return (
-        cannot and f"{tape.location}, {drive.product}, {cannot} {generation_name(tape.generation)}"
-    )
+    cannot = _CANNOT.get(use_of(tape, drive))
+    if cannot is None:
+        return None
+    return f"{tape.location}, {drive.product}, {cannot} {generation_name(tape.generation)}"
 
 
-_CANNOT = {Use.ALL: None, Use.READ: "does not write", Use.NONE: "cannot read"}
+_CANNOT = {Use.READ: "does not write", Use.NONE: "cannot read"}
 _USES = {Access.READ_WRITE: Use.ALL, Access.READ_ONLY: Use.READ}
 
 
