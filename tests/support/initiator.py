@@ -544,6 +544,10 @@ class Session:
         self._send(bhs)
         self._next_for(tag)
 
+    def next_task_tag(self) -> int:
+        """Receive one PDU and return the task that it answers."""
+        return self._receive().task_tag
+
     def wait_for_async_event(self) -> tuple[int, int]:
         """Return the next Asynchronous Message's event and Parameter3, answering pings."""
         while not self.async_events:
