@@ -245,3 +245,10 @@ def test_sense_in_descriptor_format_can_be_chosen(library: Library) -> None:
     sense = library.changer.check(read_element_status(0x5), INVALID_FIELD_IN_CDB)
     library.changer.good(c.mode_select_6(bytes(4) + control))
     assert sense.response_code == 0x72
+
+
+@requires(log_page=0x07)
+def test_error_events_are_text(changer: Device) -> None:
+    """SPC-5 7.3.13: each parameter is an ASCII string that describes one error event."""
+    for text in log_parameters(changer, 0x07).values():
+        assert text.decode("ascii").isprintable()

@@ -111,9 +111,9 @@ class MediaChanger:
         self._known_inventory.moved(moves)
         self.statistics.count_moves(moves)
 
-    def drive_failed(self) -> None:
+    def drive_failed(self, why: str) -> None:
         """The robot could not bring a drive to take or give a cartridge."""
-        self.statistics.count_error()
+        self.statistics.count_error(why)
         self.alerts.add(LibraryAlert.HARDWARE_A)
 
     def hold_alerts(self, flags: Iterable[int]) -> None:

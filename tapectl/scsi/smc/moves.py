@@ -34,7 +34,7 @@ def _refusals_as_sense(changer: MediaChanger) -> Iterator[None]:
         yield
     except MoveError as error:
         if error.refusal is MoveRefusal.DRIVE_FAILED:
-            changer.drive_failed()
+            changer.drive_failed(f"drive failed: {error}")
         raise CheckCondition(Sense(*_REFUSALS[error.refusal])) from error
 
 

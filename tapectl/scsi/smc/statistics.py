@@ -7,7 +7,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from tapectl.scsi.log_pages import LogPage, LogParameter, binary, counter
+from tapectl.scsi.log_pages import LogPage, LogParameter, ascii_text, binary, counter
 from tapectl.scsi.nonvolatile import NonvolatileMemory, NonvolatileMemoryError
 from tapectl.scsi.smc.inventory import Move
 
@@ -15,6 +15,10 @@ _MEMORY_NAME = "statistics"
 # Places, place retries, picks, pick retries, volume identifiers determined and unreadable.
 _ELEMENT = struct.Struct(">6I")
 _COUNTER_BYTES = 4
+# Error events are numbered as they come; as many as this are kept.
+ERROR_EVENTS = 16
+_EVENT_NUMBERS = 0x10000
+_EVENT_BYTES = 120
 # Parameter codes of the media changer statistics log page.
 _MOVES, _PICKS, _PLACES = 0x00, 0x01, 0x03
 _PICK_RETRIES, _PLACE_RETRIES = 0x02, 0x04
@@ -34,11 +38,13 @@ class ChangerStatistics:
         self._totals: Counter[int] = Counter()
         self._places: Counter[int] = Counter()
         self._picks: Counter[int] = Counter()
+        self._error_events: dict[int, str] = {}
         stored = memory.get(_MEMORY_NAME)
         if stored is not None:
             document = json.loads(stored)
             for counts, name in self._named():
                 counts.update({int(key): value for key, value in document[name].items()})
+            self._error_events = {int(key): text for key, text in document.get("errors", {}).items()}
 
     def count_moves(self, moves: Iterable[Move]) -> None:
         """Cartridges were moved."""
@@ -56,16 +62,22 @@ class ChangerStatistics:
         """An initiator had the elements looked at."""
         self._count(_INVENTORIES)
 
-    def count_error(self) -> None:
-        """A move failed by a fault of the library."""
+    def count_error(self, what: str) -> None:
+        """A move failed by a fault of the library, which `what` describes."""
+        last = next(reversed(self._error_events), -1)
+        self._error_events[(last + 1) % _EVENT_NUMBERS] = what
+        if len(self._error_events) > ERROR_EVENTS:
+            del self._error_events[next(iter(self._error_events))]
         self._count(_ERRORS)
 
     def log_pages(self) -> Sequence[LogPage]:
-        """Return the media changer statistics and the element statistics log pages."""
+        """Return the log pages of error events, of the changer and of its elements."""
         codes = sorted((*_COUNTED, _PICK_RETRIES, _PLACE_RETRIES))
         totals = [counter(code, self._totals[code], _COUNTER_BYTES) for code in codes]
         elements = [self._element(at) for at in sorted(self._places.keys() | self._picks.keys())]
+        events = sorted(self._error_events.items())
         return (
+            LogPage(0x07, [_error_event(*event) for event in events], reset=self._reset_events),
             LogPage(0x14, totals, reset=self._reset_totals),
             LogPage(0x15, elements, reset=self._reset_elements),
         )
@@ -77,6 +89,10 @@ class ChangerStatistics:
 
     def _count(self, code: int) -> None:
         self._totals[code] += 1
+        self._keep()
+
+    def _reset_events(self) -> None:
+        self._error_events.clear()
         self._keep()
 
     def _reset_totals(self) -> None:
@@ -92,8 +108,13 @@ class ChangerStatistics:
         return (self._totals, "totals"), (self._places, "places"), (self._picks, "picks")
 
     def _keep(self) -> None:
-        document = {name: dict(counts) for counts, name in self._named()}
+        document: dict[str, object] = {name: dict(counts) for counts, name in self._named()}
+        document["errors"] = self._error_events
         try:
             self._memory.put(_MEMORY_NAME, json.dumps(document).encode())
         except NonvolatileMemoryError:
             return  # the move is made; a command must not fail for having been counted
+
+
+def _error_event(number: int, what: str) -> LogParameter:
+    return ascii_text(number, what, min(len(what), _EVENT_BYTES))

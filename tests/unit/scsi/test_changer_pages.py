@@ -93,7 +93,7 @@ def test_descriptor_format_sense_can_be_chosen(host):
 
 def test_pages_are_listed(host):
     supported = host.good("4d 00 40 00 00 0000 00ff 00".replace(" ", ""))
-    assert supported[4:] == bytes((0x00, 0x14, 0x15, 0x2E))
+    assert supported[4:] == bytes((0x00, 0x07, 0x14, 0x15, 0x2E))
 
 
 def test_moves_are_counted(host):
@@ -174,6 +174,23 @@ def test_a_drive_that_fails_raises_an_alert_and_is_counted(host, library):
     assert flags(host) == set()
     assert flags(other) == {1}
     assert totals(host)[10] == 1
+
+
+def test_the_last_errors_are_told_and_outlive_the_changer(host, library, memory):
+    assert log_page(host, 0x07) == {}
+    for _ in range(18):
+        host.good(struct.pack(">BBB7x", 0x4C, 0x02, 0x40 | 0x14))
+        library.refusal = MoveRefusal.DRIVE_FAILED
+        host.check(move(SLOT, DRIVE))
+    host.check(move(SLOT, SLOT + 1))
+    again = Initiator(MediaChanger(AWS, library, serial="MC00000001", memory=memory))
+    for nexus in (host, again):
+        events = log_page(nexus, 0x07)
+        assert list(events) == list(range(2, 18))
+        assert all(text.startswith(b"drive failed: ") for text in events.values())
+    again.good(struct.pack(">BBB7x", 0x4C, 0x02, 0x40 | 0x07))
+    assert log_page(again, 0x07) == {}
+    assert totals(again)[10] == 1
 
 
 def test_a_drive_that_is_offline_raises_an_alert_until_it_is_back(host, library):
