@@ -39,7 +39,7 @@ END_OF_DATA: Code = (0x8, 0x00, 0x05)
 VOLUME_OVERFLOW: Code = (0xD, 0x00, 0x02)
 MISCOMPARE_DURING_VERIFY: Code = (0xE, 0x1D, 0x00)
 
-UNIT_ATTENTION = 0x6
+NO_SENSE, UNIT_ATTENTION, BLANK_CHECK = 0x0, 0x6, 0x8
 
 
 @dataclass(frozen=True, slots=True)
