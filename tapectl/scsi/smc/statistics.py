@@ -44,7 +44,8 @@ class ChangerStatistics:
             document = json.loads(stored)
             for counts, name in self._named():
                 counts.update({int(key): value for key, value in document[name].items()})
-            self._error_events = {int(key): text for key, text in document.get("errors", {}).items()}
+            errors: dict[str, str] = document.get("errors", {})
+            self._error_events = {int(number): what for number, what in errors.items()}
 
     def count_moves(self, moves: Iterable[Move]) -> None:
         """Cartridges were moved."""
