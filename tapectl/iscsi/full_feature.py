@@ -94,7 +94,6 @@ class FullFeature:
         self._text = TextExchange(policy, config, session)
         self._pool = BufferPool()
         self._immediate_commands = 0
-        self._data_out_bytes = 0
         self._next_tag: int = 1
         self._header = memoryview(bytes(BHS_BYTES))
         self._end: Callable[[], None] = self._end_of_discarded
@@ -225,7 +224,7 @@ class FullFeature:
         task.refusal = refusal = task.refusal or self._data_out_refusal(expected)
         room = expected if refusal is None else unsolicited_end
         task.buffer = self._pool.take(room)
-        self._data_out_bytes += room
+        self.state.data_out_bytes += room
         if size:
             self._end = self._end_of_data_out
             self._task = task
@@ -248,7 +247,7 @@ class FullFeature:
         config = self._config
         if expected > config.data_out_bytes_max:
             return _CHECK_CONDITION, _TOO_MUCH_DATA_SENSE
-        held = self._data_out_bytes
+        held = self.state.data_out_bytes
         if held and held + expected > config.data_out_total_bytes_max:
             return _TASK_SET_FULL, b""
         return None
@@ -340,7 +339,7 @@ class FullFeature:
             self._window.complete()
         if task.buffer is not None:
             task.buffer = None
-            self._data_out_bytes -= self._room(task)
+            self.state.data_out_bytes -= self._room(task)
 
     def _room(self, task: ScsiTask) -> int:
         expected = task.expected_data_transfer_length

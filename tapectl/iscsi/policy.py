@@ -30,7 +30,7 @@ class TargetConfig:
     immediate_commands_max: int = 8
     # Data of one command. The largest block is 16 MiB - 1; fixed-block writes may carry several.
     data_out_bytes_max: int = 32 * 1024 * 1024
-    # Data of all commands of the connection that are being gathered or executed; beyond it a
+    # Data of all commands of the session that are being gathered or executed; beyond it a
     # command is answered TASK SET FULL (unless it is the only one).
     data_out_total_bytes_max: int = 64 * 1024 * 1024
     # Text of one negotiation step, joined over the C bit; login and text requests.

@@ -27,12 +27,14 @@ class SessionState:
     command that one connection had to hold back may become due by what comes on another.
     """
 
-    __slots__ = ("_waiting", "events", "members", "window")
+    __slots__ = ("_waiting", "data_out_bytes", "events", "members", "window")
 
     def __init__(self, exp_cmd_sn: int, max_cmd_sn: int) -> None:
         self.window = CommandWindow(exp_cmd_sn, max_cmd_sn)
         self.events: list[Event] = []
         self.members: dict[int, FullFeature] = {}
+        # Held for writes that are being gathered or executed.
+        self.data_out_bytes = 0
         # Bounded by what each connection may have under way in immediate requests.
         self._waiting: list[tuple[int, Callable[[], None]]] = []
 

@@ -60,7 +60,9 @@ def living(leader: TargetConnection) -> LivingSession:
     )
 
 
-def joined(leader: TargetConnection, cid: int, **keys: str) -> TargetConnection:
+def joined(
+    leader: TargetConnection, cid: int, config: TargetConfig | None = None, **keys: str
+) -> TargetConnection:
     """Log in a further connection in one object, and go on with it beside the leading one."""
     policy = Policy(living=living(leader))
     login = TargetConnection(policy, TargetConfig())
@@ -70,7 +72,7 @@ def joined(leader: TargetConnection, cid: int, **keys: str) -> TargetConnection:
     assert (response.flags, response.tsih) == (0x87, TSIH)
     login.events()
     state = leader.session_state
-    return TargetConnection.resume(policy, TargetConfig(), login.hand_off(), state)
+    return TargetConnection.resume(policy, config or TargetConfig(), login.hand_off(), state)
 
 
 def pair(**keys: str) -> tuple[TargetConnection, TargetConnection]:
@@ -242,6 +244,24 @@ def test_the_window_is_one_for_all_connections() -> None:
     send(leader, command(1, FINAL))
     send(other, command(2, FINAL), command(3, FINAL))
     assert [task.itt for task in received_tasks(other)] == [0x101, 0x102]
+
+
+@pytest.mark.parametrize("immediate", [False, True])
+def test_the_data_of_a_session_are_bounded_over_all_its_connections(immediate: bool) -> None:
+    leader = logged_in(OFFERS, config=TargetConfig(data_out_total_bytes_max=4096))
+    policy = TargetConfig(data_out_total_bytes_max=4096)
+    other = joined(leader, 1, config=policy)
+    send(leader, command(1, FINAL | WRITE, 4000))
+    send(other, command(2, FINAL | WRITE, 200, data=pattern(200), immediate=immediate))
+    assert other.events() == []
+    [r2t] = outgoing(leader)
+    answer_r2t(leader, r2t, pattern(2048), 2048)
+    full = [pdu.status for pdu in outgoing(other)]
+    assert full == ([0x28] if immediate else [])
+    leader.close()
+    outgoing(other)
+    send(other, command(2 if immediate else 3, FINAL | WRITE, 4096, initiator_task_tag=7))
+    assert outgoing(other)[0].initiator_task_tag == 7
 
 
 # -- task management -----------------------------------------------------------------------
