@@ -323,7 +323,7 @@ class TargetConnection:
 
     def task_management_response(self, request: TaskManagementReceived, response_code: int) -> None:
         """Queue the answer to a task management function."""
-        self._full().task_management_response(request, response_code)
+        self._full().control.task_management_response(request, response_code)
 
     @staticmethod
     def is_aborted(task: ScsiTask) -> bool:
@@ -355,12 +355,12 @@ class TargetConnection:
 
     def send_nop_in(self) -> None:
         """Ask the initiator for a sign of life; see `ping_outstanding`."""
-        self._full().ping()
+        self._full().control.ping()
 
     @property
     def ping_outstanding(self) -> bool:
         """Whether a NOP-In of `send_nop_in` has not been answered yet."""
-        return self._full().ping_tag is not None
+        return self._full().control.ping_outstanding
 
     @property
     def tasks(self) -> int:

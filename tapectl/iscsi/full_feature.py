@@ -19,27 +19,19 @@ from tapectl.iscsi.constants import (
     RESERVED_TAG,
     SERIAL_MASK,
     CommandFlag,
-    LogoutReason,
-    LogoutResponse,
     Opcode,
     RejectReason,
-    TaskManagementFunction,
 )
+from tapectl.iscsi.control_requests import ControlRequests
 from tapectl.iscsi.data_transfer import DataTransfer
 from tapectl.iscsi.errors import PDUFormatError, ProtocolError
 from tapectl.iscsi.events import (
     CommandReceived,
-    LogoutReceived,
     TaskAborted,
-    TaskManagementReceived,
 )
 from tapectl.iscsi.pdu import (
-    LogoutRequestPDU,
-    NOPOutPDU,
     SCSICommandPDU,
     SCSIDataOutPDU,
-    TaskManagementRequestPDU,
-    TextRequestPDU,
 )
 from tapectl.iscsi.policy import LoginPolicy, TargetConfig
 from tapectl.iscsi.response_writer import ResponseWriter
@@ -47,7 +39,6 @@ from tapectl.iscsi.send_targets import TextExchange
 from tapectl.iscsi.session import SessionInfo, SessionType
 from tapectl.iscsi.session_state import SessionState
 from tapectl.iscsi.task import ScsiTask
-from tapectl.iscsi.task_management import REFERENCED_TASK_MISSING, Selection, select_tasks
 
 _READ: Final = int(CommandFlag.READ)
 _WRITE: Final = int(CommandFlag.WRITE)
@@ -90,8 +81,8 @@ class FullFeature:
         self.writer = ResponseWriter(self._window, session.parameters, stat_sn)
         self.events = state.events
         self.tasks: dict[int, ScsiTask] = {}
-        self.ping_tag: int | None = None
-        self._text = TextExchange(policy, config, session)
+        text = TextExchange(policy, config, session)
+        self.control = ControlRequests(self, text, config.immediate_commands_max)
         self._pool = BufferPool()
         self._immediate_commands = 0
         self._next_tag: int = 1
@@ -102,22 +93,25 @@ class FullFeature:
         self._then: Callable[[bytes], None] = self._refuse
         self._long_cdb = False
         self._handlers = self._legal_requests()
-        state.join(session.cid, self)
+        state.join(self.cid, self)
 
     def _legal_requests(self) -> dict[int, Callable[[int], memoryview | None]]:
         """What may come in this kind of session; anything else is rejected."""
+        control = partial(self._gather, self._on_control_request)
         handlers: dict[int, Callable[[int], memoryview | None]] = {
-            Opcode.NOP_OUT: partial(self._gather, self._on_nop_out),
-            Opcode.TEXT_REQUEST: partial(self._gather, self._on_text_request),
-            Opcode.LOGOUT_REQUEST: partial(self._gather, self._on_logout_request),
+            Opcode.NOP_OUT: control,
+            Opcode.TEXT_REQUEST: control,
+            Opcode.LOGOUT_REQUEST: control,
         }
         if self._session.session_type is SessionType.NORMAL:
             handlers[Opcode.SCSI_COMMAND] = self._on_scsi_command
             handlers[Opcode.SCSI_DATA_OUT] = self._on_data_out
-            handlers[Opcode.TASK_MANAGEMENT_REQUEST] = partial(
-                self._gather, self._on_task_management_request
-            )
+            handlers[Opcode.TASK_MANAGEMENT_REQUEST] = control
         return handlers
+
+    @property
+    def cid(self) -> int:
+        return self._session.cid
 
     # What the framing calls
 
@@ -274,7 +268,7 @@ class FullFeature:
 
     def _solicit(self, task: ScsiTask, transfer: DataTransfer) -> None:
         while (r2t := transfer.next_r2t(self._next_tag)) is not None:
-            self._take_tag()
+            self.take_tag()
             self.writer.r2t(task, r2t)
 
     def _end_of_data_out(self) -> None:
@@ -357,8 +351,8 @@ class FullFeature:
     def leave_session(self) -> None:
         """End the connection's part in the session: its tasks die, those of others go on."""
         self.abort_tasks(None)
-        if self.state.members.get(self._session.cid) is self:
-            self.state.leave(self._session.cid)
+        if self.state.members.get(self.cid) is self:
+            self.state.leave(self.cid)
 
     def abort(self, task: ScsiTask) -> None:
         if task.done:
@@ -371,145 +365,14 @@ class FullFeature:
         if not task.ready and not task.immediate:
             self._window.pass_over(task.cmd_sn)
 
-    def _on_task_management_request(self, data: bytes) -> None:
-        request = TaskManagementRequestPDU.from_bhs(self._header[:BHS_BYTES], data)
-        manage = partial(self._manage_tasks, request)
-        if not request.immediate:
-            self._sequence((False, request.cmd_sn), manage)
-        elif request.flags & 0x7F == TaskManagementFunction.ABORT_TASK:
-            manage()
-        elif self.state.waiting >= self._config.immediate_commands_max:
-            self.reject(RejectReason.TOO_MANY_IMMEDIATE_COMMANDS)
-        else:
-            self.state.when_received(request.cmd_sn, manage)
-
-    def _manage_tasks(self, request: TaskManagementRequestPDU) -> None:
-        if self.state.members.get(self._session.cid) is not self:
-            return  # the connection has gone while the request was held back
-        selection: Selection = select_tasks(request, self.state.tasks())
-        for task in selection.tasks:
-            owner = self.state.owner(task)
-            if owner is not None:
-                owner.abort(task)
-        if selection.response is REFERENCED_TASK_MISSING and self._window.skip(
-            request.ref_cmd_sn, before=request.cmd_sn
-        ):
-            # RFC 7143 11.6.1: within the window "targets must consider the CmdSN received".
-            selection = selection.completed()
-        if selection.function is None:
-            self._complete_task_management(
-                request.initiator_task_tag, request.immediate, selection.response
-            )
-            return
-        self.events.append(
-            TaskManagementReceived(
-                function=selection.function,
-                itt=request.initiator_task_tag,
-                referenced_itt=request.referenced_task_tag,
-                lun=selection.lun,
-                cid=self._session.cid,
-                immediate=request.immediate,
-                response=selection.response,
-            )
-        )
-
-    def task_management_response(self, request: TaskManagementReceived, response_code: int) -> None:
-        owner = self.state.members.get(request.cid)
-        if owner is not None:
-            owner._complete_task_management(request.itt, request.immediate, response_code)
-        elif not request.immediate:
-            self._window.complete()
-
-    def _complete_task_management(self, itt: int, immediate: bool, response_code: int) -> None:
-        if not immediate:
-            self._window.complete()
-        self.writer.task_management(itt, response_code)
-
-    # NOP, text and logout
-
-    def ping(self) -> None:
-        """Send a NOP-In that the initiator must answer, unless one is under way."""
-        if self.ping_tag is None:
-            self.ping_tag = self._take_tag()
-            self.writer.ping(self.ping_tag)
-
-    def _on_nop_out(self, data: bytes) -> None:
-        request = NOPOutPDU.from_bhs(self._header[:BHS_BYTES], data)
-        if request.target_transfer_tag == self.ping_tag:
-            self.ping_tag = None
-        self._sequence((request.immediate, request.cmd_sn), partial(self._answer_nop_out, request))
-
-    def _answer_nop_out(self, request: NOPOutPDU) -> None:
-        if not request.immediate:
-            self._window.complete()
-        if request.initiator_task_tag != RESERVED_TAG:
-            self.writer.nop_in(request.initiator_task_tag, request.data)
-
-    def _on_text_request(self, data: bytes) -> None:
-        request = TextRequestPDU.from_bhs(self._header[:BHS_BYTES], data)
-        self._sequence((request.immediate, request.cmd_sn), partial(self._answer_text, request))
-
-    def _answer_text(self, request: TextRequestPDU) -> None:
-        try:
-            answer = self._text.answer(request)
-        except ProtocolError:
-            # Not the PDU under way, where the request was held back.
-            self.writer.reject(RejectReason.PROTOCOL_ERROR, request.encode()[:BHS_BYTES])
-            raise
-        if not request.immediate:
-            self._window.complete()
-        self.writer.text(request.initiator_task_tag, answer)
-        self.writer.segment_bytes_max = self._text.segment_bytes_max
-
-    def _on_logout_request(self, data: bytes) -> None:
-        request = LogoutRequestPDU.from_bhs(self._header[:BHS_BYTES], data)
-        self._sequence((request.immediate, request.cmd_sn), partial(self._answer_logout, request))
-
-    def _answer_logout(self, request: LogoutRequestPDU) -> None:
-        if not request.immediate:
-            self._window.complete()
-        reason = request.flags & ~FINAL & 0xFF
-        members = self.state.members
-        if reason == LogoutReason.CLOSE_SESSION:
-            for member in members.values():
-                member.abort_tasks(None)
-        elif reason != LogoutReason.CLOSE_CONNECTION:
-            self.writer.logout(request.initiator_task_tag, LogoutResponse.RECOVERY_NOT_SUPPORTED)
-            return
-        elif request.cid not in members:
-            self.writer.logout(request.initiator_task_tag, LogoutResponse.CID_NOT_FOUND)
-            return
-        else:
-            members[request.cid].abort_tasks(None)
-        self.writer.logout(request.initiator_task_tag, LogoutResponse.CLOSED)
-        cid = request.cid if reason == LogoutReason.CLOSE_CONNECTION else self._session.cid
-        self.events.append(LogoutReceived(LogoutReason(reason), cid))
-
     # Receiving what is rare
 
-    def _sequence(self, order: tuple[bool, int], action: Callable[[], None]) -> None:
-        """Run `action` now for an immediate request, else in the order of command numbers."""
-        immediate, cmd_sn = order
-        if immediate:
-            action()
-        elif self._window.accept(cmd_sn):
-            if self._window.in_order(cmd_sn):
-                action()
-            else:
-                self._window.deliver(cmd_sn, partial(self._run_held_back, action))
-            if self.state.several:
-                self.state.commands_came()
+    def _on_control_request(self, data: bytes) -> None:
+        self.control.received(bytes(self._header[:BHS_BYTES]), data)
 
-    def _run_held_back(self, action: Callable[[], None]) -> None:
-        """Run what another request has let through, perhaps one of another connection.
-
-        An error of it is this connection's, and not of the one that is being received on: it ends
-        this one with its next PDU.
-        """
-        try:
-            action()
-        except ProtocolError as error:
-            self._handlers = dict.fromkeys(range(OPCODE_MASK + 1), partial(_raise, error))
+    def fail_next(self, error: ProtocolError) -> None:
+        """Let the next PDU end the connection."""
+        self._handlers = dict.fromkeys(range(OPCODE_MASK + 1), partial(_raise, error))
 
     def _gather(self, then: Callable[[bytes], None], size: int) -> memoryview | None:
         """Call `then` with the data segment once it has come."""
@@ -550,7 +413,8 @@ class FullFeature:
         self.reject(reason)
         raise ProtocolError(message)
 
-    def _take_tag(self) -> int:
+    def take_tag(self) -> int:
+        """Return a target transfer tag that is not in use."""
         tag: int = self._next_tag
         # The reserved tag is never used.
         self._next_tag = (tag + 1) % SERIAL_MASK
