@@ -84,7 +84,7 @@ class Device(Protocol):
         ...
 
     def log_page_read(self, page: int, nexus: str) -> None:
-        """A page was reported to a nexus: what is cleared by reading is cleared."""
+        """A page was reported to a nexus, whole: what is cleared by reading is cleared."""
         ...
 
     def answer_for_other_lun(self, task: Task) -> Reply:

@@ -36,8 +36,11 @@ def log_sense(device: Device, task: Task) -> Reply:
     if page is None:
         raise invalid_field_in_cdb(2 if subpage in (0, ALL_SUBPAGES) else 3)
     data = page.encode(int.from_bytes(cdb[5:7], "big"), LogValues(cdb[2] >> 6))
-    device.log_page_read(code, task.nexus)
-    return reply_truncated(data, int.from_bytes(cdb[7:9], "big"))
+    allocation_length = int.from_bytes(cdb[7:9], "big")
+    if allocation_length >= len(data):
+        # Whoever asks for the header first, as sg_logs does, has not been told yet.
+        device.log_page_read(code, task.nexus)
+    return reply_truncated(data, allocation_length)
 
 
 def log_select(device: Device, task: Task) -> Reply:

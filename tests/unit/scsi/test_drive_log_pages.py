@@ -377,6 +377,13 @@ def test_device_status_says_that_a_flag_changed_until_the_response_was_read(driv
     assert not read_page(host, 0x11)[0][3] & 0x01
 
 
+def test_whoever_asks_for_the_length_first_is_told_all_the_same(drive, host):
+    drive.alerts.add(TapeAlert.WRITE_PROTECT)
+    assert len(host.good("4d006e000000 000004")) == 4
+    assert flags(host) == {TapeAlert.WRITE_PROTECT}
+    assert flags(host) == set()
+
+
 def test_log_select_clears_the_flags(drive, host):
     drive.alerts.add(TapeAlert.WRITE_PROTECT)
     host.good("4c02")
