@@ -98,8 +98,8 @@ def state(changer: MediaChanger, library: MemoryLibrary, addresses: list[int]) -
         for nexus in NEXUSES
     ]
     elements = [library.at(address) for address in addresses]
-    legacy = server.reservations.legacy_holder
-    return elements, changer.import_export_open, pages, legacy, set(server.removal_preventers)
+    reserved = server.reservations.legacy_holder, server.reservations.persistent
+    return elements, changer.import_export_open, pages, reserved, set(server.removal_preventers)
 
 
 def happen(

@@ -63,15 +63,12 @@ PERSONALITIES = st.sampled_from(sorted(DRIVE_PERSONALITIES))
 
 
 def new_drive(personality: str, tape: str) -> TapeDrive:
-    def random(size_bytes: int) -> bytes:
-        return bytes((next(count) + at) & 0xFF for at in range(size_bytes))
-
-    count = itertools.count()
     drive = TapeDrive(
         DRIVE_PERSONALITIES[personality],
         serial="TD00000001",
         target_name="iqn.2000-01.test:drive",
-        random=random,
+        # The same each time: a command that is run again must end the same way.
+        random=bytes,
         now_ms=lambda: 1_700_000_000_000,
     )
     loaded = cartridge(tape, drive.personality.generation.number)
@@ -199,8 +196,9 @@ def settings_state(drive: TapeDrive) -> Any:
         server.mode_pages.sense(ALL_PAGES, ALL_SUBPAGES, PageControl.CURRENT, nexus)
         for nexus in NEXUSES
     ]
-    legacy = server.reservations.legacy_holder
-    return pages, drive.mode_header(), legacy, set(server.removal_preventers)
+    reserved = server.reservations.legacy_holder, server.reservations.persistent
+    encryption = [(drive.encryption.scope(n), drive.encryption.parameters(n)) for n in NEXUSES]
+    return pages, drive.mode_header(), reserved, encryption, set(server.removal_preventers)
 
 
 def happen(drive: TapeDrive, event: str, nexus: str) -> None:
