@@ -1,14 +1,17 @@
-"""ALLOCATION LENGTH of every command that returns parameter data (SPC-5 4.2.5.6)."""
+"""ALLOCATION LENGTH of every command that returns parameter data, and the transport's residuals
+(SPC-5 4.2.5.6; RFC 7143 11.4.5)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from tests.conformance import commands as c
 from tests.conformance.commands import Command
-from tests.conformance.device import Device
+from tests.conformance.device import CHECK_CONDITION, GOOD, Device
+from tests.conformance.recording import BLOCK_BYTES, END, block, follows, record
 from tests.conformance.requirements import requires
 
 # Command by its allocation length; where it has one, the feature it needs.
@@ -96,3 +99,57 @@ def test_parameter_data_are_cut_to_the_allocation_length(
     """SPC-5 4.2.5.6: what does not fit is not sent, and that is not an error."""
     whole = tape.good(make(128))
     assert tape.good(make(length)) == whole[:length]
+
+
+# -- the transport's own account -------------------------------------------------------------
+def test_data_that_are_fewer_than_expected_are_an_underflow(drive: Device) -> None:
+    """RFC 7143 11.4.5.1: U one, RESIDUAL COUNT the bytes that were not sent."""
+    data = drive.good(c.inquiry(length=255))
+    response = drive.run(replace(c.inquiry(length=255), data_in_bytes=4096))
+    assert response.data == data
+    assert response.residual == 4096 - len(data)
+
+
+def test_data_that_are_more_than_expected_are_an_overflow(drive: Device) -> None:
+    """RFC 7143 11.4.5.2: O one, RESIDUAL COUNT the bytes that there was no room for."""
+    data = drive.good(c.inquiry(length=255))
+    response = drive.run(replace(c.inquiry(length=255), data_in_bytes=8))
+    assert response.data == data[:8]
+    assert response.residual == 8 - len(data)
+
+
+def test_a_block_with_too_little_room_is_read_as_a_whole(tape: Device) -> None:
+    """SSC-5 6.4, RFC 7143 11.4.5.2: the block is passed; what does not fit is an overflow."""
+    record(tape, 0, 1)
+    response = tape.run(c.read(BLOCK_BYTES, room=100))
+    assert response.status == GOOD
+    assert response.data == block(0)[:100]
+    assert response.residual == 100 - BLOCK_BYTES
+    assert follows(tape) == 1
+
+
+def test_a_block_with_too_much_room_is_an_underflow(tape: Device) -> None:
+    """RFC 7143 11.4.5.1: RESIDUAL COUNT by the expected length, not by that of the CDB."""
+    record(tape, 0, 1)
+    response = tape.run(c.read(BLOCK_BYTES, room=5 * BLOCK_BYTES))
+    assert response.data == block(0)
+    assert response.residual == 4 * BLOCK_BYTES
+
+
+def test_more_data_out_than_the_cdb_asks_for_are_an_underflow(tape: Device) -> None:
+    """RFC 7143 11.4.5.1: the block is as long as the CDB says."""
+    command = replace(c.write(block(0)), data_out=block(0) + bytes(500))
+    response = tape.run(command)
+    assert (response.status, response.residual) == (GOOD, 500)
+    tape.good(c.rewind())
+    assert tape.good(c.read(BLOCK_BYTES)) == block(0)
+
+
+def test_less_data_out_than_the_cdb_asks_for_writes_no_block(tape: Device) -> None:
+    """RFC 7143 11.4.5.2: an overflow; a block is written whole or not at all."""
+    record(tape, 0)
+    assert follows(tape) == 0
+    response = tape.run(replace(c.write(block(1)), data_out=block(1)[:500]))
+    assert response.status == CHECK_CONDITION
+    tape.good(c.rewind())
+    assert [follows(tape) for _ in range(2)] == [0, END]
