@@ -108,7 +108,7 @@ class Robot:
         """Look at the library before the next move: somebody else has moved something."""
         self._loaded = None
 
-    def put(self, barcode: str, unload: Callable[[], None]) -> bool:
+    def put(self, barcode: str, unload: Callable[[], object]) -> bool:
         """Put a tape into the drive unless it is there; return whether it had to be moved.
 
         `unload` makes the drive let go of the one that is in it. Raises KeyError where the
@@ -125,7 +125,7 @@ class Robot:
         self._loaded = barcode
         return moved
 
-    def _put(self, changer: MediaChanger, barcode: str, unload: Callable[[], None]) -> bool:
+    def _put(self, changer: MediaChanger, barcode: str, unload: Callable[[], object]) -> bool:
         # Type by type: not every changer can tell of all of them at once.
         found = [element for kind in _FULL_TYPES for element in changer.elements(kind)]
         elements = {element.address: element for element in found}

@@ -98,9 +98,9 @@ def use_key(tape: Device, key: bytes, *, decrypt: int = DECRYPT, **fields: objec
     tape.good(set_encryption(tape, ENCRYPT, decrypt, key=key, **fields))  # type: ignore[arg-type]
 
 
-def write_encrypted(tape: Device, *numbers: int, **fields: object) -> None:
+def write_encrypted(tape: Device, *numbers: int, kads: dict[int, bytes] | None = None) -> None:
     """Record encrypted blocks from the beginning, rewind, and forget the key."""
-    use_key(tape, KEY, **fields)
+    use_key(tape, KEY, kads=kads)
     for number in numbers:
         tape.good(c.write(block(number)))
     tape.good(c.rewind())

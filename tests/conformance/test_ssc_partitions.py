@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -119,7 +119,7 @@ def test_new_partitions_are_blank(two: Device) -> None:
 @formats
 @requires("LOCATE(10)", "LOCATE(16)")
 @pytest.mark.parametrize("locate", [c.locate_10, c.locate_16], ids=["LOCATE(10)", "LOCATE(16)"])
-def test_locate_changes_the_partition(two: Device, locate) -> None:  # type: ignore[no-untyped-def]
+def test_locate_changes_the_partition(two: Device, locate: Callable[..., c.Command]) -> None:
     """SSC-5 6.3, 7.5: CP one: to PARTITION."""
     two.good(locate(0, partition=1))
     assert partition_of(two) == 1
