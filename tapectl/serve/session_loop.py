@@ -14,7 +14,6 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 
 from tapectl.iscsi.connection import TargetConnection
 from tapectl.iscsi.constants import LogoutReason
@@ -119,18 +118,22 @@ class SessionLoop:
                 self._take_arrivals()
                 continue
             self._heard.add(fd)
-            with self._guarding(member):
+            try:
                 member.receive()
-                self._flush_all()
+            except CONNECTION_ERRORS as exc:
+                self._fail(member, exc)
+            self._flush_others()
 
     def _tick(self) -> None:
         self._next_tick = time.monotonic() + TICK_S
         heard, self._heard = self._heard, set()
         for fd, member in list(self._members.items()):
             if fd not in heard:
-                with self._guarding(member):
+                try:
                     member.tick()
-        self._flush_all()
+                except CONNECTION_ERRORS as exc:
+                    self._fail(member, exc)
+        self._flush_others()
 
     def _take_arrivals(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -158,10 +161,13 @@ class SessionLoop:
             self._log_out(event)
             return
         member = self._member_of(event)
-        if member is not None:
-            with self._guarding(member):
-                member.handle(event)
-                self._flush_all()
+        if member is None:
+            return
+        try:
+            member.handle(event)
+        except CONNECTION_ERRORS as exc:
+            self._fail(member, exc)
+        self._flush_others()
 
     def _member_of(self, event: Event) -> ConnectionLoop | None:
         """Return the connection that an event concerns, None when it is gone."""
@@ -189,21 +195,24 @@ class SessionLoop:
                 self._pending.remove(event)
                 self._handle(event)
 
+    def _flush_others(self) -> None:
+        """Send what one connection has caused on others; each sends its own by itself."""
+        if len(self._members) > 1:
+            self._flush_all()
+
     def _flush_all(self) -> None:
         for member in list(self._members.values()):
-            with self._guarding(member):
+            try:
                 member.flush()
+            except CONNECTION_ERRORS as exc:
+                self._fail(member, exc)
 
-    @contextlib.contextmanager
-    def _guarding(self, member: ConnectionLoop) -> Iterator[None]:
-        """Drop a connection that fails; the others go on (the end of the session ends them)."""
-        try:
-            yield
-        except CONNECTION_ERRORS as exc:
-            self._drop(member, exc)
-            if isinstance(exc, SessionEndedError):
-                for other in list(self._members.values()):
-                    self._drop(other, exc)
+    def _fail(self, member: ConnectionLoop, exc: Exception) -> None:
+        """Drop a connection that failed; the others go on, unless it is the session that ended."""
+        self._drop(member, exc)
+        if isinstance(exc, SessionEndedError):
+            for other in list(self._members.values()):
+                self._drop(other, exc)
 
     def _drop(self, member: ConnectionLoop, exc: Exception) -> None:
         fd = member.stream.fileno()
@@ -214,6 +223,7 @@ class SessionLoop:
         self._poll.unregister(fd)
         member.leave()
         member.stream.close()
-        # What stood behind a command of its own is due now.
+        # What stood behind a command of its own is due now, or has been refused.
         for other in list(self._members.values())[:1]:
             self._pending.extend(other.connection.events())
+        self._flush_all()
