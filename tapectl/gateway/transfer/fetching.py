@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tapectl.disks.tape_files import SEALED
-from tapectl.gateway.transfer.bucket_layout import archive_key, segment_key
 from tapectl.gateway.transfer.context import TransferContext
 from tapectl.gateway.transfer.eviction import Eviction
 from tapectl.gateway.transfer.local_files import LocalDisks, remove, tape_folder
 from tapectl.gateway.transfer.segment_fill import FillSource, SegmentFill
+from tapectl.gateway.transfer.stored_segment import locate
 from tapectl.medium.errors import MediumFormatError
 from tapectl.scsi.cartridge import CartridgeReadError
 from tapectl.state import segments, tapes
@@ -178,14 +178,11 @@ class FetchService:
             raise CartridgeReadError("no cache disk is present")
         disk_id = max(used, key=lambda one: local.sizes[one] - used[one])
         with self._context.state.read() as db:
-            through = tapes.get(db, record.barcode).archived_through_sequence
-        archived = through is not None and record.sequence <= through
-        key_of = archive_key if archived else segment_key
+            place = locate(db, record)
         return FillSource(
             barcode=record.barcode,
             summary=record.summary,
-            key=key_of(record.barcode, record.sequence),
-            object_bytes=record.object_bytes or 0,
+            place=place,
             disk_id=disk_id,
             folder=tape_folder(local.paths[disk_id], record.barcode),
         )

@@ -9,16 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tapectl.gateway.transfer.local_files import FILLING, SEALED
-from tapectl.medium.errors import MediumFormatError
-from tapectl.medium.segment_object import (
-    CHUNK_BYTES,
-    OBJECT_FOOTER_BYTES,
-    OBJECT_TAIL_BYTES,
-    ObjectFooter,
-    StoredChunk,
-    chunk_numbers,
-    decode_table,
-)
+from tapectl.gateway.transfer.stored_segment import ObjectPlace, StoredSegment
+from tapectl.medium.segment_object import CHUNK_BYTES, StoredChunk, chunk_numbers
 from tapectl.medium.summary import SegmentSummary
 from tapectl.store.interface import ObjectStore
 
@@ -32,8 +24,7 @@ class FillSource:
 
     barcode: str
     summary: SegmentSummary
-    key: str
-    object_bytes: int
+    place: ObjectPlace
     disk_id: str
     folder: Path
 
@@ -48,7 +39,7 @@ class SegmentFill:
         name = f"{source.summary.sequence:08d}"
         self.path = source.folder / f"{name}.{serial}{FILLING}"
         self.sealed_path = source.folder / f"{name}{SEALED}"
-        self._store = store
+        self._stored = StoredSegment(store, source.place, source.summary)
         self._chunks: Sequence[StoredChunk] = ()
         self._missing: set[int] = set()
         self._in_flight: set[int] = set()
@@ -71,26 +62,10 @@ class SegmentFill:
 
         Raises StoreError, MediumFormatError, OSError.
         """
-        source = self.source
-        tail_offset = max(0, source.object_bytes - OBJECT_TAIL_BYTES)
-        tail = self._store.get(source.key, offset=tail_offset)
-        footer = ObjectFooter.decode(tail[-OBJECT_FOOTER_BYTES:])
-        if (footer.sequence, footer.raw_bytes) != (
-            source.summary.sequence,
-            source.summary.file_bytes,
-        ):
-            raise MediumFormatError(f"object {source.key} is that of another segment")
-        start = footer.table_offset - tail_offset
-        if start >= 0:
-            table = tail[start : start + footer.table_bytes]
-        else:
-            table = self._store.get(
-                source.key, offset=footer.table_offset, size_bytes=footer.table_bytes
-            )
-        chunks = decode_table(footer, table)
+        chunks = self._stored.read_table()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        os.ftruncate(descriptor, footer.raw_bytes)
+        os.ftruncate(descriptor, self.source.summary.file_bytes)
         with self._lock:
             self._chunks = chunks
             self._missing = set(range(len(chunks)))
@@ -127,14 +102,7 @@ class SegmentFill:
         """
         try:
             chunks = [self._chunks[number] for number in run]
-            start = chunks[0].offset
-            size_bytes = chunks[-1].offset + chunks[-1].stored_bytes - start
-            stored = memoryview(
-                self._store.get(self.source.key, offset=start, size_bytes=size_bytes)
-            )
-            for number, chunk in zip(run, chunks, strict=True):
-                begin = chunk.offset - start
-                raw = chunk.decode(stored[begin : begin + chunk.stored_bytes])
+            for number, (chunk, raw) in zip(run, self._stored.read_run(chunks), strict=True):
                 self._write(raw, chunk.raw_offset)
                 with self._lock:
                     self._missing.discard(number)

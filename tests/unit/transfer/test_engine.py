@@ -12,6 +12,7 @@ import pytest
 from tapectl.gateway.transfer import bucket_layout
 from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.gateway.transfer.segment_fill import FillSource, SegmentFill
+from tapectl.gateway.transfer.stored_segment import ObjectPlace
 from tapectl.medium.manifest import PAGE_ROWS, decode_manifest, decode_page
 from tapectl.medium.summary import SegmentSummary
 from tapectl.scsi.cartridge import CartridgeReadError
@@ -409,8 +410,7 @@ def test_a_second_fill_does_not_touch_what_the_first_one_sealed(
     source = FillSource(
         barcode=TAPE,
         summary=record.summary,
-        key=bucket_layout.segment_key(TAPE, 1),
-        object_bytes=record.object_bytes or 0,
+        place=ObjectPlace(bucket_layout.segment_key(TAPE, 1), record.object_bytes or 0),
         disk_id=CACHE,
         folder=gateway.cache / "tapes" / TAPE,
     )
