@@ -84,7 +84,10 @@ class Cartridge(Protocol):
     """A loaded cartridge, positioned in one of its partitions.
 
     Sizes, positions and numbers are those of the current partition. Only one thread may call it
-    at a time. Every method may raise CartridgeBusyError (nothing changed), the others as said.
+    at a time. Every method that does not say that it never waits may raise CartridgeBusyError
+    (nothing changed). What has to know where filemarks are may raise CartridgeReadError (nothing
+    changed): `file_number`, SPACE, `locate_file`, a write that is not at end of data. The others as
+    said.
     """
 
     @property
@@ -130,7 +133,7 @@ class Cartridge(Protocol):
         ...
 
     def select_partition(self, number: int) -> None:
-        """Go to the beginning of a partition, which is there."""
+        """Go to the beginning of a partition, which is there. Never waits."""
         ...
 
     def format(self, partition_bytes: Sequence[int]) -> None:
@@ -232,10 +235,15 @@ class Cartridge(Protocol):
         """Move over `count` filemarks (backwards when negative); as space_blocks."""
         ...
 
-    def space_end_of_data(self) -> None: ...
+    def space_end_of_data(self) -> None:
+        """Go to end of data. Never waits."""
+        ...
 
     def locate(self, position: int) -> Mark | None:
-        """Go to an object number; beyond end of data stops there and returns Mark.END_OF_DATA."""
+        """Go to an object number; beyond end of data stops there and returns Mark.END_OF_DATA.
+
+        Never waits: a command that has to goes back by it to where it began.
+        """
         ...
 
     def locate_file(self, file_number: int) -> Mark | None:

@@ -68,6 +68,12 @@ class MemoryCartridge:
         if error is not None:
             raise error
 
+    def _look_up(self, method: str) -> None:
+        """Something must be known of the tape that may be in the store, or nowhere."""
+        self._may_be_busy(method)
+        if self.fail_reads:
+            raise CartridgeReadError("index")
+
     @property
     def objects(self) -> list[LogicalObject]:
         return self.partition_objects[self.partition]
@@ -130,6 +136,7 @@ class MemoryCartridge:
 
     @property
     def file_number(self) -> int:
+        self._look_up("file_number")
         return self.objects[: self.position].count(None)
 
     @property
@@ -186,6 +193,7 @@ class MemoryCartridge:
         return len(item)
 
     def space_blocks(self, count: int) -> tuple[int, Mark | None]:
+        self._look_up("space_blocks")
         passed = 0
         while passed < abs(count):
             moved = self._step(1 if count > 0 else -1)
@@ -197,6 +205,10 @@ class MemoryCartridge:
         return passed, None
 
     def space_filemarks(self, count: int) -> tuple[int, Mark | None]:
+        self._look_up("space_filemarks")
+        return self._space_filemarks(count)
+
+    def _space_filemarks(self, count: int) -> tuple[int, Mark | None]:
         passed = 0
         while passed < abs(count):
             moved = self._step(1 if count > 0 else -1)
@@ -220,13 +232,13 @@ class MemoryCartridge:
         self.position = len(self.objects)
 
     def locate(self, position: int) -> Mark | None:
-        self._may_be_busy("locate")
         self.position = min(position, len(self.objects))
         return Mark.END_OF_DATA if position > len(self.objects) else None
 
     def locate_file(self, file_number: int) -> Mark | None:
+        self._look_up("locate_file")
         self.position = 0
-        _, stopped_by = self.space_filemarks(file_number)
+        _, stopped_by = self._space_filemarks(file_number)
         return stopped_by
 
     def erase(self) -> None:

@@ -6,7 +6,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Never
 
-from tapectl.scsi.cartridge import Cartridge, CartridgeBusyError, CartridgeWriteError
+from tapectl.scsi.cartridge import (
+    Cartridge,
+    CartridgeBusyError,
+    CartridgeReadError,
+    CartridgeWriteError,
+)
 from tapectl.scsi.command_table import Command, Task
 from tapectl.scsi.device_server import DeviceServer, ModeHeader, ModeSelection
 from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage
@@ -170,12 +175,21 @@ class TapeDrive:
         try:
             reply = self.server.run(self, COMMANDS, Task(nexus, cdb, data_out), lun)
         except CartridgeBusyError:
-            if cdb[0] in _CHANGES_OF_MEDIA and self.medium is not None:
-                self.overwriting.give_back(self.medium)
+            self._give_back(cdb)
             raise
+        except CartridgeReadError:
+            # Where the filemarks are can be on a part of the tape that cannot be read.
+            self._give_back(cdb)
+            sense = Sense(SenseKey.MEDIUM_ERROR, ASC.UNRECOVERED_READ_ERROR)
+            reply = self.server.check_condition(sense)
         if reply.sense:
             self.failures.note(cdb, reply.sense)
         return reply
+
+    def _give_back(self, cdb: bytes) -> None:
+        """A command has changed nothing: what ALLOW OVERWRITE allowed it is still allowed."""
+        if cdb[0] in _CHANGES_OF_MEDIA and self.medium is not None:
+            self.overwriting.give_back(self.medium)
 
     def nexus_established(self, nexus: str) -> None:
         self.server.attentions.know(nexus)

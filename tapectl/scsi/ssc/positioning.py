@@ -10,7 +10,7 @@ import enum
 import struct
 from typing import TYPE_CHECKING
 
-from tapectl.scsi.cartridge import Mark
+from tapectl.scsi.cartridge import Cartridge, CartridgeBusyError, CartridgeReadError, Mark
 from tapectl.scsi.command_table import GOOD, Task
 from tapectl.scsi.logical_unit import Reply, Status
 from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey, invalid_field_in_cdb
@@ -80,21 +80,18 @@ def _space_stopped_by(mark: Mark, residue: int) -> Sense:
 def locate_10(drive: TapeDrive, task: Task) -> Reply:
     """LOCATE(10). With BT the address is the vendor's own, which here is the object number too."""
     cdb = task.cdb
-    _go_to_partition(drive, cdb, 8)
-    return _locate(drive, int.from_bytes(cdb[3:7], "big"), _Destination.OBJECT)
+    partition = _named_partition(drive, cdb, 8)
+    return _locate(drive, partition, int.from_bytes(cdb[3:7], "big"), _Destination.OBJECT)
 
 
-def _go_to_partition(drive: TapeDrive, cdb: bytes, at: int) -> None:
-    """Go to the partition that byte `at` of the CDB names, if CP says that one is named."""
-    if not cdb[1] & _CHANGE_PARTITION:
-        return
+def _named_partition(drive: TapeDrive, cdb: bytes, at: int) -> int:
+    """Return the partition that byte `at` of the CDB names if CP says so, else the current one."""
     medium = drive.threaded_medium()
+    if not cdb[1] & _CHANGE_PARTITION:
+        return medium.partition
     if cdb[at] >= len(medium.partitions):
         raise invalid_field_in_cdb(at)
-    drive.synchronise()
-    if cdb[at] != medium.partition:
-        medium.select_partition(cdb[at])
-        drive.early_warning.loaded()
+    return cdb[at]
 
 
 class _Destination(enum.IntEnum):
@@ -112,21 +109,40 @@ def locate_16(drive: TapeDrive, task: Task) -> Reply:
         destination = _Destination(cdb[1] >> 3 & 0x07)
     except ValueError:
         raise invalid_field_in_cdb(1, 5) from None
-    _go_to_partition(drive, cdb, 3)
-    return _locate(drive, int.from_bytes(cdb[4:12], "big"), destination)
+    partition = _named_partition(drive, cdb, 3)
+    return _locate(drive, partition, int.from_bytes(cdb[4:12], "big"), destination)
 
 
-def _locate(drive: TapeDrive, identifier: int, destination: _Destination) -> Reply:
+def _locate(drive: TapeDrive, partition: int, identifier: int, destination: _Destination) -> Reply:
     medium = drive.threaded_medium()
     drive.synchronise()
+    start = medium.partition, medium.position
+    if partition != start[0]:
+        medium.select_partition(partition)
+    try:
+        stopped_by = _go(medium, identifier, destination)
+    except (CartridgeBusyError, CartridgeReadError):
+        if partition != start[0]:
+            medium.select_partition(start[0])
+            medium.locate(start[1])
+        raise
+    if partition != start[0]:
+        drive.early_warning.loaded()
     drive.early_warning.moved()
-    if destination is _Destination.END_OF_DATA:
-        medium.space_end_of_data()
-        return GOOD
-    go = medium.locate if destination is _Destination.OBJECT else medium.locate_file
-    if go(identifier) is Mark.END_OF_DATA:
+    if stopped_by is Mark.END_OF_DATA:
         raise CheckCondition(Sense(SenseKey.BLANK_CHECK, ASC.END_OF_DATA_DETECTED))
     return GOOD
+
+
+def _go(medium: Cartridge, identifier: int, destination: _Destination) -> Mark | None:
+    match destination:
+        case _Destination.OBJECT:
+            return medium.locate(identifier)
+        case _Destination.FILE:
+            return medium.locate_file(identifier)
+        case _Destination.END_OF_DATA:
+            medium.space_end_of_data()
+            return None
 
 
 _BOP, _EOP = 0x80, 0x40

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from tapectl.scsi.cartridge import CartridgeBusyError
+from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeReadError
 from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.ssc import TapeDrive
 from tests.support.memory_cartridge import MemoryCartridge
@@ -172,6 +172,27 @@ def test_a_partition_that_is_not_there_cannot_be_gone_to():
     for cdb in ("2b02000000000000" + "01", "92020001" + "00" * 8):
         assert host.check(cdb).code == (5, 0x24, 0)
     assert host.position() == 0
+
+
+@pytest.mark.parametrize("error", [CartridgeBusyError("cold"), CartridgeReadError("damaged")])
+def test_a_file_of_another_partition_that_cannot_be_found_yet_leaves_the_tape_where_it_is(error):
+    host, tape = loaded()
+    make_partitions(host, 2, REST)
+    host.good("9202000100" + "00" * 7)
+    host.write(b"file")
+    host.good("100000000100")
+    host.good("9202000000" + "00" * 7)
+    host.write(b"here")
+    tape.busy["locate_file"] = [error]
+    to_file_1 = b"\x92\x0a\0\1" + (1).to_bytes(8, "big")
+    if isinstance(error, CartridgeBusyError):
+        with pytest.raises(CartridgeBusyError):
+            host.send(to_file_1)
+    else:
+        assert host.check(to_file_1).code == (3, 0x11, 0)
+    assert (host.good("34")[1], host.position()) == (0, 1)
+    host.good(to_file_1)
+    assert (host.good("34")[1], host.position()) == (1, 2)
 
 
 def test_a_partition_overflows_when_it_is_full_and_the_other_is_not():

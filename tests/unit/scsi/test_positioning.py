@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from tapectl.scsi.cartridge import CartridgeReadError
 from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.ssc import TapeDrive
 from tests.support.memory_cartridge import MemoryCartridge
@@ -15,15 +16,20 @@ BLOCKS, FILEMARKS, SEQUENTIAL, END_OF_DATA = 0, 1, 2, 3
 
 
 @pytest.fixture
-def host() -> Initiator:
+def tape() -> MemoryCartridge:
     """Three files of three blocks each; object numbers 0-2, 4-6, 8-10, filemarks at 3, 7, 11."""
-    drive = TapeDrive(DRIVE_PERSONALITIES["IBM-ULT3580-TD5"], serial="TD00000001")
     tape = MemoryCartridge()
     for file in range(3):
         for block in range(3):
             data = b"F%dB%d" % (file, block)
             tape.write_blocks(memoryview(data), len(data))
         tape.write_filemarks(1)
+    return tape
+
+
+@pytest.fixture
+def host(tape: MemoryCartridge) -> Initiator:
+    drive = TapeDrive(DRIVE_PERSONALITIES["IBM-ULT3580-TD5"], serial="TD00000001")
     drive.load(tape)
     return Initiator(drive)
 
@@ -120,6 +126,24 @@ def test_locate_16_by_object_file_and_end_of_data(host):
 def test_locate_past_end_of_data(host):
     assert host.check("2b000000001000").code == (8, 0, 5)
     assert host.position() == 12
+
+
+@pytest.mark.parametrize(
+    ("method", "cdb"),
+    [
+        ("space_blocks", "1100 000001"),
+        ("space_filemarks", "1101 ffffff"),
+        ("locate_file", "92080000" + "0000000000000002"),
+        ("file_number", "3406"),
+    ],
+)
+def test_filemarks_that_cannot_be_found_are_a_medium_error_and_no_motion(host, tape, method, cdb):
+    host.good("2b000000000005")
+    tape.busy[method] = [CartridgeReadError("the index is damaged")]
+    sense = host.check(cdb)
+    assert (sense.code, sense.information) == ((3, 0x11, 0), None)
+    assert host.position() == 5
+    host.good(cdb)
 
 
 def test_locate_to_another_partition_is_refused(host):
