@@ -43,6 +43,9 @@ SETTINGS = {
     " of its end.",
     "alert_after_s": "Seconds that an outage of the store or full disks last before they are an"
     " alert.",
+    "scrub_days": "Days after which every tape is verified again by itself; 0: never.",
+    "scrub_store": "Whether that reads the copies in the store too: requests and traffic.",
+    "verify_bytes_per_s": "Bytes a second that verifying reads at most, as 100MiB.",
     "ping_interval_s": "Seconds after which a silent connection is asked for a sign of life; it is"
     " closed when it stays silent as long again.",
     "logout_wait_s": "Seconds initiators may take to log out when the gateway stops serving.",

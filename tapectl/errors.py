@@ -17,6 +17,7 @@ class ExitCode(enum.IntEnum):
     OK = 0
     FAILURE = 1
     USAGE = 2
+    CHECK_FINDINGS = 3
     # Tapes
     TAPE_NOT_FOUND = 10
     TAPE_EXISTS = 11
@@ -26,6 +27,8 @@ class ExitCode(enum.IntEnum):
     TAPE_IN_DRIVE = 15
     ELEMENT = 16
     POOL = 17
+    TAPE_DAMAGED = 19
+    TAPE_LOCKED = 18
     # Disks
     DISK_PATH = 20
     DISK_IN_USE = 21

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OPEN, SEALED = ".open", ".seg"
+COPYING = ".copy"
+"""A copy of a sealed segment that is being made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,12 @@ class Settings:
     early_warning_percent: float
     # An outage of the store or full disks are an alert when they last longer than this.
     alert_after_s: float
+    # Every tape is verified so often by itself; 0: never.
+    scrub_days: float
+    # Whether that reads the copies in the store too, which costs requests and traffic.
+    scrub_store: bool
+    # How fast verifying reads, all copies together.
+    verify_bytes_per_s: int
     # Listen beyond loopback without CHAP or an initiator list.
     allow_anonymous: bool
     # Name of each setting -> where its value comes from.
@@ -307,6 +313,9 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("logout_wait_s",                _number_between(0, 60),           3),
     _spec("early_warning_percent",        _number_between(0, 50),           1),
     _spec("alert_after_s",                _number_between(0, _DAY_S),       60),
+    _spec("scrub_days",                   _number_between(0, 3650),         30),
+    _spec("scrub_store",                  _parse_boolean,                   False),
+    _spec("verify_bytes_per_s",           _size_between(MIB, 1 << 40),      100 * MIB),
     _spec("allow_anonymous",              _parse_boolean,                   False),
 )))
 # fmt: on

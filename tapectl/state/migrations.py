@@ -222,6 +222,28 @@ CREATE TABLE allowed_initiator (
     PRIMARY KEY (target, initiator_name)
 ) STRICT, WITHOUT ROWID;
 """,
+    # The last look at all copies of a tape's segments.
+    """
+CREATE TABLE verification (
+    -- The last verification of a tape: the copies of its segments are read and checked, by request
+    -- or by the scrub.
+    barcode           TEXT PRIMARY KEY REFERENCES tape (barcode),
+    requested         INTEGER NOT NULL CHECK (requested IN (0, 1)),   -- 0: the scrub's
+    local_only        INTEGER NOT NULL CHECK (local_only IN (0, 1)),  -- 1: the store is not read
+    rate_bytes_per_s  INTEGER CHECK (rate_bytes_per_s > 0),  -- NULL: the setting's
+    started_at_ms     INTEGER NOT NULL,
+    finished_at_ms    INTEGER,                      -- NULL: it goes on
+    next_sequence     INTEGER NOT NULL DEFAULT 0,   -- segments before it have been looked at
+    segment_count     INTEGER NOT NULL DEFAULT 0,   -- segments looked at
+    checked_bytes     INTEGER NOT NULL DEFAULT 0,   -- read and found right, all copies together
+    healed_count      INTEGER NOT NULL DEFAULT 0,   -- copies that were damaged and made anew
+    damaged_count     INTEGER NOT NULL DEFAULT 0,   -- segments with a copy that stays damaged
+    lost_count        INTEGER NOT NULL DEFAULT 0,   -- segments without any copy that is right
+    unread_count      INTEGER NOT NULL DEFAULT 0    -- segments with a copy that cannot be read now
+) STRICT, WITHOUT ROWID;
+CREATE INDEX verification_running ON verification (requested, started_at_ms)
+    WHERE finished_at_ms IS NULL;
+""",
 )
 
 

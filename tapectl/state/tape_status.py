@@ -60,5 +60,8 @@ WRITE_PROTECTED = frozenset({_S.RETRIEVED, _S.RECOVERED})
 ON_SHELF = frozenset({_S.ARCHIVED, _S.RETRIEVING, _S.RETRIEVED})
 """Statuses in which the archive (VTS) lists the tape."""
 
+VERIFIABLE = LOADABLE | {_S.IN_TRANSIT_TO_VTS, _S.ARCHIVED}
+"""Statuses in which a tape is verified: in any other it is on its way, or cannot be read."""
+
 IN_LIBRARY = frozenset(TapeStatus) - {_S.ARCHIVED, _S.DELETED}
 """Statuses that count against the quota of the gateway."""

@@ -15,7 +15,7 @@ from tapectl.gateway.transfer.context import StepReport, TransferContext
 from tapectl.gateway.transfer.local_files import LocalDisks, tape_folder
 from tapectl.gateway.transfer.ownership import Ownership
 from tapectl.gateway.transfer.tape_errors import TapeErrors
-from tapectl.state import segments, tapes
+from tapectl.state import segments, tapes, verifications
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
 from tapectl.store.interface import ObjectNotFoundError
@@ -44,6 +44,7 @@ class Deletion:
                 shutil.rmtree(folder)
         with context.state.write() as db:
             segments.delete_of_tape(db, tape.barcode)
+            verifications.delete_of_tape(db, tape.barcode)
             tapes.transition(db, tape.barcode, TapeStatus.DELETED, context.stamp())
         return StepReport(done=1)
 

@@ -31,6 +31,7 @@ from tapectl.gateway.transfer.local_files import sweep
 from tapectl.gateway.transfer.retrieval import Retrieval
 from tapectl.gateway.transfer.tape_errors import TapeErrors
 from tapectl.gateway.transfer.uploads import Uploads
+from tapectl.gateway.transfer.verification import Verification
 from tapectl.gateway.transfer.volume_changes import VolumeChanges
 from tapectl.state import gateways, segments
 from tapectl.state.database import State
@@ -85,6 +86,7 @@ class TransferEngine:
             Archiving(context, errors),
             Retrieval(context, errors),
             Deletion(context, errors),
+            Verification(context),
         )
         self._eviction = Eviction(context, self.fetch_service.filling_bytes)
         # Before anything new is begun, so that only what a dead process left can be found.

@@ -49,7 +49,10 @@ Place = tuple[str, int]
 
 @dataclass(slots=True)
 class _Fill:
-    """A fill and what the service knows of it; guarded by the service's lock."""
+    """A fill and what the service knows of it; guarded by the service's lock.
+
+    An `abandoned` one is not among the service's fills any more, and ends with its last user.
+    """
 
     fill: SegmentFill
     demanded: bool
@@ -58,6 +61,15 @@ class _Fill:
     users: int = 0
     retry_at_s: float = 0.0
     failure: str | None = None
+    abandoned: bool = False
+
+    @property
+    def place(self) -> Place:
+        return self.fill.source.barcode, self.fill.source.summary.sequence
+
+    @property
+    def idle(self) -> bool:
+        return not self.users and not self.busy
 
 
 class FetchService:
@@ -103,9 +115,7 @@ class FetchService:
             entry = self._enter(record, local, demanded=True)
             if entry.failure is not None:
                 # Told once; the next one to ask begins anew.
-                if not entry.users:
-                    del self._fills[barcode, sequence]
-                    entry.fill.discard()
+                self._abandon(entry)
                 raise CartridgeReadError(entry.failure)
             self._fills.move_to_end((barcode, sequence), last=False)
             entry.fill.want(offset)
@@ -164,9 +174,20 @@ class FetchService:
             if len(self._fills) < _FILLS_MAX:
                 return
             entry = self._fills[place]
-            if not entry.users and not entry.busy:
-                entry.fill.discard()
-                del self._fills[place]
+            if entry.idle:
+                self._abandon(entry)
+
+    def _abandon(self, entry: _Fill) -> None:
+        """Forget a fill, whoever may still be at work on it; the lock is held."""
+        if self._fills.get(entry.place) is entry:
+            del self._fills[entry.place]
+        entry.abandoned = True
+        self._end_abandoned(entry)
+
+    def _end_abandoned(self, entry: _Fill) -> None:
+        """Remove the file of an abandoned fill after its last user; the lock is held."""
+        if entry.abandoned and entry.idle:
+            entry.fill.discard()
 
     def _source(self, record: SegmentRecord, local: LocalDisks) -> FillSource:
         used = {
@@ -215,6 +236,9 @@ class FetchService:
             if run := entry.fill.take():
                 entry.users += 1
                 return lambda found=entry, run=run: self._fetch(found, run)  # type: ignore[misc]
+            if entry.fill.complete and entry.idle:  # sealing it has failed before
+                entry.busy = True
+                return lambda found=entry: self._seal(found)  # type: ignore[misc]
         return None
 
     def _open(self, entry: _Fill) -> None:
@@ -234,6 +258,7 @@ class FetchService:
         finally:
             with self._work:
                 entry.busy = False
+                self._end_abandoned(entry)
                 self._work.notify_all()
 
     def _fetch(self, entry: _Fill, run: Sequence[int]) -> None:
@@ -244,22 +269,25 @@ class FetchService:
         finally:
             with self._work:
                 entry.users -= 1
-                sealing = entry.fill.complete and not entry.busy and not entry.users
+                sealing = entry.fill.complete and entry.idle
                 entry.busy |= sealing
+                self._end_abandoned(entry)
                 self._work.notify_all()
         if sealing:
-            try:
-                self._finish(entry)
-            except OSError as error:
-                self._fail(entry, error)
-            finally:
-                with self._work:
-                    entry.busy = False
+            self._seal(entry)
+
+    def _seal(self, entry: _Fill) -> None:
+        try:
+            self._finish(entry)
+        except OSError as error:
+            self._fail(entry, error)
+        finally:
+            with self._work:
+                entry.busy = False
 
     def _finish(self, entry: _Fill) -> None:
         """Enter the complete file in the state, unless the tape has left the library meanwhile."""
-        source = entry.fill.source
-        place = (source.barcode, source.summary.sequence)
+        source, place = entry.fill.source, entry.place
         entry.fill.seal()
         with self._context.state.write() as db:
             tape = tapes.find(db, source.barcode)
@@ -301,6 +329,9 @@ class FetchService:
         _log.error("%s", reason)
         with self._work:
             entry.failure = reason
+            if not entry.demanded:
+                # Nobody waits for it, and whoever asks later is to see for himself.
+                self._abandon(entry)
 
     def _postpone(self, entry: _Fill, reason: str) -> None:
         _log.warning("waiting: %s", reason)

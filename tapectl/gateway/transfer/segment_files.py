@@ -55,6 +55,12 @@ class SegmentBuffers:
                 return content
         raise failure
 
+    def room(self, size_bytes: int) -> memoryview:
+        """Return the memory of a raw segment; its content is good until the next call."""
+        if len(self._raw) < size_bytes:
+            self._raw = bytearray(size_bytes)
+        return memoryview(self._raw)[:size_bytes]
+
     def encode(self, content: memoryview, header: ObjectHeader, *, compression: bool) -> bytearray:
         """Return the object of a segment; it is good until the next call."""
         chunks = (content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES))
@@ -71,9 +77,7 @@ class SegmentBuffers:
             found_bytes = os.fstat(file.fileno()).st_size
             if found_bytes != size_bytes:
                 raise MediumFormatError(f"{path} has {found_bytes} bytes, not {size_bytes}")
-            if len(self._raw) < size_bytes:
-                self._raw = bytearray(size_bytes)
-            view = memoryview(self._raw)[:size_bytes]
+            view = self.room(size_bytes)
             filled = 0
             while filled < size_bytes:
                 count = file.readinto(view[filled:])

@@ -23,10 +23,11 @@ from tapectl.store.interface import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class ObjectPlace:
-    """The bytes of the store that are a segment's object."""
+    """The bytes of the store that are a segment's object; `archived`: in the pool's class."""
 
     key: str
     size_bytes: int
+    archived: bool
 
 
 def locate(db: sqlite3.Connection, record: SegmentRecord) -> ObjectPlace:
@@ -34,7 +35,8 @@ def locate(db: sqlite3.Connection, record: SegmentRecord) -> ObjectPlace:
     through = tapes.get(db, record.barcode).archived_through_sequence
     archived = through is not None and record.sequence <= through
     key_of = archive_key if archived else segment_key
-    return ObjectPlace(key_of(record.barcode, record.sequence), record.object_bytes or 0)
+    key = key_of(record.barcode, record.sequence)
+    return ObjectPlace(key, record.object_bytes or 0, archived)
 
 
 class StoredSegment:

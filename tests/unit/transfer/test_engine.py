@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -410,7 +412,9 @@ def test_a_second_fill_does_not_touch_what_the_first_one_sealed(
     source = FillSource(
         barcode=TAPE,
         summary=record.summary,
-        place=ObjectPlace(bucket_layout.segment_key(TAPE, 1), record.object_bytes or 0),
+        place=ObjectPlace(
+            bucket_layout.segment_key(TAPE, 1), record.object_bytes or 0, archived=False
+        ),
         disk_id=CACHE,
         folder=gateway.cache / "tapes" / TAPE,
     )
@@ -441,6 +445,78 @@ def test_a_damaged_object_is_an_error_and_never_data(
     damaged[1000] ^= 1
     store.put(key, damaged)
     assert fetch(engine, 1, 0, len(content)) == content
+
+
+class SlowSecondRequest:
+    """A store of which two requests for chunks are under way at the same time: the first one is
+    answered when the second has come, and the second one not before `release`."""
+
+    def __init__(self, inner: MemoryStore, first_holds: int) -> None:
+        self._inner = inner
+        self._first_holds = first_holds
+        self._second_came = threading.Event()
+        self.release = threading.Event()
+        self.slow = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def get(self, key: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
+        import sys; print(time.monotonic(), threading.current_thread().name, offset, size_bytes, file=sys.stderr)
+        if self.slow and size_bytes is not None:
+            if offset <= self._first_holds < offset + size_bytes:
+                self._second_came.wait(10)
+            else:
+                self._second_came.set()
+                self.release.wait(10)
+        return bytes(self._inner.get(key, offset=offset, size_bytes=size_bytes))
+
+
+def test_a_failure_is_told_once_though_another_request_of_the_segment_is_under_way(
+    gateway: TransferGateway, store: MemoryStore
+) -> None:
+    gateway.create_tape(TAPE)
+    content = gateway.write_segment(TAPE, blocks(100))
+    run_until_idle(gateway.engine(store))
+    gateway.drop_cache()
+    key = bucket_layout.segment_key(TAPE, 1)
+    whole = bytes(store.get(key))
+    store.put(key, whole[:1000] + bytes((whole[1000] ^ 1,)) + whole[1001:])
+    slow = SlowSecondRequest(store, 1000)
+    engine = gateway.engine(slow)  # type: ignore[arg-type]
+    with pytest.raises(CartridgeReadError, match="checksum"):
+        fetch(engine, 1, 0, 100)
+    store.put(key, whole)
+    slow.slow = False
+    assert fetch(engine, 1, 0, len(content)) == content
+    slow.release.set()
+    engine.close()
+    # A reader may have been told the name of the one that was finished.
+    assert [name for name in gateway.local_files() if name.endswith(".fill")] == [
+        f"cache/tapes/{TAPE}/00000001.1.fill"
+    ]
+
+
+def test_a_failure_of_reading_ahead_is_told_nobody(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    contents = [gateway.write_segment(TAPE, blocks()) for _ in range(2)]
+    run_until_idle(engine)
+    gateway.drop_cache()
+    key = bucket_layout.segment_key(TAPE, 2)
+    whole = bytes(store.get(key))
+    store.put(key, whole[:1000] + bytes((whole[1000] ^ 1,)) + whole[1001:])
+    watched = FailNth(store, 0)
+    engine = gateway.engine(watched)  # type: ignore[arg-type]
+    assert fetch(engine, 1, 0, len(contents[0])) == contents[0]
+    for _ in range(2000):
+        if len(watched.names) >= 4 and not engine.fetch_service.filling_bytes():
+            break
+        time.sleep(0.005)
+    assert watched.names.count("get") == 4  # a table and chunks of each
+    store.put(key, whole)
+    assert fetch(engine, 2, 0, len(contents[1])) == contents[1]
 
 
 def test_a_copy_that_a_drive_found_damaged_comes_from_the_store_anew(
