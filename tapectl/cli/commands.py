@@ -9,6 +9,7 @@ import typer
 from tapectl.cli import (
     archive,
     chap,
+    check,
     completion,
     device,
     disk,
@@ -17,6 +18,7 @@ from tapectl.cli import (
     quickstart,
     serving,
     tape,
+    tape_verify,
 )
 from tapectl.cli.options import ConfigPath, StatePath, examples
 from tapectl.cli.session import Session
@@ -75,10 +77,12 @@ def tapectl(
 quickstart.register(app)
 gateway.register(app)
 app.add_typer(disk.app, name="disk")
+tape_verify.register(tape.app)
 app.add_typer(tape.app, name="tape")
 app.add_typer(archive.app, name="archive")
 app.add_typer(device.app, name="device")
 app.add_typer(chap.app, name="chap")
 serving.register(app)
+check.register(app)
 events.register(app)
 app.add_typer(completion.app, name="completion")

@@ -51,6 +51,9 @@ STATUS_STYLES = {
     "present": "green",
     "missing": "bold red",
     "mismatch": "bold red",
+    "error": "bold red",
+    "warning": "yellow",
+    "info": "dim",
 }
 
 

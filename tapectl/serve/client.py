@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+from tapectl.gateway.check.view import Serving
 from tapectl.gateway.library import OfflineDrives, StateLibrary, move_tape
 from tapectl.gateway.settings import Settings
 from tapectl.serve import json_lines
 from tapectl.serve.control import control_socket_path
 from tapectl.serve.errors import SupervisorError
 from tapectl.serve.json_lines import JsonLines, Message
-from tapectl.serve.lock import serve_lock
+from tapectl.serve.lock import lock_owner, serve_lock
 from tapectl.state.database import State
 
 # Loading a tape after a crash reads a segment; a robot of steel takes longer.
@@ -99,3 +100,12 @@ def move(state: State, settings: Settings, source: int, destination: int) -> Non
     with serve_lock(settings.state_path, "move", wait_s=5.0):
         library = StateLibrary(state, OfflineDrives(), hold_s=settings.hold_s, actor="cli")
         move_tape(library, source, destination)
+
+
+def who_serves(state_path: Path) -> Serving:
+    """Return whether a supervisor answers, and who holds the gateway's lock."""
+    client = connect(state_path)
+    if client is None:
+        return Serving(served=False, locked_by=lock_owner(state_path))
+    with client:
+        return Serving(served=True, locked_by=lock_owner(state_path))

@@ -47,3 +47,18 @@ def serve_lock(state_path: Path, role: str, *, wait_s: float = 0.0) -> Iterator[
         yield lock_fd
     finally:
         os.close(lock_fd)
+
+
+def lock_owner(state_path: Path) -> str | None:
+    """Return what the holder of the lock wrote of itself, None if nobody holds it."""
+    try:
+        lock_fd = os.open(lock_path(state_path), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(lock_fd, 200, 0).decode(errors="replace").strip() or "unknown process"
+    finally:
+        os.close(lock_fd)
+    return None

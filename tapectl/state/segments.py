@@ -181,6 +181,16 @@ def bytes_by_disk(db: sqlite3.Connection) -> Mapping[str, int]:
     return dict(row for row in map(tuple, rows))
 
 
+def tapes_waiting_on_disk(db: sqlite3.Connection, disk_id: str) -> Sequence[str]:
+    """Return the barcodes of tapes with a copy on the disk that is not in the store, sorted."""
+    rows = db.execute(
+        "SELECT DISTINCT barcode FROM segment WHERE uploaded_at_ms IS NULL"
+        " AND (cache_disk_id = ?1 OR buffer_disk_id = ?1) ORDER BY barcode",
+        (disk_id,),
+    )
+    return [row[0] for row in rows]
+
+
 def dirty_cache_bytes(db: sqlite3.Connection) -> int:
     """Return the bytes in the cache that are not in the store."""
     row = db.execute(

@@ -1,0 +1,1 @@
+"""`tapectl check`: what the state says held against disks, store and host; and putting it right."""

@@ -1,0 +1,87 @@
+"""The names in the store against the state: ownership, manifests, segments. Reads no data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tapectl.gateway.check.copies import segment_list
+from tapectl.gateway.check.findings import Code, Finding, of_gateway, of_tape
+from tapectl.gateway.check.view import CheckView
+from tapectl.gateway.transfer.bucket_layout import (
+    manifest_key,
+    ownership_key,
+    segments_prefix,
+    tape_prefix,
+)
+from tapectl.gateway.transfer.stored_segment import locate
+from tapectl.state import segments
+from tapectl.state.segments import SegmentRecord
+from tapectl.state.tape_status import TapeStatus
+from tapectl.state.tapes import TapeRecord
+from tapectl.store.interface import ObjectInfo, ObjectStore, StoreError
+
+# Nothing of these is in the store, or it is on its way out.
+_NOT_THERE = frozenset({TapeStatus.CREATING, TapeStatus.DELETING, TapeStatus.DELETED})
+
+
+def store_findings(view: CheckView, store: ObjectStore) -> Iterator[Finding]:
+    """Yield what the store lacks, or has and nobody knows."""
+    try:
+        for tape in view.tapes.values():
+            if tape.status not in _NOT_THERE and tape.store_epoch:
+                yield from _tape(view, store, tape)
+    except StoreError as exc:
+        yield of_gateway(Code.STORE_UNREACHABLE, view.gateway.id, exc.message)
+
+
+def missing_objects(
+    view: CheckView, tape: TapeRecord, found: Mapping[str, ObjectInfo]
+) -> Iterator[SegmentRecord]:
+    """Yield the uploaded segments whose object is not in the store, or is shorter than it was."""
+    with view.state.read() as db:
+        for record in segments.of_tape(db, tape.barcode):
+            if record.uploaded_at_ms is not None:
+                place = locate(db, record)
+                info = found.get(place.key)
+                if info is None or info.size_bytes < place.size_bytes:
+                    yield record
+
+
+def list_tape(store: ObjectStore, barcode: str) -> Mapping[str, ObjectInfo]:
+    """Return all objects of a tape by key; raise StoreError."""
+    return {info.key: info for info in store.list(tape_prefix(barcode))}
+
+
+def _tape(view: CheckView, store: ObjectStore, tape: TapeRecord) -> Iterator[Finding]:
+    found = list_tape(store, tape.barcode)
+    # What has changed while the list was made is judged by what the state says now.
+    missing = [record.sequence for record in missing_objects(view, tape, found)]
+    if missing:
+        found = list_tape(store, tape.barcode)
+        missing = [record.sequence for record in missing_objects(view, tape, found)]
+    if missing:
+        message = f"{segment_list(missing)} not in the store, where the state has them"
+        yield of_tape(Code.STORE_OBJECT_MISSING, tape.barcode, message)
+    owner = found.get(ownership_key(tape.barcode))
+    if owner is None:
+        message = "no ownership object in the store"
+        yield of_tape(Code.STORE_OWNERSHIP, tape.barcode, message)
+    elif owner.etag != tape.store_etag and tape.status is not TapeStatus.IRRECOVERABLE:
+        message = "the ownership object in the store is not the one this gateway put there"
+        yield of_tape(Code.STORE_OWNERSHIP, tape.barcode, message)
+    if tape.manifest_number and manifest_key(tape.barcode, tape.manifest_number) not in found:
+        message = f"manifest {tape.manifest_number}, its latest, is not in the store"
+        yield of_tape(Code.STORE_MANIFEST_MISSING, tape.barcode, message)
+    unknown = _unknown(view, tape, found)
+    if unknown:
+        message = f"{segment_list(unknown)} in the store that the state does not know"
+        yield of_tape(Code.STORE_OBJECT_UNKNOWN, tape.barcode, message)
+
+
+def _unknown(view: CheckView, tape: TapeRecord, found: Mapping[str, ObjectInfo]) -> list[int]:
+    prefix = segments_prefix(tape.barcode)
+    names = (key.removeprefix(prefix) for key in found if key.startswith(prefix))
+    numbers = [int(name) for name in names if name.isdigit()]
+    with view.state.read() as db:
+        known = {record.sequence for record in segments.of_tape(db, tape.barcode)}
+    return sorted(number for number in numbers if number not in known)
