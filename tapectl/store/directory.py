@@ -1,8 +1,10 @@
 """An object store in a directory: every object a file, named by its key.
 
 Beside the objects stands `.tapectl-store/` with temporary files, the lock of
-conditional writes, and a small JSON file for every object of an archive class.
-Glacier is simulated: such an object cannot be read until it has been restored.
+conditional writes, and a small JSON file for every object of an archive class and for every one
+under a retention. Glacier is simulated: such an object cannot be read until it has been restored.
+So is Object Lock: this store deletes and overwrites nothing that is locked, but the file
+system would; whoever may write the directory can. There are no object tags.
 """
 
 from __future__ import annotations
@@ -25,12 +27,16 @@ from tapectl.store.durable_files import (
     written_file,
 )
 from tapectl.store.interface import (
+    PLAIN,
     BucketNotFoundError,
     ObjectArchivedError,
     ObjectInfo,
     ObjectNotFoundError,
     PreconditionFailedError,
+    PutOptions,
     RestoreState,
+    Retention,
+    RetentionMode,
     RetrievalTier,
     StorageClass,
     StoreDeniedError,
@@ -38,6 +44,7 @@ from tapectl.store.interface import (
     StoreRefusedError,
 )
 from tapectl.store.keys import check_key
+from tapectl.store.retention_rules import require_deletable, require_lockable
 from tapectl.store.simulated_archive import ArchiveRecord
 
 _PRIVATE = ".tapectl-store"
@@ -59,6 +66,7 @@ class DirectoryStore:
         self._now_ms = now_ms
         self._temporary = root / _PRIVATE / "tmp"
         self._sidecars = root / _PRIVATE / "archived"
+        self._retentions = root / _PRIVATE / "retained"
 
     def check(self) -> None:
         if not self._root.is_dir():
@@ -73,14 +81,17 @@ class DirectoryStore:
         key: str,
         body: bytes | bytearray | memoryview | BinaryIO,
         *,
-        storage_class: StorageClass = StorageClass.STANDARD,
+        options: PutOptions = PLAIN,
     ) -> ObjectInfo:
         path = self._path(key)
+        _require_possible(options)
         with self._errors(key), self._ready(path), written_file(self._temporary, body) as temporary:
-            return self._install(key, temporary, storage_class)
+            self._require_deletable(key)
+            return self._install(key, temporary, options.storage_class)
 
-    def put_if_absent(self, key: str, body: bytes) -> ObjectInfo:
+    def put_if_absent(self, key: str, body: bytes, *, options: PutOptions = PLAIN) -> ObjectInfo:
         path = self._path(key)
+        _require_possible(options)
         with self._errors(key), self._ready(path), written_file(self._temporary, body) as temporary:
             try:
                 os.link(temporary, path)
@@ -89,8 +100,11 @@ class DirectoryStore:
             sync_folder(path.parent)
             return self._info(key, path)
 
-    def put_if_match(self, key: str, body: bytes, *, etag: str) -> ObjectInfo:
+    def put_if_match(
+        self, key: str, body: bytes, *, etag: str, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
         path = self._path(key)
+        _require_possible(options)
         with (
             self._errors(key),
             self._ready(path),
@@ -124,29 +138,54 @@ class DirectoryStore:
                 except ObjectNotFoundError:
                     continue  # deleted since the folder was read
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, bypass_governance: bool = False) -> None:
         path = self._path(key)
-        with self._errors(key):
+        with self._errors(key), self._locked():
+            self._require_deletable(key, bypass_governance=bypass_governance)
+            # The retention first: without its object it would hold whatever is put there next.
+            self._retention_file(key).unlink(missing_ok=True)
             if path.is_file():
                 path.unlink()
                 sync_folder(path.parent)
             self._sidecar(key).unlink(missing_ok=True)
 
-    def copy(
-        self, source: str, destination: str, *, storage_class: StorageClass = StorageClass.STANDARD
-    ) -> ObjectInfo:
+    def copy(self, source: str, destination: str, *, options: PutOptions = PLAIN) -> ObjectInfo:
         path, target = self._path(source), self._path(destination)
+        _require_possible(options)
         with self._errors(source), self._ready(target):
+            self._require_deletable(destination)
             if not self._archive(source, path).readable(self._now_ms()):
                 raise ObjectArchivedError(f"object is archived: {source}")
             temporary = temporary_name(self._temporary)
             try:
                 # Objects are never changed in place, so two names of one file are two objects.
                 os.link(path, temporary)
-                return self._install(destination, temporary, storage_class)
+                return self._install(destination, temporary, options.storage_class)
             finally:
                 # A rename between two names of one file does nothing and leaves both.
                 temporary.unlink(missing_ok=True)
+
+    def check_locks(self) -> None:
+        self.check()
+
+    def lock(
+        self, key: str, retention: Retention | None, *, bypass_governance: bool = False
+    ) -> None:
+        path = self._path(key)
+        with self._errors(key), self._locked():
+            self._info(key, path)
+            held = self._retention(key)
+            require_lockable(
+                key, held, retention, self._now_ms(), bypass_governance=bypass_governance
+            )
+            file = self._retention_file(key)
+            if retention is None:
+                file.unlink(missing_ok=True)
+                return
+            make_folder(file.parent)
+            document = {"mode": retention.mode.value, "until_ms": retention.until_ms}
+            with written_file(self._temporary, json.dumps(document).encode()) as temporary:
+                rename_durably(temporary, file)
 
     def restore(self, key: str, *, tier: RetrievalTier, days: int) -> RestoreState:
         del tier  # every tier takes the same simulated time
@@ -163,6 +202,21 @@ class DirectoryStore:
 
     def _sidecar(self, key: str) -> Path:
         return self._sidecars / f"{key}.json"
+
+    def _retention_file(self, key: str) -> Path:
+        return self._retentions / f"{key}.json"
+
+    def _retention(self, key: str) -> Retention | None:
+        try:
+            document = json.loads(self._retention_file(key).read_bytes())
+        except FileNotFoundError:
+            return None
+        return Retention(RetentionMode(document["mode"]), int(document["until_ms"]))
+
+    def _require_deletable(self, key: str, *, bypass_governance: bool = False) -> None:
+        require_deletable(
+            key, self._retention(key), self._now_ms(), bypass_governance=bypass_governance
+        )
 
     def _install(self, key: str, temporary: Path, storage_class: StorageClass) -> ObjectInfo:
         """Give a finished file its name. The sidecar goes first: it names the file it is for,
@@ -211,6 +265,7 @@ class DirectoryStore:
             storage_class=archive.storage_class,
             restore_state=archive.state(now_ms),
             restored_until_ms=archive.restored_until_ms(now_ms),
+            retention=self._retention(key),
         )
 
     @contextmanager
@@ -223,6 +278,7 @@ class DirectoryStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        self.check()
         make_folder(self._temporary)
         with (self._root / _PRIVATE / "lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -243,6 +299,14 @@ class DirectoryStore:
             if error.errno == errno.ENAMETOOLONG:
                 raise StoreRefusedError(f"{reason}: {key}") from error
             raise StoreError(f"{reason}: {self._root / key}") from error
+
+
+def _require_possible(options: PutOptions) -> None:
+    if options.encryption is not None:
+        raise StoreRefusedError(
+            "a directory store does not encrypt",
+            hint="put the directory on an encrypted file system",
+        )
 
 
 def _identity(status: os.stat_result) -> list[int]:

@@ -40,9 +40,59 @@ class RestoreState(enum.Enum):
     RESTORED = "restored"
 
 
+class RetentionMode(enum.StrEnum):
+    """Modes of S3 Object Lock: who may lift a retention before its date."""
+
+    GOVERNANCE = "GOVERNANCE"  # whoever has the permission to bypass it
+    COMPLIANCE = "COMPLIANCE"  # nobody
+
+
+class SSEAlgorithm(enum.StrEnum):
+    """Server-side encryption of S3."""
+
+    AES256 = "AES256"  # keys of the store: SSE-S3
+    AWS_KMS = "aws:kms"  # keys of a key management service: SSE-KMS
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """An object cannot be deleted until this time, in ms since 1970."""
+
+    mode: RetentionMode
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """How an object is encrypted where it is stored. `kms_key` names the key of SSE-KMS; None: the
+    default one of the store."""
+
+    algorithm: SSEAlgorithm
+    kms_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutOptions:
+    """What a new object is to be, however it comes about: put, copied or composed.
+
+    `tags` are object tags, at most ten; a store that knows none leaves them out. `encryption` None
+    leaves it to the store.
+    """
+
+    storage_class: StorageClass = StorageClass.STANDARD
+    encryption: Encryption | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+PLAIN = PutOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store tells of one object. `etag` changes whenever the content does."""
+    """What a store tells of one object. `etag` changes whenever the content does.
+
+    Of `encryption` and `retention` only `head` tells; None: none, or the store does not say.
+    """
 
     key: str
     size_bytes: int
@@ -50,6 +100,8 @@ class ObjectInfo:
     storage_class: StorageClass = StorageClass.STANDARD
     restore_state: RestoreState = RestoreState.READABLE
     restored_until_ms: int | None = None
+    encryption: Encryption | None = None
+    retention: Retention | None = None
 
 
 class StoreError(TapectlError):
@@ -118,6 +170,14 @@ class ObjectArchivedError(StoreError):
     retryable = False
 
 
+class ObjectLockedError(StoreError):
+    """The object is under a retention (or a legal hold) that forbids it."""
+
+    exit_code = ExitCode.TAPE_LOCKED
+    code = "object_locked"
+    retryable = False
+
+
 class StoreDataError(StoreError):
     """The store returned other bytes than were put."""
 
@@ -136,6 +196,7 @@ class StoreRefusedError(StoreError):
 
 OF_ONE_OBJECT = (
     ObjectArchivedError,
+    ObjectLockedError,
     ObjectNotFoundError,
     PreconditionFailedError,
     StoreDataError,
@@ -157,18 +218,25 @@ class ObjectStore(Protocol):
         key: str,
         body: bytes | bytearray | memoryview | BinaryIO,
         *,
-        storage_class: StorageClass = StorageClass.STANDARD,
+        options: PutOptions = PLAIN,
     ) -> ObjectInfo:
         """Store an object, atomically: afterwards `get` yields exactly these bytes; if it raises,
-        the key holds its old object or none. The server checks a CRC where it can."""
+        the key holds its old object or none. The server checks a CRC where it can.
+
+        A store without encryption raises StoreRefusedError when it is asked for. Where the key is
+        under a retention, the store keeps the old object as an older version or raises
+        ObjectLockedError."""
         ...
 
-    def put_if_absent(self, key: str, body: bytes) -> ObjectInfo:
+    def put_if_absent(self, key: str, body: bytes, *, options: PutOptions = PLAIN) -> ObjectInfo:
         """As `put`, but raise PreconditionFailedError if the key exists; of many, one wins."""
         ...
 
-    def put_if_match(self, key: str, body: bytes, *, etag: str) -> ObjectInfo:
-        """As `put`, but raise PreconditionFailedError unless the key holds the object `etag`."""
+    def put_if_match(
+        self, key: str, body: bytes, *, etag: str, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
+        """As `put`, but raise PreconditionFailedError unless the key holds the object `etag`. A
+        retention does not stand in the way; the old object's lasts."""
         ...
 
     def get(self, key: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
@@ -189,15 +257,32 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def delete(self, key: str) -> None:
-        """Delete an object; no error if there is none."""
+    def delete(self, key: str, *, bypass_governance: bool = False) -> None:
+        """Delete an object for good, older versions of it too; no error if there is none.
+
+        Raises ObjectLockedError, having changed nothing that `get` shows, if a retention forbids it
+        that is not of GOVERNANCE and to be bypassed.
+        """
         ...
 
-    def copy(
-        self, source: str, destination: str, *, storage_class: StorageClass = StorageClass.STANDARD
-    ) -> ObjectInfo:
-        """Copy on the server's side, into another storage class. Raises ObjectNotFoundError,
-        ObjectArchivedError (the source is archived)."""
+    def copy(self, source: str, destination: str, *, options: PutOptions = PLAIN) -> ObjectInfo:
+        """Copy on the server's side, into another storage class, also an object onto itself.
+        Raises ObjectNotFoundError, ObjectArchivedError (the source is archived)."""
+        ...
+
+    def check_locks(self) -> None:
+        """Raise StoreRefusedError, saying why, if objects cannot be locked here; write nothing."""
+        ...
+
+    def lock(
+        self, key: str, retention: Retention | None, *, bypass_governance: bool = False
+    ) -> None:
+        """Put an object under a retention, or with None under none, from which on it cannot be
+        deleted until then.
+
+        Raises ObjectNotFoundError, and ObjectLockedError if the object is under one that would
+        become shorter or weaker, unless that is of GOVERNANCE and to be bypassed.
+        """
         ...
 
     def restore(self, key: str, *, tier: RetrievalTier, days: int) -> RestoreState:

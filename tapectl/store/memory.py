@@ -9,15 +9,19 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from tapectl.store.interface import (
+    PLAIN,
+    Encryption,
     ObjectArchivedError,
     ObjectInfo,
     ObjectNotFoundError,
     PreconditionFailedError,
+    PutOptions,
     RestoreState,
+    Retention,
     RetrievalTier,
-    StorageClass,
 )
 from tapectl.store.keys import check_key
+from tapectl.store.retention_rules import require_deletable, require_lockable
 from tapectl.store.simulated_archive import ArchiveRecord
 
 
@@ -26,6 +30,8 @@ class _StoredObject:
     content: bytes
     etag: str
     archive: ArchiveRecord = field(default_factory=ArchiveRecord)
+    encryption: Encryption | None = None
+    retention: Retention | None = None
 
 
 class MemoryStore:
@@ -47,24 +53,27 @@ class MemoryStore:
         key: str,
         body: bytes | bytearray | memoryview | BinaryIO,
         *,
-        storage_class: StorageClass = StorageClass.STANDARD,
+        options: PutOptions = PLAIN,
     ) -> ObjectInfo:
         content = bytes(body) if isinstance(body, bytes | bytearray | memoryview) else body.read()
         with self._lock:
-            return self._enter(check_key(key), content, ArchiveRecord(storage_class))
+            self._require_deletable(check_key(key))
+            return self._enter(key, content, options)
 
-    def put_if_absent(self, key: str, body: bytes) -> ObjectInfo:
+    def put_if_absent(self, key: str, body: bytes, *, options: PutOptions = PLAIN) -> ObjectInfo:
         with self._lock:
             if check_key(key) in self._objects:
                 raise PreconditionFailedError(f"object exists: {key}")
-            return self._enter(key, body, ArchiveRecord())
+            return self._enter(key, body, options)
 
-    def put_if_match(self, key: str, body: bytes, *, etag: str) -> ObjectInfo:
+    def put_if_match(
+        self, key: str, body: bytes, *, etag: str, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
         with self._lock:
             stored = self._objects.get(check_key(key))
             if stored is None or stored.etag != etag:
                 raise PreconditionFailedError(f"object is not the one expected: {key}")
-            return self._enter(key, body, ArchiveRecord())
+            return self._enter(key, body, options, stored.retention)
 
     def get(self, key: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
         stored = self._find(key)
@@ -82,16 +91,33 @@ class MemoryStore:
         for key, stored in found:
             yield self._info(key, stored)
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, bypass_governance: bool = False) -> None:
         with self._lock:
-            self._objects.pop(check_key(key), None)
+            self._require_deletable(check_key(key), bypass_governance=bypass_governance)
+            self._objects.pop(key, None)
 
-    def copy(
-        self, source: str, destination: str, *, storage_class: StorageClass = StorageClass.STANDARD
-    ) -> ObjectInfo:
+    def copy(self, source: str, destination: str, *, options: PutOptions = PLAIN) -> ObjectInfo:
         content = self.get(source)
         with self._lock:
-            return self._enter(check_key(destination), content, ArchiveRecord(storage_class))
+            self._require_deletable(check_key(destination))
+            return self._enter(destination, content, options)
+
+    def check_locks(self) -> None:
+        """A dictionary locks whatever it is told to."""
+
+    def lock(
+        self, key: str, retention: Retention | None, *, bypass_governance: bool = False
+    ) -> None:
+        with self._lock:
+            stored = self._find(key)
+            require_lockable(
+                key,
+                stored.retention,
+                retention,
+                self._now_ms(),
+                bypass_governance=bypass_governance,
+            )
+            self._objects[key] = replace(stored, retention=retention)
 
     def restore(self, key: str, *, tier: RetrievalTier, days: int) -> RestoreState:
         del tier  # every tier takes the same simulated time
@@ -101,10 +127,21 @@ class MemoryStore:
             self._objects[key] = replace(stored, archive=archive)
         return archive.state(self._now_ms())
 
-    def _enter(self, key: str, content: bytes, archive: ArchiveRecord) -> ObjectInfo:
+    def _enter(
+        self, key: str, content: bytes, options: PutOptions, retention: Retention | None = None
+    ) -> ObjectInfo:
         etag = hashlib.blake2b(content, digest_size=16).hexdigest()
-        self._objects[key] = _StoredObject(content, etag, archive)
-        return self._info(key, self._objects[key])
+        archive = ArchiveRecord(options.storage_class)
+        stored = _StoredObject(content, etag, archive, options.encryption, retention)
+        self._objects[key] = stored
+        return self._info(key, stored)
+
+    def _require_deletable(self, key: str, *, bypass_governance: bool = False) -> None:
+        stored = self._objects.get(key)
+        if stored is not None:
+            require_deletable(
+                key, stored.retention, self._now_ms(), bypass_governance=bypass_governance
+            )
 
     def _find(self, key: str) -> _StoredObject:
         try:
@@ -121,4 +158,6 @@ class MemoryStore:
             storage_class=stored.archive.storage_class,
             restore_state=stored.archive.state(now_ms),
             restored_until_ms=stored.archive.restored_until_ms(now_ms),
+            encryption=stored.encryption,
+            retention=stored.retention,
         )

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
 from tapectl.store.interface import (
+    PLAIN,
     ObjectInfo,
     ObjectNotFoundError,
     ObjectStore,
     PreconditionFailedError,
+    PutOptions,
     RestoreState,
+    Retention,
     RetrievalTier,
-    StorageClass,
     StoreError,
 )
 
@@ -58,24 +60,28 @@ class RetryingStore:
         key: str,
         body: bytes | bytearray | memoryview | BinaryIO,
         *,
-        storage_class: StorageClass = StorageClass.STANDARD,
+        options: PutOptions = PLAIN,
     ) -> ObjectInfo:
         if isinstance(body, bytes | bytearray | memoryview):
-            return self._retry(lambda: self._inner.put(key, body, storage_class=storage_class))
+            return self._retry(lambda: self._inner.put(key, body, options=options))
         start = body.tell()
 
         def put_from_start() -> ObjectInfo:
             body.seek(start)
-            return self._inner.put(key, body, storage_class=storage_class)
+            return self._inner.put(key, body, options=options)
 
         return self._retry(put_from_start)
 
-    def put_if_absent(self, key: str, body: bytes) -> ObjectInfo:
-        return self._retry_conditional(key, body, lambda: self._inner.put_if_absent(key, body))
-
-    def put_if_match(self, key: str, body: bytes, *, etag: str) -> ObjectInfo:
+    def put_if_absent(self, key: str, body: bytes, *, options: PutOptions = PLAIN) -> ObjectInfo:
         return self._retry_conditional(
-            key, body, lambda: self._inner.put_if_match(key, body, etag=etag)
+            key, body, lambda: self._inner.put_if_absent(key, body, options=options)
+        )
+
+    def put_if_match(
+        self, key: str, body: bytes, *, etag: str, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
+        return self._retry_conditional(
+            key, body, lambda: self._inner.put_if_match(key, body, etag=etag, options=options)
         )
 
     def get(self, key: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
@@ -100,15 +106,19 @@ class RetryingStore:
                 failures += 1
                 self._wait(error, failures)
 
-    def delete(self, key: str) -> None:
-        self._retry(lambda: self._inner.delete(key))
+    def delete(self, key: str, *, bypass_governance: bool = False) -> None:
+        self._retry(lambda: self._inner.delete(key, bypass_governance=bypass_governance))
 
-    def copy(
-        self, source: str, destination: str, *, storage_class: StorageClass = StorageClass.STANDARD
-    ) -> ObjectInfo:
-        return self._retry(
-            lambda: self._inner.copy(source, destination, storage_class=storage_class)
-        )
+    def copy(self, source: str, destination: str, *, options: PutOptions = PLAIN) -> ObjectInfo:
+        return self._retry(lambda: self._inner.copy(source, destination, options=options))
+
+    def check_locks(self) -> None:
+        self._retry(self._inner.check_locks)
+
+    def lock(
+        self, key: str, retention: Retention | None, *, bypass_governance: bool = False
+    ) -> None:
+        self._retry(lambda: self._inner.lock(key, retention, bypass_governance=bypass_governance))
 
     def restore(self, key: str, *, tier: RetrievalTier, days: int) -> RestoreState:
         return self._retry(lambda: self._inner.restore(key, tier=tier, days=days))

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO
+from urllib.parse import urlencode
 
 import boto3
 from awscrt import checksums
@@ -22,10 +23,15 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tapectl.store.interface import (
+    PLAIN,
+    Encryption,
     ObjectInfo,
     PreconditionFailedError,
+    PutOptions,
     RestoreState,
+    Retention,
     RetrievalTier,
+    SSEAlgorithm,
     StorageClass,
     StoreDataError,
     StoreError,
@@ -33,6 +39,7 @@ from tapectl.store.interface import (
 )
 from tapectl.store.keys import check_key
 from tapectl.store.s3_errors import error_code, status_code, store_errors
+from tapectl.store.s3_versions import VersionedBucket, retention_of
 from tapectl.units import MIB
 
 # Larger bodies go in parts, so that a broken connection repeats one part and not all of it.
@@ -64,6 +71,8 @@ class S3Store:
         self._lock = threading.Lock()
         # Learnt from its first answer: some servers keep the archive classes readable.
         self._knows_restore = True
+        # Whether the bucket keeps versions; None until somebody deletes.
+        self._keeps_versions: bool | None = None
 
     @classmethod
     def connect(
@@ -124,9 +133,8 @@ class S3Store:
         key: str,
         body: bytes | bytearray | memoryview | BinaryIO,
         *,
-        storage_class: StorageClass = StorageClass.STANDARD,
+        options: PutOptions = PLAIN,
     ) -> ObjectInfo:
-        options = {} if storage_class is StorageClass.STANDARD else {"StorageClass": storage_class}
         if isinstance(body, bytes | bytearray | memoryview):
             if len(body) <= MULTIPART_BYTES:
                 whole = bytes(body) if isinstance(body, memoryview) else body
@@ -139,12 +147,14 @@ class S3Store:
             return self._put_bytes(key, body.read(), options)
         return self._put_parts(key, body, size_bytes, options)
 
-    def put_if_absent(self, key: str, body: bytes) -> ObjectInfo:
-        return self._put_bytes(key, body, {"IfNoneMatch": "*"})
+    def put_if_absent(self, key: str, body: bytes, *, options: PutOptions = PLAIN) -> ObjectInfo:
+        return self._put_bytes(key, body, options, IfNoneMatch="*")
 
-    def put_if_match(self, key: str, body: bytes, *, etag: str) -> ObjectInfo:
+    def put_if_match(
+        self, key: str, body: bytes, *, etag: str, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
         try:
-            return self._put_bytes(key, body, {"IfMatch": f'"{etag}"'})
+            return self._put_bytes(key, body, options, IfMatch=f'"{etag}"')
         except StoreError as error:
             # Amazon answers 404 where there is no object to match.
             if error.code == "object_not_found":
@@ -193,6 +203,8 @@ class S3Store:
             storage_class=storage_class,
             restore_state=state,
             restored_until_ms=until_ms,
+            encryption=_encryption(answer),
+            retention=retention_of(answer),
         )
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
@@ -211,21 +223,43 @@ class S3Store:
                         restore_state=self._restore_state(storage_class, None)[0],
                     )
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, bypass_governance: bool = False) -> None:
+        name, versions = self._name(key), self._versions
+        if self._keeps_versions is None:
+            self._keeps_versions = versions.keeps_versions()
         with store_errors(self._where(key)):
-            self._client.delete_object(Bucket=self._bucket, Key=self._name(key))
+            if not self._keeps_versions:
+                answer = self._client.delete_object(Bucket=self._bucket, Key=name)
+                # Versioning may have been turned on since, or be hidden from us.
+                self._keeps_versions = bool(answer.get("DeleteMarker"))
+            if self._keeps_versions:
+                versions.delete_versions(name, bypass_governance=bypass_governance)
 
-    def copy(
-        self, source: str, destination: str, *, storage_class: StorageClass = StorageClass.STANDARD
-    ) -> ObjectInfo:
+    def copy(self, source: str, destination: str, *, options: PutOptions = PLAIN) -> ObjectInfo:
+        request = {"StorageClass": options.storage_class.value, **_put_request(options)}
+        if options.tags:
+            request["TaggingDirective"] = "REPLACE"
         with store_errors(self._where(source)):
-            self._client.copy_object(
+            answer = self._client.copy_object(
                 Bucket=self._bucket,
                 Key=self._name(destination),
                 CopySource={"Bucket": self._bucket, "Key": self._name(source)},
-                StorageClass=storage_class.value,
+                **request,
             )
+            if source == destination and (version := answer.get("VersionId")):
+                # It has replaced itself; what it was would stay as an older version.
+                self._versions.delete_versions(
+                    self._name(source), bypass_governance=False, keep=version
+                )
         return self.head(destination)
+
+    def check_locks(self) -> None:
+        self._versions.check_locks()
+
+    def lock(
+        self, key: str, retention: Retention | None, *, bypass_governance: bool = False
+    ) -> None:
+        self._versions.lock(self._name(key), retention, bypass_governance=bypass_governance)
 
     def restore(self, key: str, *, tier: RetrievalTier, days: int) -> RestoreState:
         before = self.head(key)
@@ -256,13 +290,19 @@ class S3Store:
                 self._made_client = self._client_factory()
             return self._made_client
 
+    @property
+    def _versions(self) -> VersionedBucket:
+        return VersionedBucket(self._client, self._bucket)
+
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
 
     def _where(self, key: str) -> str:
         return f"s3://{self._bucket}/{self._prefix}{key}"
 
-    def _put_bytes(self, key: str, body: bytes | bytearray, options: dict[str, Any]) -> ObjectInfo:
+    def _put_bytes(
+        self, key: str, body: bytes | bytearray, options: PutOptions, **conditions: str
+    ) -> ObjectInfo:
         checksum = base64.b64encode(checksums.crc32c(body).to_bytes(4, "big")).decode()
         with store_errors(self._where(key)):
             # The value itself, not only the algorithm: boto3 would else send it as a trailer over
@@ -272,7 +312,8 @@ class S3Store:
                 Key=self._name(key),
                 Body=body,
                 ChecksumCRC32C=checksum,
-                **options,
+                **conditions,
+                **_put_request(options),
             )
         if answer.get("ChecksumCRC32C", checksum) != checksum:
             raise StoreDataError(f"store has other bytes than were sent: {self._where(key)}")
@@ -280,12 +321,13 @@ class S3Store:
             key=key,
             size_bytes=len(body),
             etag=answer["ETag"].strip('"'),
-            storage_class=_storage_class(options.get("StorageClass")),
-            restore_state=self._restore_state(_storage_class(options.get("StorageClass")), None)[0],
+            storage_class=options.storage_class,
+            restore_state=self._restore_state(options.storage_class, None)[0],
+            encryption=_encryption(answer),
         )
 
     def _put_parts(
-        self, key: str, body: BinaryIO, size_bytes: int, options: dict[str, Any]
+        self, key: str, body: BinaryIO, size_bytes: int, options: PutOptions
     ) -> ObjectInfo:
         transfer = TransferConfig(
             multipart_threshold=_PART_BYTES,
@@ -297,7 +339,7 @@ class S3Store:
                 _Unclosed(body),
                 self._bucket,
                 self._name(key),
-                ExtraArgs={"ChecksumAlgorithm": "CRC32C", **options},
+                ExtraArgs={"ChecksumAlgorithm": "CRC32C", **_put_request(options)},
                 Config=transfer,
             )
         info = self.head(key)
@@ -338,6 +380,27 @@ class _Unclosed:
 
     def tell(self) -> int:
         return self._file.tell()
+
+
+def _put_request(options: PutOptions) -> dict[str, Any]:
+    """Return the options as PutObject, CopyObject and CreateMultipartUpload take them."""
+    request: dict[str, Any] = {}
+    if options.storage_class is not StorageClass.STANDARD:
+        request["StorageClass"] = options.storage_class.value
+    if options.encryption is not None:
+        request["ServerSideEncryption"] = options.encryption.algorithm.value
+        if options.encryption.kms_key is not None:
+            request["SSEKMSKeyId"] = options.encryption.kms_key
+    if options.tags:
+        request["Tagging"] = urlencode(options.tags)
+    return request
+
+
+def _encryption(answer: dict[str, Any]) -> Encryption | None:
+    name = answer.get("ServerSideEncryption")
+    if name not in (SSEAlgorithm.AES256.value, SSEAlgorithm.AWS_KMS.value):
+        return None
+    return Encryption(SSEAlgorithm(name), answer.get("SSEKMSKeyId"))
 
 
 def _storage_class(name: object) -> StorageClass:

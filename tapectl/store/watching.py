@@ -8,11 +8,13 @@ from typing import BinaryIO, TypeVar
 
 from tapectl.store.interface import (
     OF_ONE_OBJECT,
+    PLAIN,
     ObjectInfo,
     ObjectStore,
+    PutOptions,
     RestoreState,
+    Retention,
     RetrievalTier,
-    StorageClass,
     StoreError,
 )
 
@@ -49,15 +51,17 @@ class WatchedStore:
         key: str,
         body: bytes | bytearray | memoryview | BinaryIO,
         *,
-        storage_class: StorageClass = StorageClass.STANDARD,
+        options: PutOptions = PLAIN,
     ) -> ObjectInfo:
-        return self._watch(lambda: self._inner.put(key, body, storage_class=storage_class))
+        return self._watch(lambda: self._inner.put(key, body, options=options))
 
-    def put_if_absent(self, key: str, body: bytes) -> ObjectInfo:
-        return self._watch(lambda: self._inner.put_if_absent(key, body))
+    def put_if_absent(self, key: str, body: bytes, *, options: PutOptions = PLAIN) -> ObjectInfo:
+        return self._watch(lambda: self._inner.put_if_absent(key, body, options=options))
 
-    def put_if_match(self, key: str, body: bytes, *, etag: str) -> ObjectInfo:
-        return self._watch(lambda: self._inner.put_if_match(key, body, etag=etag))
+    def put_if_match(
+        self, key: str, body: bytes, *, etag: str, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
+        return self._watch(lambda: self._inner.put_if_match(key, body, etag=etag, options=options))
 
     def get(self, key: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
         return self._watch(lambda: self._inner.get(key, offset=offset, size_bytes=size_bytes))
@@ -73,15 +77,19 @@ class WatchedStore:
                 return
             yield info
 
-    def delete(self, key: str) -> None:
-        self._watch(lambda: self._inner.delete(key))
+    def delete(self, key: str, *, bypass_governance: bool = False) -> None:
+        self._watch(lambda: self._inner.delete(key, bypass_governance=bypass_governance))
 
-    def copy(
-        self, source: str, destination: str, *, storage_class: StorageClass = StorageClass.STANDARD
-    ) -> ObjectInfo:
-        return self._watch(
-            lambda: self._inner.copy(source, destination, storage_class=storage_class)
-        )
+    def copy(self, source: str, destination: str, *, options: PutOptions = PLAIN) -> ObjectInfo:
+        return self._watch(lambda: self._inner.copy(source, destination, options=options))
+
+    def check_locks(self) -> None:
+        self._watch(self._inner.check_locks)
+
+    def lock(
+        self, key: str, retention: Retention | None, *, bypass_governance: bool = False
+    ) -> None:
+        self._watch(lambda: self._inner.lock(key, retention, bypass_governance=bypass_governance))
 
     def restore(self, key: str, *, tier: RetrievalTier, days: int) -> RestoreState:
         return self._watch(lambda: self._inner.restore(key, tier=tier, days=days))

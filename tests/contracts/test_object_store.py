@@ -16,6 +16,7 @@ from tapectl.store.interface import (
     ObjectNotFoundError,
     ObjectStore,
     PreconditionFailedError,
+    PutOptions,
     RestoreState,
     RetrievalTier,
     StorageClass,
@@ -134,7 +135,7 @@ def test_what_is_not_there(store: ObjectStore) -> None:
 
 
 def test_delete_leaves_nothing(store: ObjectStore) -> None:
-    store.put("gone/object", b"x", storage_class=StorageClass.GLACIER)
+    store.put("gone/object", b"x", options=PutOptions(storage_class=StorageClass.GLACIER))
     store.delete("gone/object")
     with pytest.raises(ObjectNotFoundError):
         store.head("gone/object")
@@ -205,7 +206,7 @@ def test_put_if_match_needs_the_object_it_names(store: ObjectStore) -> None:
 def test_a_copy_goes_into_another_class(store: ObjectStore, archive_class: StorageClass) -> None:
     content = b"segment" * 1000
     store.put("segments/1", content)
-    info = store.copy("segments/1", "archive/1", storage_class=archive_class)
+    info = store.copy("segments/1", "archive/1", options=PutOptions(storage_class=archive_class))
     assert info.storage_class is archive_class
     assert info.size_bytes == len(content)
     assert store.head("archive/1").storage_class is archive_class
@@ -217,14 +218,16 @@ def test_a_copy_goes_into_another_class(store: ObjectStore, archive_class: Stora
 def test_a_copy_over_an_equal_copy_is_no_error(store: ObjectStore) -> None:
     store.put("segments/2", b"content")
     for _ in range(2):
-        store.copy("segments/2", "archive/2", storage_class=StorageClass.GLACIER)
+        store.copy(
+            "segments/2", "archive/2", options=PutOptions(storage_class=StorageClass.GLACIER)
+        )
     assert store.head("segments/2").storage_class is StorageClass.STANDARD
     assert store.get("segments/2") == b"content"
 
 
 def test_an_archived_object_reads_after_its_restore(subject: Subject) -> None:
     store = subject.store
-    store.put("cold", b"frozen", storage_class=StorageClass.GLACIER)
+    store.put("cold", b"frozen", options=PutOptions(storage_class=StorageClass.GLACIER))
     if subject.archives:
         assert store.head("cold").restore_state is RestoreState.ARCHIVED
         with pytest.raises(ObjectArchivedError):
@@ -246,7 +249,7 @@ def test_an_archived_object_reads_after_its_restore(subject: Subject) -> None:
 
 def test_a_restore_ends_and_can_be_prolonged(subject: Subject) -> None:
     store = subject.store
-    store.put("lent", b"frozen", storage_class=StorageClass.DEEP_ARCHIVE)
+    store.put("lent", b"frozen", options=PutOptions(storage_class=StorageClass.DEEP_ARCHIVE))
     store.restore("lent", tier=RetrievalTier.STANDARD, days=1)
     if subject.clock is None:
         until_ms = store.head("lent").restored_until_ms
@@ -273,7 +276,7 @@ def test_what_is_not_archived_needs_no_restore(store: ObjectStore) -> None:
 
 
 def test_a_put_takes_an_object_out_of_the_archive(store: ObjectStore) -> None:
-    store.put("again", b"cold", storage_class=StorageClass.GLACIER)
+    store.put("again", b"cold", options=PutOptions(storage_class=StorageClass.GLACIER))
     store.put("again", b"warm")
     assert store.get("again") == b"warm"
     assert store.head("again").storage_class is StorageClass.STANDARD

@@ -23,6 +23,7 @@ from tapectl.store.interface import (
     BucketNotFoundError,
     ObjectArchivedError,
     ObjectStore,
+    PutOptions,
     StorageClass,
     StoreCredentialsError,
     StoreError,
@@ -175,7 +176,7 @@ def test_a_large_object_goes_in_parts(tmp_path: Path, weed: S3Server) -> None:
 def test_archived_bytes_cannot_be_read_before_their_restore(moto: S3Server) -> None:
     store = moto.store("cold")
     store.put("warm", b"frozen")
-    store.copy("warm", "cold", storage_class=StorageClass.DEEP_ARCHIVE)
+    store.copy("warm", "cold", options=PutOptions(storage_class=StorageClass.DEEP_ARCHIVE))
     with pytest.raises(ObjectArchivedError):
         store.get("cold")
 

@@ -32,7 +32,7 @@ from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
 from tapectl.state.transfer_queries import cached_of_tape, forget_cached
-from tapectl.store.interface import StorageClass
+from tapectl.store.interface import PutOptions, StorageClass
 
 # Copies between two looks at whether to stop, and two updates of the progress.
 _BATCH = 64
@@ -112,7 +112,7 @@ class Archiving:
             context.store.copy(
                 segment_key(tape.barcode, record.sequence),
                 archive_key(tape.barcode, record.sequence),
-                storage_class=storage_class,
+                options=PutOptions(storage_class=storage_class),
             )
 
         for start in range(0, len(missing), _BATCH):

@@ -13,6 +13,7 @@ from tapectl.store.directory import DirectoryStore
 from tapectl.store.interface import (
     BucketNotFoundError,
     ObjectNotFoundError,
+    PutOptions,
     RestoreState,
     StorageClass,
     StoreDeniedError,
@@ -44,7 +45,7 @@ def test_a_root_that_is_missing_is_not_made(tmp_path: Path) -> None:
 
 def test_a_copy_takes_no_room(tmp_path: Path, store: DirectoryStore) -> None:
     store.put("a", b"x" * 100_000)
-    store.copy("a", "b", storage_class=StorageClass.GLACIER)
+    store.copy("a", "b", options=PutOptions(storage_class=StorageClass.GLACIER))
     assert (tmp_path / "a").stat().st_ino == (tmp_path / "b").stat().st_ino
     store.put("a", b"changed")
     store.restore("b", tier=directory.RetrievalTier.BULK, days=1)
@@ -64,7 +65,7 @@ def test_a_crash_before_the_rename_leaves_the_old_object(
     with monkeypatch.context() as patch:
         patch.setattr(directory, "rename_durably", crash)
         with pytest.raises(StoreError):
-            store.put("key", b"new", storage_class=StorageClass.GLACIER)
+            store.put("key", b"new", options=PutOptions(storage_class=StorageClass.GLACIER))
     assert store.get("key") == b"old"
     assert store.head("key").restore_state is RestoreState.READABLE
     assert list((tmp_path / ".tapectl-store/tmp").iterdir()) == []
@@ -100,7 +101,7 @@ def test_what_the_system_says(
 def test_a_restore_survives_the_process(tmp_path: Path) -> None:
     now = [0]
     before = DirectoryStore(tmp_path, retrieval_delay_s=5, now_ms=lambda: now[0])
-    before.put("cold", b"frozen", storage_class=StorageClass.GLACIER)
+    before.put("cold", b"frozen", options=PutOptions(storage_class=StorageClass.GLACIER))
     before.restore("cold", tier=directory.RetrievalTier.STANDARD, days=1)
     now[0] = 5000
     after = DirectoryStore(tmp_path, retrieval_delay_s=5, now_ms=lambda: now[0])

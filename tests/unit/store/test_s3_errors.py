@@ -15,6 +15,7 @@ from tapectl.store.interface import (
     ObjectArchivedError,
     ObjectNotFoundError,
     PreconditionFailedError,
+    PutOptions,
     RestoreState,
     RetrievalTier,
     StorageClass,
@@ -209,7 +210,9 @@ def test_a_checksum_that_comes_back_wrong_is_found() -> None:
 
 def test_a_class_is_asked_for_by_its_name() -> None:
     client = FakeClient(put_object={"ETag": '"e"'})
-    info = store_of(client).put("key", b"x", storage_class=StorageClass.DEEP_ARCHIVE)
+    info = store_of(client).put(
+        "key", b"x", options=PutOptions(storage_class=StorageClass.DEEP_ARCHIVE)
+    )
     assert client.requests[0][1]["StorageClass"] == "DEEP_ARCHIVE"
     assert client.requests[0][1]["Key"] == "prefix/key"
     assert info.restore_state is RestoreState.ARCHIVED
