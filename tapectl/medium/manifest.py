@@ -7,6 +7,7 @@ holds the rest and says how many pages stand before it. Specified in docs/bucket
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,10 +26,12 @@ PAGE_ROWS = 512
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
-    """One segment of the log and the size of its object in the store."""
+    """One segment of the log, the size of its object in the store, and the epoch of the ownership
+    in which it was put there."""
 
     summary: SegmentSummary
     object_bytes: int
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,22 +61,28 @@ class ManifestHead:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A decoded manifest object: `rows` are those after the first `page_count` pages."""
+    """A decoded manifest object: `rows` are those after the pages.
+
+    `page_epochs` has the epoch in which each page was put, from the first to the last.
+    """
 
     head: ManifestHead
-    page_count: int
+    page_epochs: Sequence[int]
     rows: Sequence[ManifestRow]
 
 
-def encode_manifest(head: ManifestHead, pages: int, rows: Sequence[ManifestRow]) -> bytes:
-    """Return a manifest whose log is the first `pages` pages and then `rows`, less than a page."""
+def encode_manifest(
+    head: ManifestHead, page_epochs: Sequence[int], rows: Sequence[ManifestRow]
+) -> bytes:
+    """Return a manifest whose log is one page for each of `page_epochs` and then `rows`, less than
+    a page."""
     if len(rows) >= PAGE_ROWS:
         raise ValueError(f"{len(rows)} rows are a page of their own")
     document = {
         "format": FORMAT_VERSION,
         **{name: getattr(head, name) for name in ManifestHead.__slots__},
         "volume": head.volume.to_document(),
-        "pages": pages,
+        "pages": [[epoch, len(list(run))] for epoch, run in itertools.groupby(page_epochs)],
         "page_rows": PAGE_ROWS,
         "segments": _encode_rows(rows),
     }
@@ -98,7 +107,8 @@ def decode_manifest(data: bytes) -> Manifest:
         document.setdefault("generation", 5)
         document.setdefault("cleaning", False)
         head = ManifestHead(**{name: document[name] for name in ManifestHead.__slots__})
-        return Manifest(head, int(document["pages"]), _decode_rows(document["segments"]))
+        page_epochs = [int(epoch) for epoch, count in document["pages"] for _ in range(int(count))]
+        return Manifest(head, page_epochs, _decode_rows(document["segments"]))
     except (KeyError, TypeError, ValueError) as error:
         raise MediumFormatError(f"manifest lacks or misspells {error}") from error
 
@@ -127,6 +137,7 @@ def _encode_rows(rows: Iterable[ManifestRow]) -> list[list[int]]:
             row.summary.file_bytes,
             int(row.summary.erases),
             row.object_bytes,
+            row.epoch,
         ]
         for row in rows
     ]
@@ -134,7 +145,7 @@ def _encode_rows(rows: Iterable[ManifestRow]) -> list[list[int]]:
 
 def _decode_rows(rows: Sequence[Sequence[int]]) -> Sequence[ManifestRow]:
     decoded = []
-    for sequence, partition, first, objects, filemarks, data, file, erases, stored in rows:
+    for sequence, partition, first, objects, filemarks, data, file, erases, stored, epoch in rows:
         summary = SegmentSummary(
             sequence=sequence,
             first_object=first,
@@ -145,7 +156,7 @@ def _decode_rows(rows: Sequence[Sequence[int]]) -> Sequence[ManifestRow]:
             partition=partition,
             erases=bool(erases),
         )
-        decoded.append(ManifestRow(summary, stored))
+        decoded.append(ManifestRow(summary, stored, epoch))
     return decoded
 
 

@@ -20,6 +20,7 @@ class SegmentRecord:
     buffer_disk_id: str | None
     uploaded_at_ms: int | None = None
     object_bytes: int | None = None
+    store_epoch: int | None = None
     last_read_at_ms: int = 0
 
     @property
@@ -41,8 +42,8 @@ def insert(db: sqlite3.Connection, record: SegmentRecord) -> None:
     db.execute(
         "INSERT INTO segment (barcode, sequence, partition, first_object, object_count,"
         " filemark_count, data_bytes, file_bytes, erases, sealed_at_ms, cache_disk_id,"
-        " buffer_disk_id, uploaded_at_ms, object_bytes, last_read_at_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " buffer_disk_id, uploaded_at_ms, object_bytes, store_epoch, last_read_at_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (barcode, sequence) DO NOTHING",
         (
             record.barcode,
@@ -59,6 +60,7 @@ def insert(db: sqlite3.Connection, record: SegmentRecord) -> None:
             record.buffer_disk_id,
             record.uploaded_at_ms,
             record.object_bytes,
+            record.store_epoch,
             record.last_read_at_ms or record.sealed_at_ms,
         ),
     )
@@ -67,6 +69,18 @@ def insert(db: sqlite3.Connection, record: SegmentRecord) -> None:
 def of_tape(db: sqlite3.Connection, barcode: str) -> Sequence[SegmentRecord]:
     """Return the segments of a tape by ascending sequence, voided ones included."""
     rows = db.execute("SELECT * FROM segment WHERE barcode = ? ORDER BY sequence", (barcode,))
+    return [_record(row) for row in rows]
+
+
+def of_tape_after(
+    db: sqlite3.Connection, barcode: str, sequence: int, *, limit: int
+) -> Sequence[SegmentRecord]:
+    """Return up to `limit` segments of a tape by ascending sequence, those after `sequence`: for
+    walking a tape that has too many for one list."""
+    rows = db.execute(
+        "SELECT * FROM segment WHERE barcode = ? AND sequence > ? ORDER BY sequence LIMIT ?",
+        (barcode, sequence, limit),
+    )
     return [_record(row) for row in rows]
 
 
@@ -113,13 +127,19 @@ def waiting_bytes_by_tape(db: sqlite3.Connection) -> Mapping[str, int]:
 
 
 def mark_uploaded(
-    db: sqlite3.Connection, barcode: str, sequence: int, *, object_bytes: int, now_ms: int
+    db: sqlite3.Connection,
+    barcode: str,
+    sequence: int,
+    *,
+    object_bytes: int,
+    now_ms: int,
+    epoch: int = 1,
 ) -> None:
-    """Say that the segment is in the store, as an object of `object_bytes`."""
+    """Say that the segment is in the store, as an object of `object_bytes` put in `epoch`."""
     db.execute(
-        "UPDATE segment SET uploaded_at_ms = ?, object_bytes = ?"
+        "UPDATE segment SET uploaded_at_ms = ?, object_bytes = ?, store_epoch = ?"
         " WHERE barcode = ? AND sequence = ?",
-        (now_ms, object_bytes, barcode, sequence),
+        (now_ms, object_bytes, epoch, barcode, sequence),
     )
 
 
@@ -223,5 +243,6 @@ def _record(row: sqlite3.Row) -> SegmentRecord:
         buffer_disk_id=row["buffer_disk_id"],
         uploaded_at_ms=row["uploaded_at_ms"],
         object_bytes=row["object_bytes"],
+        store_epoch=row["store_epoch"],
         last_read_at_ms=row["last_read_at_ms"],
     )

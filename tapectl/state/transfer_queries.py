@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,6 +69,19 @@ def uploaded_rows(
     ).fetchall()
     found = [find(db, barcode, row[0]) for row in rows]
     return [record for record in found if record is not None]
+
+
+def epochs_of_rows(db: sqlite3.Connection, barcode: str, rows: Sequence[int]) -> list[int]:
+    """Return the epoch in which each of these rows was put, by their places among the uploaded
+    ones in order of sequence. Epochs only grow along a tape's log."""
+    counts = db.execute(
+        "SELECT store_epoch, count(*) FROM segment WHERE barcode = ? AND uploaded_at_ms IS NOT NULL"
+        " GROUP BY store_epoch ORDER BY store_epoch",
+        (barcode,),
+    ).fetchall()
+    epochs = [int(epoch) for epoch, _ in counts]
+    ends = list(itertools.accumulate(int(count) for _, count in counts))
+    return [epochs[bisect_right(ends, row)] for row in rows]
 
 
 def next_sequence(db: sqlite3.Connection, barcode: str, sequence: int) -> int | None:

@@ -18,6 +18,7 @@ import pytest
 
 from tapectl.gateway.transfer.context import PassReport
 from tapectl.gateway.transfer.engine import TransferEngine
+from tapectl.gateway.transfer.stored_segment import object_key
 from tapectl.state.database import State
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import ObjectStore, StoreError
@@ -114,7 +115,8 @@ class Life:
 
 def expected_objects(life: Life) -> set[str]:
     """Return the keys of an archived tape."""
-    names = {f"tapes/{TAPE}/archive/{n:08d}" for n in range(1, len(life.contents) + 1)}
+    names = {object_key(record, archived=True) for record in life.gateway.segments(TAPE)}
+    assert len(names) == len(life.contents)
     return names | {f"tapes/{TAPE}/tape.json", "tapectl.json"}
 
 

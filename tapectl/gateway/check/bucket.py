@@ -11,6 +11,7 @@ from tapectl.gateway.transfer.bucket_layout import (
     manifest_key,
     ownership_key,
     segments_prefix,
+    sequence_of,
     tape_prefix,
 )
 from tapectl.gateway.transfer.stored_segment import locate
@@ -80,8 +81,7 @@ def _tape(view: CheckView, store: ObjectStore, tape: TapeRecord) -> Iterator[Fin
 
 def _unknown(view: CheckView, tape: TapeRecord, found: Mapping[str, ObjectInfo]) -> list[int]:
     prefix = segments_prefix(tape.barcode)
-    names = (key.removeprefix(prefix) for key in found if key.startswith(prefix))
-    numbers = [int(name) for name in names if name.isdigit()]
+    numbers = {sequence_of(key) for key in found if key.startswith(prefix)}
     with view.state.read() as db:
         known = {record.sequence for record in segments.of_tape(db, tape.barcode)}
     return sorted(number for number in numbers if number not in known)

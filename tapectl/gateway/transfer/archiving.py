@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from concurrent.futures import as_completed
 
 from tapectl.gateway.transfer.bucket_layout import (
-    archive_key,
     archive_prefix,
-    segment_key,
+    epoch_of,
     segments_prefix,
 )
 from tapectl.gateway.transfer.context import StepReport, TransferContext, combine
@@ -26,6 +25,7 @@ from tapectl.gateway.transfer.local_files import (
 )
 from tapectl.gateway.transfer.manifests import RecoveryPoint, note_manifest, put_manifest
 from tapectl.gateway.transfer.ownership import require_ownership
+from tapectl.gateway.transfer.stored_segment import object_key
 from tapectl.gateway.transfer.tape_errors import TapeErrors
 from tapectl.state import pools, segments, tapes, volumes
 from tapectl.state.segments import SegmentRecord
@@ -87,7 +87,10 @@ class Archiving:
                 note_manifest(db, tape.barcode, put)
             for info in context.store.list(segments_prefix(tape.barcode)):
                 context.check_stop()
-                context.store.delete(info.key)
+                # Of a later owner, should the tape have gone to one since the manifest was put,
+                # nothing may be deleted.
+                if epoch_of(info.key) <= tape.store_epoch:
+                    context.store.delete(info.key)
         self._leave(tape, number, through)
         return StepReport(done=1)
 
@@ -104,14 +107,14 @@ class Archiving:
         missing = [
             record
             for record in records
-            if present.get(archive_key(tape.barcode, record.sequence)) != record.object_bytes
+            if present.get(object_key(record, archived=True)) != record.object_bytes
         ]
 
         def copy(record: SegmentRecord) -> None:
             context.check_stop()
             context.store.copy(
-                segment_key(tape.barcode, record.sequence),
-                archive_key(tape.barcode, record.sequence),
+                object_key(record, archived=False),
+                object_key(record, archived=True),
                 options=PutOptions(storage_class=storage_class),
             )
 

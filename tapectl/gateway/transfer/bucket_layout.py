@@ -1,4 +1,8 @@
-"""Where everything is in the bucket; specified in docs/bucket-format.md."""
+"""Where everything is in the bucket; specified in docs/bucket-format.md.
+
+What a gateway puts below a tape without a condition has the epoch of its ownership in the key. So a
+gateway that lost a tape while it was in the middle of something can only write where nobody looks.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +22,36 @@ def segments_prefix(barcode: str) -> str:
     return f"tapes/{barcode}/segments/"
 
 
-def segment_key(barcode: str, sequence: int) -> str:
-    return f"tapes/{barcode}/segments/{sequence:08d}"
+def segment_key(barcode: str, epoch: int, sequence: int, object_bytes: int) -> str:
+    """The size is in the key because a segment that is put again after a crash may have been
+    compressed otherwise, when others already read the object that was put before."""
+    return f"tapes/{barcode}/segments/{epoch:06d}-{sequence:08d}-{object_bytes}"
+
+
+def epoch_of(key: str) -> int:
+    """Return the epoch in the key of a segment, an archived one or a page."""
+    return int(key.rpartition("/")[2].partition("-")[0])
+
+
+def sequence_of(key: str) -> int:
+    """Return the sequence number in the key of a segment that is not archived."""
+    return int(key.rpartition("/")[2].split("-")[1])
 
 
 def archive_prefix(barcode: str) -> str:
     return f"tapes/{barcode}/archive/"
 
 
-def archive_key(barcode: str, sequence: int) -> str:
-    return f"tapes/{barcode}/archive/{sequence:08d}"
+def archive_key(barcode: str, epoch: int, sequence: int, object_bytes: int) -> str:
+    return f"tapes/{barcode}/archive/{epoch:06d}-{sequence:08d}-{object_bytes}"
 
 
 def manifest_key(barcode: str, number: int) -> str:
     return f"tapes/{barcode}/manifests/{number:08d}.json"
 
 
-def page_key(barcode: str, number: int) -> str:
-    return f"tapes/{barcode}/pages/{number:06d}.json"
+def page_key(barcode: str, epoch: int, number: int) -> str:
+    return f"tapes/{barcode}/pages/{epoch:06d}-{number:06d}.json"
 
 
 def tombstone_key(barcode: str) -> str:

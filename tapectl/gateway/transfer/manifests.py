@@ -20,7 +20,7 @@ from tapectl.medium.manifest import (
 from tapectl.medium.volume import VolumeRecord
 from tapectl.state import tapes, volumes
 from tapectl.state.tape_status import TapeStatus
-from tapectl.state.transfer_queries import uploaded_count, uploaded_rows
+from tapectl.state.transfer_queries import epochs_of_rows, uploaded_count, uploaded_rows
 from tapectl.store.interface import PreconditionFailedError
 
 # Each number that is taken stands for a crash between a manifest and its entry in the state.
@@ -63,12 +63,18 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
         known = uploaded_rows(
             db, barcode, first=first_page * PAGE_ROWS, limit=count - first_page * PAGE_ROWS
         )
-    rows = [ManifestRow(record.summary, record.object_bytes or 0) for record in known]
+        page_epochs = epochs_of_rows(db, barcode, range(PAGE_ROWS - 1, count, PAGE_ROWS))
+    rows = [
+        ManifestRow(record.summary, record.object_bytes or 0, record.store_epoch or 0)
+        for record in known
+    ]
     rows += point.added
     pages = (count + len(point.added)) // PAGE_ROWS
     for page in range(first_page, pages):
         start = (page - first_page) * PAGE_ROWS
-        context.store.put(page_key(barcode, page), encode_page(page, rows[start:][:PAGE_ROWS]))
+        key = page_key(barcode, tape.store_epoch, page)
+        context.store.put(key, encode_page(page, rows[start:][:PAGE_ROWS]))
+        page_epochs.append(tape.store_epoch)
     tail = rows[(pages - first_page) * PAGE_ROWS :]
     through = point.archived_through
     for number in range(tape.manifest_number + 1, tape.manifest_number + _TAKEN_NUMBERS_MAX):
@@ -91,7 +97,7 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
         )
         try:
             context.store.put_if_absent(
-                manifest_key(barcode, number), encode_manifest(head, pages, tail)
+                manifest_key(barcode, number), encode_manifest(head, page_epochs, tail)
             )
         except PreconditionFailedError:
             _require_ours(context, head)

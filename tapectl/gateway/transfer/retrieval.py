@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import as_completed
 
 from tapectl.gateway.shelf import complete_retrieval
-from tapectl.gateway.transfer.bucket_layout import archive_key
 from tapectl.gateway.transfer.context import StepReport, TransferContext, combine
+from tapectl.gateway.transfer.stored_segment import object_key
 from tapectl.gateway.transfer.tape_errors import TapeErrors
 from tapectl.state import segments, tapes
 from tapectl.state.tape_status import TapeStatus
@@ -33,7 +33,7 @@ class Retrieval:
         self._context = context
         self._errors = errors
         self._poll_at_ms: dict[str, int] = {}
-        self._restored: dict[str, dict[int, int | None]] = {}
+        self._restored: dict[str, dict[str, int | None]] = {}
         # Tapes whose every object has been asked for.
         self._asked: set[str] = set()
 
@@ -58,7 +58,7 @@ class Retrieval:
             return StepReport(waiting=1, next_due_ms=due_ms)
         archived = self._archived(tape)
         restored = self._restored.setdefault(tape.barcode, {})
-        left = [sequence for sequence in archived if sequence not in restored]
+        left = [key for key in archived if key not in restored]
         restored |= self._ask(tape, left)
         if len(restored) < len(archived):
             with context.state.write() as db:
@@ -84,41 +84,41 @@ class Retrieval:
         self._poll_at_ms[tape.barcode] = due_ms
         return StepReport(waiting=1, next_due_ms=due_ms)
 
-    def _archived(self, tape: TapeRecord) -> Sequence[int]:
+    def _archived(self, tape: TapeRecord) -> Sequence[str]:
+        """Return the keys of a tape's archived objects."""
         through = tape.archived_through_sequence
         if through is None:
             return []
         with self._context.state.read() as db:
             records = segments.of_tape(db, tape.barcode)
-        return [record.sequence for record in records if record.sequence <= through]
+        return [object_key(one, archived=True) for one in records if one.sequence <= through]
 
-    def _ask(self, tape: TapeRecord, sequences: Sequence[int]) -> dict[int, int | None]:
+    def _ask(self, tape: TapeRecord, keys: Sequence[str]) -> dict[str, int | None]:
         """Ask for what is archived; return the readable ones with the time their copy ends."""
         context = self._context
         tier = RetrievalTier(tape.retrieval_tier or RetrievalTier.STANDARD)
 
-        def ask(sequence: int) -> tuple[int, ObjectInfo | None]:
+        def ask(key: str) -> tuple[str, ObjectInfo | None]:
             context.check_stop()
-            key = archive_key(tape.barcode, sequence)
             info = context.store.head(key)
             if info.restore_state is RestoreState.ARCHIVED:
                 state = context.store.restore(key, tier=tier, days=context.settings.retrieval_days)
                 if state is RestoreState.RESTORED:
                     info = context.store.head(key)
                 elif state is RestoreState.READABLE:
-                    return sequence, info
-            return sequence, info if info.restore_state in _READABLE else None
+                    return key, info
+            return key, info if info.restore_state in _READABLE else None
 
-        found: dict[int, int | None] = {}
+        found: dict[str, int | None] = {}
         asked_before = tape.barcode in self._asked
-        for start in range(0, len(sequences), _BATCH):
-            futures = [context.pool.submit(ask, one) for one in sequences[start:][:_BATCH]]
+        for start in range(0, len(keys), _BATCH):
+            futures = [context.pool.submit(ask, one) for one in keys[start:][:_BATCH]]
             failures = [error for one in as_completed(futures) if (error := one.exception())]
             if failures:
                 raise failures[0]
-            for sequence, info in (future.result() for future in futures):
+            for key, info in (future.result() for future in futures):
                 if info is not None:
-                    found[sequence] = info.restored_until_ms
+                    found[key] = info.restored_until_ms
             if asked_before and not found:
                 # They were asked for at once and come at about the same time: of a long tape
                 # the first ones tell that it is too early to look at all the others.
@@ -139,9 +139,8 @@ class Retrieval:
             return StepReport(waiting=1, next_due_ms=poll_ms)
         tier = RetrievalTier(tape.retrieval_tier or RetrievalTier.STANDARD)
         ends: list[int] = []
-        for sequence in self._archived(tape):
+        for key in self._archived(tape):
             context.check_stop()
-            key = archive_key(tape.barcode, sequence)
             context.store.restore(key, tier=tier, days=days)
             info = context.store.head(key)
             if info.restore_state not in _READABLE:

@@ -34,9 +34,15 @@ def locate(db: sqlite3.Connection, record: SegmentRecord) -> ObjectPlace:
     """Return where an uploaded segment is."""
     through = tapes.get(db, record.barcode).archived_through_sequence
     archived = through is not None and record.sequence <= through
+    return ObjectPlace(object_key(record, archived=archived), record.object_bytes or 0, archived)
+
+
+def object_key(record: SegmentRecord, *, archived: bool) -> str:
+    """Return the key of an uploaded segment, before or after it has been archived."""
+    assert record.object_bytes is not None, "it is uploaded"
+    assert record.store_epoch is not None, "it is uploaded"
     key_of = archive_key if archived else segment_key
-    key = key_of(record.barcode, record.sequence)
-    return ObjectPlace(key, record.object_bytes or 0, archived)
+    return key_of(record.barcode, record.store_epoch, record.sequence, record.object_bytes)
 
 
 class StoredSegment:

@@ -101,7 +101,8 @@ class Uploads:
         content = buffers.read_verified(local.sealed_files(record), header, record.summary)
         body = buffers.encode(content, header, compression=self._context.settings.compression)
         self._context.check_stop()
-        return self._context.store.put(segment_key(tape.barcode, record.sequence), body).size_bytes
+        key = segment_key(tape.barcode, tape.store_epoch, record.sequence, len(body))
+        return self._context.store.put(key, body).size_bytes
 
     def _buffers_of_thread(self) -> SegmentBuffers:
         buffers: SegmentBuffers | None = getattr(self._memory, "buffers", None)
@@ -129,7 +130,10 @@ class Uploads:
         self, tape: TapeRecord, arrived: Sequence[tuple[SegmentRecord, int]], local: LocalDisks
     ) -> None:
         context = self._context
-        added = [ManifestRow(record.summary, object_bytes) for record, object_bytes in arrived]
+        added = [
+            ManifestRow(record.summary, object_bytes, tape.store_epoch)
+            for record, object_bytes in arrived
+        ]
         put = put_manifest(context, tape.barcode, RecoveryPoint(added=added))
         with context.state.write() as db:
             tapes.update(db, tape.barcode, manifest_number=put.number)
@@ -141,6 +145,7 @@ class Uploads:
                     record.sequence,
                     object_bytes=object_bytes,
                     now_ms=context.now_ms(),
+                    epoch=tape.store_epoch,
                 )
                 segments.clear_buffer_disk(db, tape.barcode, record.sequence)
         for record, _ in arrived:

@@ -14,7 +14,7 @@ import pytest
 from tapectl.gateway.transfer import bucket_layout
 from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.gateway.transfer.segment_fill import FillSource, SegmentFill
-from tapectl.gateway.transfer.stored_segment import ObjectPlace
+from tapectl.gateway.transfer.stored_segment import ObjectPlace, object_key
 from tapectl.medium.manifest import PAGE_ROWS, decode_manifest, decode_page
 from tapectl.medium.summary import SegmentSummary
 from tapectl.scsi.cartridge import CartridgeReadError
@@ -22,7 +22,6 @@ from tapectl.state import segments
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import (
-    ObjectNotFoundError,
     StorageClass,
     StoreDeniedError,
     StoreError,
@@ -112,6 +111,11 @@ def test_a_barcode_of_another_gateway_cannot_be_had(
     assert store.get(bucket_layout.ownership_key(TAPE)) == other.encode()
 
 
+def stored_key(gateway: TransferGateway, sequence: int) -> str:
+    record = next(one for one in gateway.segments(TAPE) if one.sequence == sequence)
+    return object_key(record, archived=False)
+
+
 def test_an_upload_frees_the_buffer_and_makes_a_recovery_point(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
@@ -126,7 +130,7 @@ def test_an_upload_frees_the_buffer_and_makes_a_recovery_point(
         record.summary for record in gateway.segments(TAPE)
     ]
     for row in manifest.rows:
-        key = bucket_layout.segment_key(TAPE, row.summary.sequence)
+        key = bucket_layout.segment_key(TAPE, 1, row.summary.sequence, row.object_bytes)
         assert store.head(key).size_bytes == row.object_bytes < row.summary.file_bytes
 
 
@@ -145,6 +149,7 @@ def test_a_long_log_has_pages_that_never_change(
                 buffer_disk_id=None,
                 uploaded_at_ms=gateway.ms,
                 object_bytes=300,
+                store_epoch=1,
             )
             segments.insert(db, old)
     for _ in range(3):
@@ -152,8 +157,8 @@ def test_a_long_log_has_pages_that_never_change(
     run_until_idle(engine)
     number = gateway.tape(TAPE).manifest_number
     manifest = decode_manifest(store.get(bucket_layout.manifest_key(TAPE, number)))
-    page = decode_page(store.get(bucket_layout.page_key(TAPE, 0)), 0)
-    assert manifest.page_count == 1
+    page = decode_page(store.get(bucket_layout.page_key(TAPE, 1, 0)), 0)
+    assert manifest.page_epochs == [1]
     assert [row.summary for row in (*page, *manifest.rows)] == [
         record.summary for record in gateway.segments(TAPE)
     ]
@@ -230,8 +235,7 @@ def test_another_owner_fences_this_gateway(
     gateway.write_segment(TAPE, blocks())
     run_until_idle(engine)
     assert gateway.tape(TAPE).status is TapeStatus.IRRECOVERABLE
-    with pytest.raises(ObjectNotFoundError):
-        store.head(bucket_layout.segment_key(TAPE, 1))
+    assert list(store.list(bucket_layout.segments_prefix(TAPE))) == []
     assert len(list(gateway.buffer.glob(f"tapes/{TAPE}/*"))) == 1
 
 
@@ -417,9 +421,7 @@ def test_a_second_fill_does_not_touch_what_the_first_one_sealed(
     source = FillSource(
         barcode=TAPE,
         summary=record.summary,
-        place=ObjectPlace(
-            bucket_layout.segment_key(TAPE, 1), record.object_bytes or 0, archived=False
-        ),
+        place=ObjectPlace(stored_key(gateway, 1), record.object_bytes or 0, archived=False),
         disk_id=CACHE,
         folder=gateway.cache / "tapes" / TAPE,
     )
@@ -441,7 +443,7 @@ def test_a_damaged_object_is_an_error_and_never_data(
     content = gateway.write_segment(TAPE, blocks())
     run_until_idle(engine)
     gateway.drop_cache()
-    key = bucket_layout.segment_key(TAPE, 1)
+    key = stored_key(gateway, 1)
     damaged = bytearray(store.get(key))
     damaged[1000] ^= 1
     store.put(key, damaged)
@@ -486,7 +488,7 @@ def test_a_failure_is_told_once_though_another_request_of_the_segment_is_under_w
     content = gateway.write_segment(TAPE, blocks(100))
     run_until_idle(gateway.engine(store))
     gateway.drop_cache()
-    key = bucket_layout.segment_key(TAPE, 1)
+    key = stored_key(gateway, 1)
     whole = bytes(store.get(key))
     store.put(key, whole[:1000] + bytes((whole[1000] ^ 1,)) + whole[1001:])
     slow = SlowSecondRequest(store, 1000)
@@ -529,7 +531,7 @@ def test_a_failure_of_reading_ahead_is_told_nobody(
     contents = [gateway.write_segment(TAPE, blocks()) for _ in range(2)]
     run_until_idle(gateway.engine(store))
     gateway.drop_cache()
-    failing = FailOnce(store, bucket_layout.segment_key(TAPE, 2))
+    failing = FailOnce(store, stored_key(gateway, 2))
     engine = gateway.engine(failing)  # type: ignore[arg-type]
     assert fetch(engine, 1, 0, len(contents[0])) == contents[0]
     for _ in range(2000):

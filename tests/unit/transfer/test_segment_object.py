@@ -120,14 +120,16 @@ def test_a_segment_of_another_length_is_refused() -> None:
 
 def rows(count: int, first: int = 0) -> list[ManifestRow]:
     return [
-        ManifestRow(SegmentSummary(n, n * 10, 10, 1, 1000 + n, 2000, 0, n % 7 == 0), 500 + n)
+        ManifestRow(
+            SegmentSummary(n, n * 10, 10, 1, 1000 + n, 2000, 0, n % 7 == 0), 500 + n, n // 100
+        )
         for n in range(first, first + count)
     ]
 
 
 def test_a_manifest_round_trips() -> None:
-    manifest = decode_manifest(encode_manifest(HEAD, 2, rows(11)))
-    assert (manifest.head, manifest.page_count, list(manifest.rows)) == (HEAD, 2, rows(11))
+    manifest = decode_manifest(encode_manifest(HEAD, [1, 1, 4], rows(11)))
+    assert (manifest.head, manifest.page_epochs, list(manifest.rows)) == (HEAD, [1, 1, 4], rows(11))
 
 
 def test_a_page_round_trips_and_is_full() -> None:
@@ -138,12 +140,12 @@ def test_a_page_round_trips_and_is_full() -> None:
     with pytest.raises(ValueError, match="has 5 rows"):
         encode_page(0, rows(5))
     with pytest.raises(ValueError, match="a page of their own"):
-        encode_manifest(HEAD, 0, rows(PAGE_ROWS))
+        encode_manifest(HEAD, [], rows(PAGE_ROWS))
 
 
 @given(st.data())
 def test_a_damaged_manifest_is_seen(data: st.DataObject) -> None:
-    body = bytearray(encode_manifest(HEAD, 0, rows(3)).rstrip())
+    body = bytearray(encode_manifest(HEAD, [], rows(3)).rstrip())
     at = data.draw(st.integers(0, len(body) - 1))
     body[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(MediumFormatError):
