@@ -65,6 +65,8 @@ DETAIL_COLUMNS = (
     Column("RetrievedDate", "Retrieved", show_time),
     Column("RetrievedTo", "Retrieved to"),
     Column("RestoreExpiryDate", "Readable until", show_time),
+    Column("VerifyStatus", "Last verification"),
+    Column("VerifiedDate", "Verified", show_time),
 )
 # fmt: on
 
@@ -96,6 +98,10 @@ def tape_row(tape: TapeInfo) -> Row:
         "RetrievedDate": iso_time(tape.retrieved_at_ms),
         "RetrievedTo": tape.retrieved_to,
         "RestoreExpiryDate": iso_time(tape.restore_until_ms),
+        "VerifyStatus": None if tape.verification is None else tape.verification.status,
+        "VerifiedDate": None
+        if tape.verification is None
+        else iso_time(tape.verification.finished_at_ms),
         "StatusDetail": tape.status_detail,
         "TapeUuid": tape.tape_uuid,
     }

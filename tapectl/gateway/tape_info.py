@@ -10,6 +10,7 @@ from tapectl.scsi.library import ElementType
 from tapectl.state.gateways import GatewayRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
+from tapectl.state.verifications import VerificationRecord
 
 _RETRIEVED_STATUSES = frozenset({TapeStatus.RETRIEVING, TapeStatus.RETRIEVED})
 
@@ -48,6 +49,7 @@ class TapeInfo:
     generation: int
     cleaning: bool
     cleanings_left: int | None
+    verification: VerificationRecord | None
 
 
 def tape_info(
@@ -57,6 +59,7 @@ def tape_info(
     *,
     waiting_bytes: int,
     cleanings_left: int | None,
+    verification: VerificationRecord | None,
 ) -> TapeInfo:
     """Return what users see of a tape."""
     address = tape.element_address
@@ -89,4 +92,5 @@ def tape_info(
         generation=tape.generation,
         cleaning=tape.cleaning,
         cleanings_left=cleanings_left,
+        verification=verification,
     )

@@ -17,7 +17,7 @@ from tapectl.gateway.elements import ElementError, ElementMap
 from tapectl.gateway.media import cleanings_left
 from tapectl.gateway.tape_info import TapeInfo, tape_info
 from tapectl.scsi.library import ElementType
-from tapectl.state import client_tokens, disks, pools, segments, tapes
+from tapectl.state import client_tokens, disks, pools, segments, tapes, verifications
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRole
 from tapectl.state.errors import TapeStatusError
@@ -172,6 +172,7 @@ def describe_tape(state: State, barcode: str) -> TapeInfo:
             record,
             waiting_bytes=segments.waiting_uploads(db, barcode).bytes,
             cleanings_left=cleanings_left(db, record),
+            verification=verifications.find_verification(db, barcode),
         )
 
 
@@ -227,6 +228,7 @@ def _infos(
     db: sqlite3.Connection, gateway: GatewayRecord, records: Sequence[TapeRecord]
 ) -> Sequence[TapeInfo]:
     waiting = segments.waiting_bytes_by_tape(db)
+    verified = verifications.all_verifications(db)
     elements = ElementMap.of(gateway)
     return [
         tape_info(
@@ -235,6 +237,7 @@ def _infos(
             record,
             waiting_bytes=waiting.get(record.barcode, 0),
             cleanings_left=cleanings_left(db, record),
+            verification=verified.get(record.barcode),
         )
         for record in records
     ]

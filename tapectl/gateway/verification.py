@@ -78,4 +78,5 @@ def describe_verification(state: State, barcode: str) -> VerificationInfo | None
         record = verifications.find_verification(db, barcode)
         if record is None:
             return None
-        return VerificationInfo(record, verifications.segments_left(db, record))
+        left = 0 if record.finished_at_ms is not None else verifications.segments_left(db, record)
+        return VerificationInfo(record, left)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tapectl.state.segments import SegmentRecord, find
@@ -27,6 +27,13 @@ class VerificationRecord:
     damaged_count: int = 0
     lost_count: int = 0
     unread_count: int = 0
+
+    @property
+    def status(self) -> str:
+        """VERIFYING, and then SOUND, or DAMAGED where a copy stays damaged or is missing."""
+        if self.finished_at_ms is None:
+            return "VERIFYING"
+        return "DAMAGED" if self.damaged_count or self.lost_count else "SOUND"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,12 @@ def find_verification(db: sqlite3.Connection, barcode: str) -> VerificationRecor
     """Return the last verification of a tape."""
     row = db.execute("SELECT * FROM verification WHERE barcode = ?", (barcode,)).fetchone()
     return None if row is None else _record(row)
+
+
+def all_verifications(db: sqlite3.Connection) -> Mapping[str, VerificationRecord]:
+    """Return the last verification of every tape that has had one, by barcode."""
+    rows = db.execute("SELECT * FROM verification")
+    return {row["barcode"]: _record(row) for row in rows}
 
 
 def running(db: sqlite3.Connection) -> Sequence[VerificationRecord]:

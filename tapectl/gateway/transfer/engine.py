@@ -86,8 +86,8 @@ class TransferEngine:
             Archiving(context, errors),
             Retrieval(context, errors),
             Deletion(context, errors),
-            Verification(context),
         )
+        self._verification = Verification(context)
         self._eviction = Eviction(context, self.fetch_service.filling_bytes)
         # Before anything new is begun, so that only what a dead process left can be found.
         sweep(context)
@@ -106,10 +106,16 @@ class TransferEngine:
             return combine(reports)
         except StoreError as error:
             outage = error
-            due_ms = self._context.now_ms() + _OUTAGE_MS
-            reports.append(StepReport(waiting=1, next_due_ms=due_ms))
+        # Local copies can be verified in an outage too.
+        try:
+            reports.append(self._verification.run())
+        except StoreError as error:
+            outage = outage or error
         if outage is None:
             self._look_whether_it_answers()
+        else:
+            due_ms = self._context.now_ms() + _OUTAGE_MS
+            reports.append(StepReport(waiting=1, next_due_ms=due_ms))
         # Room in the cache does not depend on the store.
         reports.append(self._eviction.run())
         report = combine(reports)
