@@ -15,6 +15,7 @@ from tapectl.cli import (
     disk,
     events,
     gateway,
+    metrics,
     quickstart,
     serving,
     tape,
@@ -85,4 +86,5 @@ app.add_typer(chap.app, name="chap")
 serving.register(app)
 check.register(app)
 events.register(app)
+metrics.register(app)
 app.add_typer(completion.app, name="completion")

@@ -55,6 +55,7 @@ def request_verification(
             if tape.status not in VERIFIABLE:
                 raise TapeStatusError(
                     f"tape {barcode} is {tape.status} and cannot be verified now",
+                    status=tape.status,
                     hint="wait until that is over; see `tapectl tape show`",
                 )
             wanted = VerificationRecord(

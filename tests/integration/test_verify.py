@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support.gateway import Gateway, wait_until
 
 MakeGateway = Callable[..., Gateway]
-TAPE_DAMAGED = 19
+TAPE_STATUS, TAPE_DAMAGED = 12, 19
 BLOCK_BYTES = 65536
 BLOCKS, SEGMENTS = 40, 3  # of 1 MiB
 WAIT_S = 60.0
@@ -75,3 +75,14 @@ def test_verify_heals_what_it_can_and_names_what_it_cannot(make_gateway: MakeGat
     assert (damaged["DamagedSegments"], damaged["LostSegments"]) == (1, 1)
     assert damaged["Segments"] == len(files)
     assert gateway.json("tape", "show", barcode)["VerifyStatus"] == "DAMAGED"
+
+
+def test_a_tape_that_does_not_exist_or_is_on_its_way_is_refused(
+    make_gateway: MakeGateway,
+) -> None:
+    gateway = make_gateway(directory_retrieval_delay_s="600", hold_s="0")
+    gateway.activate("--drives", "1")
+    (barcode,) = gateway.create_tapes("--count", "1")
+    assert gateway.run("tape", "verify", "NONE0001").returncode == 10
+    gateway.cli("tape", "delete", barcode, "--yes")
+    assert gateway.run("tape", "verify", barcode).returncode == TAPE_STATUS
