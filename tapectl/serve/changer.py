@@ -56,7 +56,7 @@ class ChangerUnit:
         self._sessions = SessionServer(self._host, SessionTimes.of(settings))
 
     def stop(self) -> None:
-        self._host.drain(self._settings.logout_wait_s)
+        self._host.table.drain(self._settings.logout_wait_s)
 
     def serve_session(self, stream: socket.socket, handed_over: Message, peer: str) -> None:
         """Serve a connection in the calling thread until its session ends; owns the socket."""
@@ -68,10 +68,8 @@ class ChangerUnit:
 
     def drop_sessions(self, initiator_name: str) -> None:
         """End the sessions of an initiator, and those of any that may not log in any more."""
-        self._host.drop_sessions(
-            lambda session: access_changed(
-                self._state, self.device.name, session.initiator_name, initiator_name
-            )
+        self._sessions.drop_sessions(
+            lambda name: access_changed(self._state, self.device.name, name, initiator_name)
         )
 
     def move(self, source: int, destination: int) -> None:

@@ -31,7 +31,7 @@ from tapectl.iscsi.task import ScsiTask
 from tapectl.scsi.cartridge import CartridgeBusyError, CommandUnfinishedError
 from tapectl.scsi.logical_unit import Reply, Status
 from tapectl.serve.task_management import manage_tasks
-from tapectl.serve.unit_host import Session, UnitHost
+from tapectl.serve.unit_host import CommandAbortedError, Session, SessionHost
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class ConnectionLoop:
         self,
         session: Session,
         place: tuple[socket.socket, TargetConnection],
-        host: UnitHost,
+        host: SessionHost,
         times: SessionTimes,
         *,
         pending: deque[Event] | None = None,
@@ -113,6 +113,7 @@ class ConnectionLoop:
         self.stream, self.connection = place
         self._session = session
         self._host = host
+        self._lock = host.lock_of(session)
         self._times = times
         self._pending: deque[Event] = deque() if pending is None else pending
         self._serve_meanwhile = self._serve_alone if meanwhile is None else meanwhile
@@ -181,7 +182,7 @@ class ConnectionLoop:
         """Nothing came for TICK_S: comply with what others want, and mind a silent initiator."""
         session, connection = self._session, self.connection
         if session.interrupted:
-            with self._host.lock:
+            with self._lock:
                 self._comply()
         if connection.stat_sn != self._last_stat_sn or (
             self._pinged and not connection.ping_outstanding
@@ -213,19 +214,19 @@ class ConnectionLoop:
         self.flush()
         if request.function == TaskManagementFunction.TARGET_COLD_RESET:
             # RFC 7143 11.5.1: "the target then MUST terminate all of its TCP connections".
-            self._host.drop_sessions()
+            self._host.table.drop()
 
     def _run_command(self, task: ScsiTask) -> None:
         session, host = self._session, self._host
         session.commands += 1
         session.bytes_out += len(task.data_out)
         try:
-            with host.lock:
+            with self._lock:
                 if session.interrupted:
                     self._comply()
                 if task.done:  # aborted while it stood in line
                     return
-                reply = host.unit.execute(session.nexus, task.cdb, task.data_out, task.lun)
+                reply = host.execute(session.nexus, task.cdb, task.data_out, task.lun)
                 self._answer(task, reply)
                 if not host.shared:
                     self.flush()
@@ -235,6 +236,9 @@ class ConnectionLoop:
                 outgoing = [bytes(part) for part in self.connection.take_outgoing()]
         except CartridgeBusyError as exc:
             self._wait_and_retry(task, exc)
+            return
+        except CommandAbortedError:
+            self.connection.abort_task(task)
             return
         send_all(self.stream, outgoing)
 
@@ -266,12 +270,12 @@ class ConnectionLoop:
         while True:
             self._serve_meanwhile(busy.retry_after_s)
             try:
-                with host.lock:
+                with self._lock:
                     if session.interrupted:
                         self._comply()
                     if task.done:
                         break
-                    reply = host.unit.execute(session.nexus, task.cdb, task.data_out, task.lun)
+                    reply = host.execute(session.nexus, task.cdb, task.data_out, task.lun)
                     self._answer(task, reply)
                     outgoing = [bytes(part) for part in self.connection.take_outgoing()]
                 send_all(self.stream, outgoing)

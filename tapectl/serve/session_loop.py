@@ -31,7 +31,7 @@ from tapectl.serve.connection_loop import (
     SessionEndedError,
     SessionTimes,
 )
-from tapectl.serve.unit_host import Arrival, Session, UnitHost
+from tapectl.serve.unit_host import Arrival, Session, SessionHost
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class SessionLoop:
         self,
         session: Session,
         place: tuple[socket.socket, TargetConnection],
-        host: UnitHost,
+        host: SessionHost,
         times: SessionTimes,
     ) -> None:
         """`place` is the leading connection."""

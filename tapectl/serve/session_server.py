@@ -1,4 +1,4 @@
-"""Takes the connections of one unit after their login and runs their sessions."""
+"""Takes the connections of one target after their login and runs their sessions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tapectl.serve.json_lines import Message
 from tapectl.serve.portal import format_address
 from tapectl.serve.session_loop import SessionLoop
 from tapectl.serve.session_policy import OneTargetPolicy
-from tapectl.serve.unit_host import Arrival, Session, UnitHost
+from tapectl.serve.unit_host import Arrival, Session, SessionHost
 
 _log = logging.getLogger(__name__)
 
@@ -28,10 +28,10 @@ Resume = Callable[[SessionState | None], TargetConnection]
 
 
 class SessionServer:
-    """Serves the sessions of one unit. Thread-safe; has no thread of its own."""
+    """Serves the sessions of one target. Thread-safe; has no thread of its own."""
 
     def __init__(
-        self, host: UnitHost, times: SessionTimes, config: TargetConfig | None = None
+        self, host: SessionHost, times: SessionTimes, config: TargetConfig | None = None
     ) -> None:
         self._host = host
         self._times = times
@@ -47,7 +47,7 @@ class SessionServer:
         address = format_address(*stream.getsockname()[:2])
         policy = OneTargetPolicy(info.target_name or "", address)
         resume = partial(TargetConnection.resume, policy, self._config, handed_over)
-        old = self._host.find(info.nexus, info.tsih) if info.joined else None
+        old = self._find(info.nexus, info.tsih) if info.joined else None
         if old is not None and old.admit is not None:
             if not old.admit(Arrival(stream, info.cid, resume)):
                 stream.close()
@@ -63,7 +63,7 @@ class SessionServer:
     ) -> None:
         """Run a session from its first connection; it goes on with the numbers of `old`, if any,
         whose only connection it replaces (RFC 7143 6.3.4)."""
-        if not self._host.attach(session):
+        if not self._host.table.enter(session):
             _log.warning("%s: too many sessions", session.nexus)
             return
         try:
@@ -73,6 +73,7 @@ class SessionServer:
             connection = resume(old.state if old is not None else None)
             self._run(session, stream, connection)
         finally:
+            session.finished.set()
             self._host.detach(session)
 
     def _run(self, session: Session, stream: socket.socket, connection: TargetConnection) -> None:
@@ -89,7 +90,7 @@ class SessionServer:
 
     def find_session(self, nexus: str, tsih: int) -> LivingSession | None:
         """Return a living session as a login that wants to join it must know it."""
-        session = self._host.find(nexus, tsih)
+        session = self._find(nexus, tsih)
         if session is None or session.state is None:
             return None
         state = session.state
@@ -98,6 +99,19 @@ class SessionServer:
             cids=list(state.members),
             exp_cmd_sn=state.window.exp_cmd_sn,
             max_cmd_sn=state.window.max_cmd_sn,
+        )
+
+    def _find(self, nexus: str, tsih: int) -> Session | None:
+        """Return the session of a nexus if its handle is the one given."""
+        session = self._host.table.find(nexus)
+        if isinstance(session, Session) and session.info.tsih == tsih:
+            return session
+        return None
+
+    def drop_sessions(self, which: Callable[[str], bool]) -> None:
+        """End the sessions of the initiators that are chosen by their names."""
+        self._host.table.drop(
+            lambda session: isinstance(session, Session) and which(session.initiator_name)
         )
 
     def status(self) -> list[Message]:
@@ -111,5 +125,6 @@ class SessionServer:
                 "bytes_read": session.bytes_in,
                 "bytes_written": session.bytes_out,
             }
-            for session in self._host.sessions()
+            for session in self._host.table.all()
+            if isinstance(session, Session)
         ]

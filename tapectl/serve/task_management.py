@@ -1,7 +1,7 @@
-"""Task management functions (RFC 7143 11.5, SAM-6 7) on a unit whose commands run one by one.
+"""Task management functions (RFC 7143 11.5, SAM-6 7) on units whose commands run one by one.
 
 The core has already ended the session's own tasks and knows the response;
-what is left is the logical unit, which every session shares.
+what is left are the logical units, which every session shares.
 """
 
 from __future__ import annotations
@@ -10,16 +10,12 @@ import logging
 
 from tapectl.iscsi.constants import TaskManagementFunction, TaskManagementResponse
 from tapectl.iscsi.events import TaskManagementReceived
-from tapectl.serve.unit_host import Session, UnitHost
+from tapectl.serve.unit_host import Session, SessionHost
 
 _log = logging.getLogger(__name__)
 
-_RESETS = frozenset(
-    {
-        TaskManagementFunction.LOGICAL_UNIT_RESET,
-        TaskManagementFunction.TARGET_WARM_RESET,
-        TaskManagementFunction.TARGET_COLD_RESET,
-    }
+_OF_WHOLE_TARGET = frozenset(
+    {TaskManagementFunction.TARGET_WARM_RESET, TaskManagementFunction.TARGET_COLD_RESET}
 )
 _OF_ONE_UNIT = frozenset(
     {
@@ -31,18 +27,18 @@ _OF_ONE_UNIT = frozenset(
 
 
 def manage_tasks(
-    request: TaskManagementReceived, host: UnitHost, session: Session
+    request: TaskManagementReceived, host: SessionHost, session: Session
 ) -> TaskManagementResponse:
     """Carry the function out and return the response to it."""
-    function = request.function
+    function, lun = request.function, request.lun
     _log.info("%s: %s", session.nexus, function.name.replace("_", " "))
-    if function in _OF_ONE_UNIT and request.lun:
+    if function in _OF_ONE_UNIT and lun >= host.luns:
         return TaskManagementResponse.LUN_DOES_NOT_EXIST
-    with host.lock:
-        if function in _RESETS:
-            host.abort_others(session, None)
-            host.unit.logical_unit_reset()
-        elif function == TaskManagementFunction.CLEAR_TASK_SET:
-            for loser in host.abort_others(session, request.lun):
-                host.unit.commands_cleared(loser.nexus)
+    if function == TaskManagementFunction.LOGICAL_UNIT_RESET:
+        host.reset(session, lun)
+    elif function in _OF_WHOLE_TARGET:
+        for each in range(host.luns):
+            host.reset(session, each)
+    elif function == TaskManagementFunction.CLEAR_TASK_SET:
+        host.clear_task_set(session, lun)
     return request.response

@@ -12,19 +12,21 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tapectl.iscsi.connection import TargetConnection
 from tapectl.iscsi.session import SessionInfo
 from tapectl.iscsi.session_state import SessionState
 from tapectl.iscsi.task import ScsiTask
-from tapectl.scsi.logical_unit import LogicalUnit
+from tapectl.scsi.logical_unit import LogicalUnit, Reply
+from tapectl.serve.session_table import SESSIONS_MAX, Occupant, SessionTable
 
-# Sessions one device takes; a backup server has one or two a device.
-SESSIONS_MAX = 64
+
+class CommandAbortedError(Exception):
+    """Another session has ended the command: it has no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Session:
     no more of them), `doomed` (tasks that another session has ended), `logout_within_s` (ask the
     initiator to leave). Whoever sets one of them sets `interrupted` last. `admit` takes further
     connections, from any thread, and says whether it did; None: it has but one connection.
+    `waiting_luns` are those of the commands that wait for data or room.
     """
 
     info: SessionInfo
@@ -60,10 +63,15 @@ class Session:
     ended: bool = False
     doomed: deque[ScsiTask] = field(default_factory=deque)
     logout_within_s: int | None = None
+    waiting_luns: set[int] = field(default_factory=set)
     finished: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.nexus = self.info.nexus
+
+    @property
+    def relayed(self) -> bool:
+        return False
 
     @property
     def initiator_name(self) -> str:
@@ -76,108 +84,123 @@ class Session:
         for stream in list(self.connections):
             shut_down(stream)
 
+    def lose_commands(self, lun: int | None) -> bool:
+        """See Occupant.lose_commands."""
+        tasks = [
+            task
+            for connection in list(self.connections.values())
+            for task in connection.living_tasks()
+            if lun is None or task.lun == lun
+        ]
+        if tasks:
+            self.doomed.extend(tasks)
+            self.interrupted = True
+        return bool(tasks)
 
-class UnitHost:
-    """Owns one logical unit and the table of its sessions. Thread-safe."""
+    def ask_to_log_out(self, within_s: int) -> None:
+        """See Occupant.ask_to_log_out."""
+        self.logout_within_s = within_s
+        self.interrupted = True
 
-    def __init__(self, unit: LogicalUnit) -> None:
-        self.unit = unit
-        self.lock = threading.Lock()
-        self._sessions: dict[str, Session] = {}
-        self._table_changed = threading.Condition()
-        unit.abort_tasks_by(self._abort_tasks_of)
 
-    def attach(self, session: Session) -> bool:
-        """Enter a session; False if there are too many. Ends the session that it reinstates."""
-        with self._table_changed:
-            old = self._sessions.get(session.nexus)
-            if old is None and len(self._sessions) >= SESSIONS_MAX:
-                return False
-            self._sessions[session.nexus] = session
-        session.reinstates = old is not None
-        if old is not None:
-            old.end()
-        return True
+class SessionHost(Protocol):
+    """What a session runs its commands on: one unit, or those of the library behind one target."""
+
+    table: SessionTable
+
+    @property
+    def execute(self) -> Callable[[str, bytes, memoryview, int], Reply]:
+        """LogicalUnit.execute, called under `lock_of` the session. Raises CommandAbortedError."""
+        ...
+
+    @property
+    def luns(self) -> int:
+        """How many logical units there are, from LUN 0 on."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether a reply's data may be overwritten once `lock_of` its session is free."""
+        ...
+
+    def lock_of(self, session: Occupant) -> threading.Lock: ...
 
     def establish(self, session: Session) -> None:
-        """Let an attached session begin. No command of one that it reinstates runs any more.
+        """Let a session that is in the table begin. None of one that it reinstates runs any more.
 
-        The nexus lives on through a reinstatement: nothing was lost, so the
-        device server is not told and invents no unit attention.
+        The nexus lives on through a reinstatement: nothing was lost, so device servers are not
+        told and invent no unit attention.
         """
+        ...
+
+    def detach(self, session: Session) -> None:
+        """Leave; the nexus is lost unless a reinstated session has taken it over."""
+        ...
+
+    def reset(self, session: Occupant, lun: int) -> None:
+        """Logical unit reset, asked for by a session; those of others lose their commands."""
+        ...
+
+    def clear_task_set(self, session: Occupant, lun: int) -> None:
+        """CLEAR TASK SET, asked for by a session; those of others lose their commands."""
+        ...
+
+
+class UnitHost:
+    """Owns one logical unit and the table of its sessions. Thread-safe; a SessionHost."""
+
+    luns = 1
+
+    def __init__(self, unit: LogicalUnit, sessions_max: int = SESSIONS_MAX) -> None:
+        self.unit = unit
+        self.execute = unit.execute
+        self.lock = threading.Lock()
+        self.table = SessionTable(sessions_max)
+        self._occupants = self.table.by_nexus
+        unit.abort_tasks_by(self._abort_tasks_of)
+
+    def lock_of(self, _session: Occupant) -> threading.Lock:
+        """Return the unit's lock, whoever asks."""
+        return self.lock
+
+    def establish(self, session: Occupant) -> None:
+        """See SessionHost.establish."""
         with self.lock:
             if not session.reinstates:
                 self.unit.nexus_established(session.nexus)
 
-    def detach(self, session: Session) -> None:
-        """Leave; the nexus is lost unless a reinstated session has taken it over."""
-        session.finished.set()
-        with self._table_changed:
-            if self._sessions.get(session.nexus) is not session:
-                return
-            del self._sessions[session.nexus]
-            self._table_changed.notify_all()
-        with self.lock:
-            self.unit.nexus_lost(session.nexus)
-
-    def sessions(self) -> list[Session]:
-        with self._table_changed:
-            return list(self._sessions.values())
-
-    def find(self, nexus: str, tsih: int) -> Session | None:
-        """Return the session of a nexus if its handle is the one given."""
-        with self._table_changed:
-            session = self._sessions.get(nexus)
-        return session if session is not None and session.info.tsih == tsih else None
+    def detach(self, session: Occupant) -> None:
+        """See SessionHost.detach."""
+        if self.table.leave(session):
+            with self.lock:
+                self.unit.nexus_lost(session.nexus)
 
     @property
     def shared(self) -> bool:
         """Whether more than one session may run commands."""
-        return len(self._sessions) > 1
+        return len(self._occupants) > 1
 
-    def abort_others(self, session: Session, lun: int | None) -> list[Session]:
-        """End the commands of all sessions but one (to one logical unit), without an answer.
+    def reset(self, session: Occupant, _lun: int) -> None:
+        """See SessionHost.reset."""
+        with self.lock:
+            self._abort_others(session, None)
+            self.unit.logical_unit_reset()
 
-        The caller holds the unit's lock. Returns the sessions that have lost commands.
-        """
-        return self._abort(lambda other: other is not session, lun)
+    def clear_task_set(self, session: Occupant, lun: int) -> None:
+        """See SessionHost.clear_task_set."""
+        with self.lock:
+            for loser in self._abort_others(session, lun):
+                self.unit.commands_cleared(loser.nexus)
+
+    def _abort_others(self, session: Occupant, lun: int | None) -> list[Occupant]:
+        return [
+            other for other in self.table.all() if other is not session and other.lose_commands(lun)
+        ]
 
     def _abort_tasks_of(self, nexuses: Collection[str]) -> None:
-        self._abort(lambda session: session.nexus in nexuses, None)
-
-    def _abort(self, which: Callable[[Session], bool], lun: int | None) -> list[Session]:
-        losers = []
-        for session in filter(which, self.sessions()):
-            tasks = [
-                task
-                for connection in list(session.connections.values())
-                for task in connection.living_tasks()
-                if lun is None or task.lun == lun
-            ]
-            if tasks:
-                session.doomed.extend(tasks)
-                session.interrupted = True
-                losers.append(session)
-        return losers
-
-    def drop_sessions(self, which: Callable[[Session], bool] = lambda _session: True) -> int:
-        """End every session, or those of a kind; each loop then detaches by itself."""
-        dropped = [session for session in self.sessions() if which(session)]
-        for session in dropped:
-            session.end()
-        return len(dropped)
-
-    def drain(self, within_s: float) -> None:
-        """Ask all initiators to log out, wait for them so long, then end what is left."""
-        deadline = time.monotonic() + within_s
-        if within_s:
-            for session in self.sessions():
-                session.logout_within_s = max(1, round(within_s))
-                session.interrupted = True
-        with self._table_changed:
-            while self._sessions and (left_s := deadline - time.monotonic()) > 0:
-                self._table_changed.wait(left_s)
-        self.drop_sessions()
+        for session in self.table.all():
+            if session.nexus in nexuses:
+                session.lose_commands(None)
 
 
 def shut_down(stream: socket.socket) -> None:

@@ -107,7 +107,7 @@ class DriveWorker:
     def stop(self) -> None:
         """End the sessions and put the tape's last bytes on both disks; the tape stays loaded."""
         self._stopped.set()
-        self._host.drain(self._settings.logout_wait_s)
+        self._host.table.drain(self._settings.logout_wait_s)
         with self._host.lock:
             self._drive.unload()
             self._close_cartridge()
@@ -122,10 +122,8 @@ class DriveWorker:
 
     def _drop_sessions(self, initiator_name: str) -> None:
         """End the sessions of an initiator, and those of any that may not log in any more."""
-        self._host.drop_sessions(
-            lambda session: access_changed(
-                self._state, self._device_name, session.initiator_name, initiator_name
-            )
+        self._sessions.drop_sessions(
+            lambda name: access_changed(self._state, self._device_name, name, initiator_name)
         )
 
     def _load(self, barcode: str, *, attention: bool) -> None:

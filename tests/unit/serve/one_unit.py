@@ -20,6 +20,7 @@ from tapectl.serve.json_lines import Message
 from tapectl.serve.login_policy import TargetDirectory
 from tapectl.serve.portal import Portal, open_listener
 from tapectl.serve.session_server import SessionServer
+from tapectl.serve.session_table import SESSIONS_MAX
 from tapectl.serve.unit_host import UnitHost
 
 TARGET = "iqn.2000-01.com.example:unit"
@@ -96,9 +97,12 @@ class Directory:
 
 
 @contextmanager
-def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[tuple[str, int], Unit]]:
+def serving(
+    monkeypatch: pytest.MonkeyPatch, sessions_max: int = SESSIONS_MAX
+) -> Iterator[tuple[tuple[str, int], Unit]]:
     unit = Unit()
-    server = SessionServer(UnitHost(unit), SessionTimes(busy_timeout_s=1, ping_interval_s=60))
+    host = UnitHost(unit, sessions_max)
+    server = SessionServer(host, SessionTimes(busy_timeout_s=1, ping_interval_s=60))
     monkeypatch.setattr(portal_module, "StateLoginPolicy", Policy)
 
     def take(stream: socket.socket, _info: SessionInfo, state: Message, peer: str) -> None:

@@ -7,7 +7,6 @@ import socket
 import pytest
 
 from tapectl.serve import portal as portal_module
-from tapectl.serve import unit_host
 from tests.support.gateway import wait_until
 from tests.support.initiator import LoginRefusedError, Session, SessionOptions
 from tests.unit.serve.one_unit import TARGET, serving
@@ -58,8 +57,7 @@ def test_an_idle_discovery_session_is_ended(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_sessions_of_a_unit_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unit_host, "SESSIONS_MAX", 2)
-    with serving(monkeypatch) as (address, _):
+    with serving(monkeypatch, sessions_max=2) as (address, _):
         first, second = Session(address, TARGET), Session(address, TARGET)
         with pytest.raises(ConnectionError):
             Session(address, TARGET)
