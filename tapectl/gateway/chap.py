@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import Callable, Sequence
@@ -13,11 +14,15 @@ from tapectl.gateway.devices import discovery_name, find_device, list_devices
 from tapectl.state import chap, events
 from tapectl.state.chap import ChapRecord
 from tapectl.state.database import State
+from tapectl.state.secret_box import SecretBox, SecretKeyError, UnsealError
+
+_log = logging.getLogger(__name__)
 
 DISCOVERY = "discovery"
 """In the place of a device: discovery sessions, which have credentials of their own."""
 MIN_SECRET_BYTES = 12
 MAX_SECRET_BYTES = 16
+_INITIATOR, _TARGET = "initiator", "target"
 
 # RFC 7143 4.2.7: iqn., eui. and naa. names; AWS's IqnName allows these characters.
 _INITIATOR_NAME = re.compile(r"(?:iqn|eui|naa)\.[0-9a-z:.-]{1,219}")
@@ -69,16 +74,25 @@ def set_credentials(
     """
     place = _place(state, target)
     check_initiator_name(initiator_name)
+    secret = _check_secret("initiator", initiator_secret)
+    mutual_secret = None if target_secret is None else _check_secret("target", target_secret)
+    if secret == mutual_secret:
+        # RFC 7143 9.2.1: "the same CHAP secret must not be configured" for both directions.
+        raise UsageError("the secrets of initiator and target must differ")
+    box = SecretBox.open(state.path, create=True)
+    assert box is not None
+    sealed = [
+        None if one is None else box.seal(one, _seal_place(place.device, initiator_name, whose))
+        for one, whose in ((secret, _INITIATOR), (mutual_secret, _TARGET))
+    ]
+    assert sealed[0] is not None
     record = ChapRecord(
         target=place.device,
         initiator_name=initiator_name,
-        initiator_secret=_check_secret("initiator", initiator_secret),
-        target_secret=None if target_secret is None else _check_secret("target", target_secret),
+        sealed_initiator_secret=sealed[0],
+        sealed_target_secret=sealed[1],
         created_at_ms=now_ms(),
     )
-    if record.target_secret == record.initiator_secret:
-        # RFC 7143 9.2.1: "the same CHAP secret must not be configured" for both directions.
-        raise UsageError("the secrets of initiator and target must differ")
     with state.write() as db:
         chap.replace(db, record)
         events.append(
@@ -89,7 +103,7 @@ def set_credentials(
         device=place.device,
         target_name=place.target_name,
         initiator_name=initiator_name,
-        mutual=record.target_secret is not None,
+        mutual=mutual_secret is not None,
         created_at_ms=record.created_at_ms,
     )
 
@@ -150,20 +164,47 @@ def login_credentials(
         if not chap.is_asked_for(db, place.device):
             return ()
         record = chap.find(db, place.device, initiator_name)
-    if record is None:
-        return (
-            LoginCredential(
-                user=initiator_name, secret=secrets.token_hex(MAX_SECRET_BYTES // 2).encode()
-            ),
+    credential = None if record is None else _unsealed(state, record, place.target_name)
+    if credential is None:
+        nobody_knows = secrets.token_hex(MAX_SECRET_BYTES // 2).encode()
+        credential = LoginCredential(user=initiator_name, secret=nobody_knows)
+    return (credential,)
+
+
+def _unsealed(state: State, record: ChapRecord, target_name: str) -> LoginCredential | None:
+    """Return the secrets; None if they cannot be read, and so nobody can log in with them."""
+    try:
+        box = SecretBox.open(state.path)
+        if box is None:
+            raise UnsealError
+        secret, mutual_secret = (
+            None
+            if sealed is None
+            else box.unseal(sealed, _seal_place(record.target, record.initiator_name, whose))
+            for sealed, whose in (
+                (record.sealed_initiator_secret, _INITIATOR),
+                (record.sealed_target_secret, _TARGET),
+            )
         )
-    return (
-        LoginCredential(
-            user=initiator_name,
-            secret=record.initiator_secret,
-            mutual_user=None if record.target_secret is None else place.target_name,
-            mutual_secret=record.target_secret,
-        ),
+    except (UnsealError, SecretKeyError) as exc:
+        _log.error(
+            "the CHAP secret of %s at %s cannot be read; set it again with `tapectl chap set`: %s",
+            record.initiator_name,
+            record.target,
+            exc,
+        )
+        return None
+    assert secret is not None
+    return LoginCredential(
+        user=record.initiator_name,
+        secret=secret,
+        mutual_user=None if mutual_secret is None else target_name,
+        mutual_secret=mutual_secret,
     )
+
+
+def _seal_place(device: str, initiator_name: str, whose: str) -> str:
+    return f"chap {device} {initiator_name} {whose}"
 
 
 def check_initiator_name(name: str) -> None:

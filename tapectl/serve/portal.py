@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 
 from tapectl.gateway.settings import ListenAddress
 from tapectl.iscsi.connection import Phase, TargetConnection
-from tapectl.iscsi.errors import ProtocolError
+from tapectl.iscsi.constants import LoginStatus
+from tapectl.iscsi.errors import LoginError, ProtocolError
 from tapectl.iscsi.events import LoginCompleted, LogoutReceived
 from tapectl.iscsi.policy import TargetConfig
 from tapectl.iscsi.session import SessionInfo, SessionType
@@ -24,6 +25,7 @@ from tapectl.serve.connection_loop import PeerClosedError, send_all
 from tapectl.serve.errors import AddressInUseError
 from tapectl.serve.json_lines import Message
 from tapectl.serve.login_policy import StateLoginPolicy, TargetDirectory
+from tapectl.serve.login_throttle import FAILURES_MAX, PERIOD_S, LoginThrottle
 from tapectl.serve.unit_host import shut_down
 
 _log = logging.getLogger(__name__)
@@ -86,6 +88,7 @@ class Portal:
         self._take_session = take_session
         self._discovering: set[socket.socket] = set()
         self._logins = threading.BoundedSemaphore(LOGINS_MAX)
+        self._throttle = LoginThrottle()
         self._stop_reader, self._stop_writer = socket.socketpair()
 
     @property
@@ -121,6 +124,9 @@ class Portal:
         except OSError as exc:
             _log.warning("accept: %s", exc)
             return
+        if self._throttle.shuts_out(peer[0]):
+            stream.close()
+            return
         if not self._logins.acquire(blocking=False):
             _log.warning("%s: too many logins at once", peer[0])
             stream.close()
@@ -142,6 +148,7 @@ class Portal:
             _log.debug("%s: closed before the end of login", peer)
         except ProtocolError as exc:
             _log.warning("%s: login refused: %s", peer, exc)
+            self._count_failure(exc, peer)
             with contextlib.suppress(OSError):
                 send_all(stream, connection.take_outgoing())
         except OSError as exc:
@@ -155,6 +162,13 @@ class Portal:
         else:
             shut_down(stream)
             stream.close()
+
+    def _count_failure(self, error: ProtocolError, peer: str) -> None:
+        wrong = isinstance(error, LoginError) and error.status is LoginStatus.AUTHENTICATION_FAILURE
+        if wrong and self._throttle.failed(peer):
+            _log.error(
+                "%s: %d wrong secrets; no more logins for %.0f s", peer, FAILURES_MAX, PERIOD_S
+            )
 
     def _log_in(
         self, stream: socket.socket, connection: TargetConnection, peer: str

@@ -1,10 +1,10 @@
-"""CHAP credentials, by target and initiator. Secrets leave only through `find`."""
+"""CHAP credentials, by target and initiator. The secrets are sealed (secret_box)."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +17,8 @@ class ChapRecord:
 
     target: str
     initiator_name: str
-    initiator_secret: bytes = field(repr=False)
-    target_secret: bytes | None = field(repr=False)
+    sealed_initiator_secret: bytes
+    sealed_target_secret: bytes | None
     created_at_ms: int
 
 
@@ -35,13 +35,13 @@ class ChapEntry:
 def replace(db: sqlite3.Connection, record: ChapRecord) -> None:
     """Enter credentials in place of those there were."""
     db.execute(
-        "INSERT OR REPLACE INTO chap (target, initiator_name, initiator_secret, target_secret,"
-        " created_at_ms) VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO chap (target, initiator_name, sealed_initiator_secret,"
+        " sealed_target_secret, created_at_ms) VALUES (?, ?, ?, ?, ?)",
         (
             record.target,
             record.initiator_name,
-            record.initiator_secret,
-            record.target_secret,
+            record.sealed_initiator_secret,
+            record.sealed_target_secret,
             record.created_at_ms,
         ),
     )
@@ -64,7 +64,7 @@ def is_asked_for(db: sqlite3.Connection, target: str) -> bool:
 def entries(db: sqlite3.Connection) -> Sequence[ChapEntry]:
     """Return all entries without their secrets, by target and initiator."""
     rows = db.execute(
-        "SELECT target, initiator_name, target_secret IS NOT NULL AS mutual, created_at_ms"
+        "SELECT target, initiator_name, sealed_target_secret IS NOT NULL AS mutual, created_at_ms"
         " FROM chap ORDER BY target, initiator_name"
     )
     return [ChapEntry(**{**dict(row), "mutual": bool(row["mutual"])}) for row in rows]

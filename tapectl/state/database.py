@@ -136,7 +136,7 @@ class State:
         finally:
             for leftover in (name, f"{name}-wal", f"{name}-shm"):
                 Path(leftover).unlink(missing_ok=True)
-        _fsync_directory(path.parent)
+        fsync_directory(path.parent)
         return cls(path)
 
     @contextlib.contextmanager
@@ -214,6 +214,8 @@ class State:
         # are in the store, so a commit must not be undone by a power cut. A commit comes once a
         # sealed segment (64 MiB) or a move; an fsync each is nothing.
         db.execute("PRAGMA synchronous = FULL")
+        # What is deleted is overwritten: rows may be secrets.
+        db.execute("PRAGMA secure_delete = ON")
         return db
 
     def _use_wal(self, db: sqlite3.Connection) -> None:
@@ -292,7 +294,8 @@ def _check_access(path: Path) -> None:
         raise StateAccessError(path, "its directory cannot be written")
 
 
-def _fsync_directory(path: Path) -> None:
+def fsync_directory(path: Path) -> None:
+    """Return when the entries of a directory are on stable storage; raise OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

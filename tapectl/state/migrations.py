@@ -260,6 +260,24 @@ ALTER TABLE gateway ADD COLUMN inventory_etag TEXT;
 ALTER TABLE gateway ADD COLUMN fenced_at_ms INTEGER;
 ALTER TABLE gateway ADD COLUMN fenced_detail TEXT;
 """,
+    # CHAP secrets are sealed by a key outside of this file. Those that were not cannot be read any
+    # more: CHAP goes on being asked for, and they are to be set again.
+    """
+ALTER TABLE chap RENAME TO chap_unsealed;
+CREATE TABLE chap (
+    -- CHAP credentials of one initiator at one target (RFC 7143 12.1.3), sealed with AES-256-GCM
+    -- by the key in <state>.key: nonce (12 bytes), cipher text, tag.
+    target                   TEXT NOT NULL,  -- mediachanger or tapedrive-NN: survives a new prefix
+    initiator_name           TEXT NOT NULL,
+    sealed_initiator_secret  BLOB NOT NULL,  -- authenticates the initiator
+    sealed_target_secret     BLOB,           -- NULL: one-way CHAP
+    created_at_ms            INTEGER NOT NULL,
+    PRIMARY KEY (target, initiator_name)
+) STRICT, WITHOUT ROWID;
+INSERT INTO chap SELECT target, initiator_name, x'', iif(target_secret IS NULL, NULL, x''),
+    created_at_ms FROM chap_unsealed;
+DROP TABLE chap_unsealed;
+""",
 )
 
 
