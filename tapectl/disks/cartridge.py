@@ -442,7 +442,10 @@ class SegmentedCartridge:
                 # Before room is asked for: on full disks only uploading this one can make some.
                 self._seals.require_room()
                 self._seal_open_segment()
-            writer = self._new_segments.begin(self._partition, self._position, before, frames_bytes)
+            follows = self._map.last_sequence if self._position == self._end else 0
+            writer = self._new_segments.begin(
+                self._partition, self._position, before, follows, frames_bytes
+            )
         try:
             write(writer)
         finally:

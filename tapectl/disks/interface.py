@@ -66,6 +66,10 @@ class SegmentJournal(Protocol):
         """Return the directories of all present cache and upload-buffer disks."""
         ...
 
+    def lacks_disks(self) -> bool:
+        """Whether a disk that is allocated is not there."""
+        ...
+
 
 class SegmentFetcher(Protocol):
     """Brings parts of a segment file that is not in the cache back from the store."""

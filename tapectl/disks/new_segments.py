@@ -25,9 +25,11 @@ class NewSegments:
         self._segment_bytes = segment_bytes
 
     def begin(
-        self, partition: int, position: int, before: Totals, frames_bytes: int
+        self, partition: int, position: int, before: Totals, follows: int, frames_bytes: int
     ) -> SegmentWriter:
         """Return an empty segment at a position, with room for frames of so many bytes.
+
+        `follows` is the segment that ends there, 0 if none does.
 
         Raises CartridgeBusyError, CartridgeWriteError; nothing is left behind then.
         """
@@ -46,6 +48,7 @@ class NewSegments:
             data_bytes_before=before.data_bytes,
             created_ms=time.time_ns() // 1_000_000,
             partition=partition,
+            follows=follows,
         )
         try:
             writer = SegmentWriter(header, files, placement, size_bytes)

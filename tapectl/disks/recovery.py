@@ -1,12 +1,14 @@
 """What a process that was killed left of a tape: its unsealed segments become sealed ones.
 
 Both copies of a segment are read frame by frame; each frame is taken from a copy that has it whole
-and put right in the other. What both lack was never acknowledged. All steps may be cut short and
-done again.
+and put right in the other. What both lack was never acknowledged, or was lost in a power cut before
+anyone synchronised it; then so is every segment that goes on from there. All steps may be cut short
+and done again.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
@@ -35,6 +37,8 @@ from tapectl.medium.segment import (
     scan,
 )
 from tapectl.scsi.cartridge import CartridgeReadError, CartridgeWriteError
+
+_log = logging.getLogger(__name__)
 
 _COPY_BYTES = 1 << 20
 
@@ -93,6 +97,16 @@ def _recover_segment(
         if scanned is None or not (scanned.index.object_count or scanned.erases):
             files.discard()
             return
+        if not _has_predecessor(tape, scanned.header, journal):
+            _log.warning(
+                "%s: segment %d goes on from segment %d, of which the end was never synchronised"
+                " and is lost: so is what came after it",
+                tape.barcode,
+                sequence,
+                scanned.header.follows,
+            )
+            files.discard()
+            return
         summary = scanned.summary
         tail = encode_tail(summary, scanned.index)
         frames_bytes = summary.file_bytes - len(tail)
@@ -105,6 +119,25 @@ def _recover_segment(
         journal.record_sealed(tape.barcode, summary, placement)
     finally:
         files.close()
+
+
+def _has_predecessor(tape: TapeDescription, header: SegmentHeader, journal: SegmentJournal) -> bool:
+    """Whether the segment that this one goes on from is there, up to where this one begins.
+
+    It is, after any death of a process. After a power cut the disks may hold the later one and less
+    of the earlier one; then nobody was told that either is safe, and the later one would
+    stand on nothing, or on older objects in the place of those that are lost.
+    Raises CartridgeReadError if it may be on a disk that is not there.
+    """
+    if not header.follows:
+        return True
+    for segment in journal.segments(tape.barcode):
+        summary = segment.summary
+        if summary.sequence == header.follows:
+            return summary.first_object + summary.object_count >= header.first_object
+    if journal.lacks_disks():
+        raise CartridgeReadError(f"segment {header.follows} of {tape.barcode}: a disk is missing")
+    return False
 
 
 def _open_files(leftovers: Sequence[_Leftover]) -> SegmentFiles:

@@ -11,7 +11,7 @@ from tapectl.disks.reader_cache import ReaderCache
 from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError
 
-# Runs a job, now or in another thread, in order or not.
+# Runs a job, now or in another thread, after those it was given before.
 Sealer = Callable[[Callable[[], None]], None]
 
 # Segments on their way to the disks. A writer that is faster than the disks waits here, before the
@@ -21,10 +21,20 @@ _RETRY_S = 0.02
 
 
 class PendingSeal:
-    """One segment being sealed; `error` is for whoever has seen `done`."""
+    """One segment being sealed; `error` is for whoever has seen `done`.
 
-    def __init__(self, writer: SegmentWriter, barcode: str, journal: SegmentJournal) -> None:
+    `before` is the one before it, if that is not known to be sealed.
+    """
+
+    def __init__(
+        self,
+        writer: SegmentWriter,
+        barcode: str,
+        journal: SegmentJournal,
+        before: PendingSeal | None,
+    ) -> None:
         self.writer = writer
+        self._before = before
         self.done = threading.Event()
         self.error: Exception | None = None
         self._barcode = barcode
@@ -32,7 +42,13 @@ class PendingSeal:
 
     def run(self) -> None:
         """Seal it and enter it in the journal; called once, by the sealer's thread."""
+        before, self._before = self._before, None
         try:
+            if before is not None:
+                # A segment in the journal must never stand on one that a power cut may still take.
+                before.done.wait()
+                if before.error is not None:
+                    raise before.error
             summary = self.writer.seal()
             self._journal.record_sealed(self._barcode, summary, self.writer.placement)
         except Exception as exc:
@@ -43,7 +59,7 @@ class PendingSeal:
 
 
 class SealQueue:
-    """The segments of one tape that are being sealed.
+    """The segments of one tape that are being sealed, one after the other.
 
     A seal that failed stays failed until the tape is loaded again, when recovery does it anew:
     after a failed flush nobody knows what the disk has.
@@ -57,12 +73,14 @@ class SealQueue:
         self._readers = readers
         self._sealer = sealer
         self._pending: deque[PendingSeal] = deque()
+        self._last: PendingSeal | None = None
         self._failure: Exception | None = None
 
     def add(self, writer: SegmentWriter) -> None:
         """Have a segment sealed whose reader is pinned."""
-        seal = PendingSeal(writer, self._barcode, self._journal)
+        seal = PendingSeal(writer, self._barcode, self._journal, self._last)
         self._pending.append(seal)
+        self._last = seal
         self._sealer(seal.run)
 
     def check(self) -> None:
@@ -86,6 +104,8 @@ class SealQueue:
 
     def _settle(self, seal: PendingSeal) -> None:
         if seal.error is None:
+            if seal is self._last:
+                self._last = None
             self._readers.unpin(seal.writer.header.sequence)
         else:
             self._failure = seal.error

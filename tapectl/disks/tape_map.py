@@ -41,6 +41,12 @@ class TapeMap:
         return self._chain.end_object if self.writer is None else self.writer.end_object
 
     @property
+    def last_sequence(self) -> int:
+        """The number of the closed segment that holds the last object of all that are closed; 0 if
+        there is none."""
+        return self._chain.entry(len(self._chain) - 1).sequence if len(self._chain) else 0
+
+    @property
     def filemark_count(self) -> int:
         written = 0 if self.writer is None else self.writer.index.filemark_count
         return self._chain.filemark_count + written

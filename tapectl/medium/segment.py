@@ -27,8 +27,8 @@ _HEADER_MAGIC = b"tapeSEG1"
 _FOOTER_MAGIC = b"tapeEND1"
 _CRC = struct.Struct(">I")
 # magic, version, header bytes, partition, tape uuid, barcode, sequence, first object, file number,
-# data bytes before, created (ms since 1970)
-_HEADER = struct.Struct(">8sHHI16s32sQQQQQ")
+# data bytes before, created (ms since 1970), follows
+_HEADER = struct.Struct(">8sHHI16s32sQQQQQQ")
 # magic, version, footer bytes, partition, sequence, first object, objects, filemarks, data bytes,
 # file bytes, index offset, index runs, CRC32C of the index, erases
 _FOOTER = struct.Struct(">8sHHIQQQQQQQIIB")
@@ -39,7 +39,8 @@ class SegmentHeader:
     """What a segment says of itself at its start.
 
     `file_number` and `data_bytes_before` count the filemarks and the bytes of user data of the
-    partition before `first_object`.
+    partition before `first_object`. `follows` is the sequence number of the segment at whose end
+    this one goes on, 0 if there is none: without all of that one, this one means nothing.
     """
 
     tape_uuid: uuid.UUID
@@ -50,6 +51,7 @@ class SegmentHeader:
     data_bytes_before: int
     created_ms: int
     partition: int = 0
+    follows: int = 0
 
     def encode(self) -> bytes:
         """Return the first 256 bytes of the segment."""
@@ -65,6 +67,7 @@ class SegmentHeader:
             self.file_number,
             self.data_bytes_before,
             self.created_ms,
+            self.follows,
         )
         return _with_crc(fields, SEGMENT_HEADER_BYTES)
 
@@ -84,6 +87,7 @@ class SegmentHeader:
             file_number,
             before,
             ms,
+            follows,
         ) = _HEADER.unpack_from(data)
         return cls(
             tape_uuid=uuid.UUID(bytes=tape_uuid),
@@ -94,6 +98,7 @@ class SegmentHeader:
             data_bytes_before=before,
             created_ms=ms,
             partition=partition,
+            follows=follows,
         )
 
 

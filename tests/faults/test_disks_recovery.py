@@ -103,6 +103,83 @@ def test_a_segment_of_another_tape_is_not_taken(disks):
     assert disks.files(OPEN)
 
 
+class LateSealer:
+    """Takes segments to seal and does not come to it before the crash."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def __call__(self, job):
+        self.jobs.append(job)
+
+
+def leave_two_open(disks, *, old=()):
+    """Die with a segment that was not sealed yet and another that goes on from it.
+
+    `old` was on the tape before, as far as it is not overwritten.
+    """
+    if old:
+        cartridge = disks.load(segment_bytes=900)
+        write(cartridge, *old)
+        cartridge.close()
+    cartridge = disks.load(segment_bytes=900, sealer=LateSealer())
+    before = set(disks.files())
+    write(cartridge, *BLOCKS)
+    return sorted({path.stem for path in disks.files(OPEN)} - {path.stem for path in before})
+
+
+def test_two_open_segments_are_both_there_after_the_death_of_a_process(disks):
+    assert len(leave_two_open(disks)) == 2
+    assert read_all(disks.load()) == BLOCKS
+
+
+@pytest.mark.parametrize("lost", ["its end", "its name"])
+@pytest.mark.parametrize("old", [[], [bytes(len(block)) for block in BLOCKS]], ids=["new", "over"])
+def test_what_goes_on_from_a_segment_that_a_power_cut_took_is_gone_with_it(disks, lost, old):
+    first, _ = leave_two_open(disks, old=old)
+    for path in disks.files(OPEN):
+        if path.stem == first and lost == "its name":
+            path.unlink()
+        elif path.stem == first:
+            os.truncate(path, 256 + 32 + len(BLOCKS[0]))
+    left = [] if lost == "its name" else BLOCKS[:1]
+    assert read_all(disks.load()) == (left or old)
+    assert not disks.files(OPEN)
+    cartridge = disks.load()
+    cartridge.space_end_of_data()
+    write(cartridge, b"on")
+    assert read_all(cartridge)[-1] == b"on"
+
+
+def test_what_goes_on_from_a_segment_that_is_on_a_missing_disk_waits_for_it(tmp_path):
+    disks = TapeDisks(tmp_path / "disks")
+    first, _ = leave_two_open(disks)
+    aside = tmp_path / "aside"
+    shutil.move(disks.cache, aside)
+    for path in disks.files(OPEN):
+        if path.stem == first:
+            path.unlink()
+    with pytest.raises(CartridgeReadError, match="a disk is missing"):
+        disks.load()
+    shutil.move(aside, disks.cache)
+    assert read_all(disks.load()) == BLOCKS
+
+
+def test_no_segment_is_sealed_after_one_that_could_not_be(disks, monkeypatch):
+    sealer = LateSealer()
+    cartridge = disks.load(segment_bytes=900, sealer=sealer)
+    write(cartridge, *BLOCKS[:-1])
+    with contextlib.suppress(CartridgeError):
+        cartridge.seal_open_segment()
+    with monkeypatch.context() as patch:
+        FailNth(patch, "fsync", 1)
+        for job in sealer.jobs:
+            job()
+    assert len(sealer.jobs) == 2
+    assert not disks.records
+    assert read_all(disks.load()) == BLOCKS[:-1]
+
+
 class FailNth:
     """Stands for one function of os and fails its n-th call."""
 

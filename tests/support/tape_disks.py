@@ -80,6 +80,9 @@ class TapeDisks:
     def disk_paths(self) -> Sequence[Path]:
         return [path for path in (self.cache, self.buffer) if (path / "tapes").is_dir()]
 
+    def lacks_disks(self) -> bool:
+        return len(self.disk_paths()) < 2
+
     def load(
         self,
         tape: TapeDescription = TAPE,
