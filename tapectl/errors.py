@@ -44,6 +44,7 @@ class ExitCode(enum.IntEnum):
     STORE_REGION = 34
     STORE_CONFLICT = 35
     STORE_DATA = 36
+    RECOVERY_POINT = 37
     # State
     NOT_ACTIVATED = 40
     ALREADY_ACTIVATED = 41
@@ -52,6 +53,8 @@ class ExitCode(enum.IntEnum):
     STATE_ACCESS = 44
     SETTING_INVALID = 45
     STATE_BUSY = 46
+    GATEWAY_UNKNOWN = 47
+    GATEWAY_STATE = 48
     # Serving
     ALREADY_SERVING = 50
     ADDRESS_IN_USE = 51

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 import secrets
 import sqlite3
@@ -13,17 +13,17 @@ from pathlib import Path
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.drive_types import check_drive_type, keep_profile
+from tapectl.gateway.gateway_document import GatewayDocument
+from tapectl.gateway.transfer.bucket_layout import gateway_key
+from tapectl.gateway.transfer.bucket_marker import require_known
 from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
 from tapectl.state import events, gateways
 from tapectl.state.database import State
 from tapectl.state.errors import NotActivatedError
 from tapectl.state.gateways import GatewayRecord
-from tapectl.store.interface import ObjectStore
+from tapectl.store.interface import ObjectNotFoundError, ObjectStore
 
 DEFAULT_IQN_PREFIX = "iqn.2026-11.io.tapectl"
-
-MARKER_FORMAT = 1
-"""Version of `gateways/<id>.json` in the store."""
 
 MAX_DRIVES = 64
 MAX_SLOTS = 10_000
@@ -95,10 +95,15 @@ def activate(
         pass  # as it should be
     store = open_store(record)
     store.check()
-    key = marker_key(record.id)
+    key = gateway_key(record.id)
+    document = GatewayDocument.of(record)
+    with contextlib.suppress(ObjectNotFoundError):  # nobody has been here before
+        require_known(store)
+    etag = store.put_if_absent(key, document.encode()).etag
 
     def populate(db: sqlite3.Connection) -> None:
         gateways.insert(db, record)
+        gateways.set_standing(db, store_epoch=document.epoch, store_etag=etag, inventory_etag=None)
         if request.drive_profile is not None:
             keep_profile(db, request.drive_profile)
         events.append(
@@ -113,7 +118,6 @@ def activate(
             ),
         )
 
-    store.put_if_absent(key, encode_marker(record))
     try:
         State.create(state_path, populate).close()
     except BaseException as exc:
@@ -226,27 +230,3 @@ def check_library(changer_type: str, drives: int, slots: int, import_export: int
         CHANGER_PERSONALITIES[changer_type].ranges(drives, slots, import_export)
     except ValueError as exc:
         raise UsageError(str(exc), hint="ask for fewer, or for another medium changer") from exc
-
-
-def marker_key(gateway_id: str) -> str:
-    """Return the key of the object that makes a gateway known."""
-    return f"gateways/{gateway_id}.json"
-
-
-def encode_marker(record: GatewayRecord) -> bytes:
-    """Return what makes the gateway known to whoever has only the store."""
-    content = {
-        "format": MARKER_FORMAT,
-        "gateway_id": record.id,
-        "gateway_name": record.name,
-        "gateway_timezone": record.timezone,
-        "changer_type": record.changer_type,
-        "drive_type": record.drive_type,
-        "drive_count": record.drive_count,
-        "slot_count": record.slot_count,
-        "import_export_count": record.import_export_count,
-        "iqn_prefix": record.iqn_prefix,
-        "device_serial_base": record.device_serial_base,
-        "created_at_ms": record.created_at_ms,
-    }
-    return json.dumps(content, indent=2).encode() + b"\n"

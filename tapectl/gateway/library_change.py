@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tapectl.errors import ExitCode, TapectlError
-from tapectl.gateway.activation import check_library, describe_gateway, encode_marker, marker_key
+from tapectl.gateway import gateway_document
+from tapectl.gateway.activation import check_library, describe_gateway
 from tapectl.gateway.barcodes import check_barcode
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.elements import ElementError, ElementMap
@@ -76,8 +77,11 @@ def change_library(
     with state.read() as db:
         _new_places(db, before, after)
     store = open_store(after)
-    key = marker_key(after.id)
-    store.put(key, encode_marker(after))
+    with state.read() as db:
+        standing = gateways.read_standing(db)
+    found = gateway_document.require_active(store, after.id, standing.store_epoch)
+    document = gateway_document.GatewayDocument.of(after, standing.store_epoch)
+    left = gateway_document.replace_gateway(store, found, document)
     try:
         with state.write() as db:
             # Somebody else may have moved a tape meanwhile, or changed the library too.
@@ -86,7 +90,7 @@ def change_library(
             _rebuild(db, before, after)
             events.append(db, _event(after, actor, now_ms()))
     except BaseException:
-        store.put(key, encode_marker(before))
+        gateway_document.replace_gateway(store, left, found.document)
         raise
     return after
 

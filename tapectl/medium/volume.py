@@ -7,7 +7,7 @@ docs/medium-format.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tapectl.medium.errors import MediumFormatError
@@ -18,12 +18,30 @@ from tapectl.scsi.cartridge import AttributeKey, StoredAttribute
 class VolumeRecord:
     """`partition_bytes` are the capacities of the partitions, empty for a single one as large as
     the tape. Segments up to sequence number `formatted_through` were there before the last FORMAT
-    MEDIUM and count for nothing; -1: it was never formatted.
+    MEDIUM and count for nothing; -1: it was never formatted. Nor do those of the `undone` ranges
+    count, each from its first sequence number to its last: the tape was brought back to how it was
+    before them.
     """
 
     partition_bytes: tuple[int, ...] = ()
     formatted_through: int = -1
     attributes: Mapping[AttributeKey, StoredAttribute] = field(default_factory=dict)
+    undone: tuple[tuple[int, int], ...] = ()
+
+    def counts(self, sequence: int) -> bool:
+        """Whether a segment can count for anything."""
+        return sequence > self.formatted_through and not any(
+            first <= sequence <= last for first, last in self.undone
+        )
+
+    def without(self, first: int, last: int) -> VolumeRecord:
+        """Return the record with segments `first` to `last` undone; as it is if there are none."""
+        if first > last:
+            return self
+        kept = self.undone
+        if kept and kept[-1][1] == first - 1:
+            first, kept = kept[-1][0], kept[:-1]
+        return replace(self, undone=(*kept, (first, last)))
 
     def to_document(self) -> dict[str, Any]:
         """Return it as what JSON can hold."""
@@ -34,6 +52,7 @@ class VolumeRecord:
                 [partition, identifier, stored.format, stored.value.hex()]
                 for (partition, identifier), stored in sorted(self.attributes.items())
             ],
+            "undone": [list(one) for one in self.undone],
         }
 
     @classmethod
@@ -49,6 +68,7 @@ class VolumeRecord:
                     )
                     for partition, identifier, kind, value in document["attributes"]
                 },
+                tuple((int(first), int(last)) for first, last in document.get("undone", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MediumFormatError(f"volume record lacks or misspells {error}") from error

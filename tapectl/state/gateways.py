@@ -30,6 +30,17 @@ class GatewayRecord:
     created_at_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingRecord:
+    """Whether this machine still is the gateway, as far as it knows; columns as the schema says."""
+
+    store_epoch: int
+    store_etag: str | None
+    inventory_etag: str | None
+    fenced_at_ms: int | None
+    fenced_detail: str | None
+
+
 _COLUMNS = tuple(field.name for field in fields(GatewayRecord))
 
 
@@ -48,6 +59,34 @@ def read_gateway(db: sqlite3.Connection) -> GatewayRecord:
     if row is None:
         raise NotActivatedError(Path(db.execute("PRAGMA database_list").fetchone()["file"]))
     return GatewayRecord(**row)
+
+
+_STANDING_COLUMNS = tuple(field.name for field in fields(StandingRecord))
+
+
+def read_standing(db: sqlite3.Connection) -> StandingRecord:
+    """Return whether this machine still is the gateway."""
+    row = db.execute(f"SELECT {', '.join(_STANDING_COLUMNS)} FROM gateway").fetchone()
+    return StandingRecord(**row)
+
+
+def set_standing(
+    db: sqlite3.Connection, *, store_epoch: int, store_etag: str | None, inventory_etag: str | None
+) -> None:
+    """Set which epoch of the gateway this machine is, and what it left in the store."""
+    db.execute(
+        "UPDATE gateway SET store_epoch = ?, store_etag = ?, inventory_etag = ?",
+        (store_epoch, store_etag, inventory_etag),
+    )
+
+
+def fence(db: sqlite3.Connection, at_ms: int, detail: str) -> bool:
+    """Say that this machine is not the gateway any more; False if that was known."""
+    cursor = db.execute(
+        "UPDATE gateway SET fenced_at_ms = ?, fenced_detail = ? WHERE fenced_at_ms IS NULL",
+        (at_ms, detail),
+    )
+    return cursor.rowcount == 1
 
 
 def update_library(db: sqlite3.Connection, gateway: GatewayRecord) -> None:

@@ -109,15 +109,18 @@ class Life:
         self.settle(self.status_is(TapeStatus.DELETED))
 
     def objects(self) -> set[str]:
-        """Return the keys in the store without the manifests: a crash may cost one a number."""
-        return {info.key for info in self.inner.list("") if "/manifests/" not in info.key}
+        """Return the keys of tapes in the store without the manifests: a crash may cost one a
+        number."""
+        keys = {info.key for info in self.inner.list("")}
+        of_gateway = {key for key in keys if key.startswith(("gateways/", "inventories/"))}
+        return {key for key in keys - of_gateway if "/manifests/" not in key}
 
 
 def expected_objects(life: Life) -> set[str]:
     """Return the keys of an archived tape."""
     names = {object_key(record, archived=True) for record in life.gateway.segments(TAPE)}
     assert len(names) == len(life.contents)
-    return names | {f"tapes/{TAPE}/tape.json", "tapectl.json"}
+    return names | {f"owners/{TAPE}.json", "tapectl.json"}
 
 
 # The kill may hit a thread of the fetch service.

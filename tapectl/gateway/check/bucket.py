@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 
 from tapectl.gateway.check.copies import segment_list
@@ -19,7 +20,7 @@ from tapectl.state import segments
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
-from tapectl.store.interface import ObjectInfo, ObjectStore, StoreError
+from tapectl.store.interface import ObjectInfo, ObjectNotFoundError, ObjectStore, StoreError
 
 # Nothing of these is in the store, or it is on its way out.
 _NOT_THERE = frozenset({TapeStatus.CREATING, TapeStatus.DELETING, TapeStatus.DELETED})
@@ -50,7 +51,10 @@ def missing_objects(
 
 def list_tape(store: ObjectStore, barcode: str) -> Mapping[str, ObjectInfo]:
     """Return all objects of a tape by key; raise StoreError."""
-    return {info.key: info for info in store.list(tape_prefix(barcode))}
+    found = {info.key: info for info in store.list(tape_prefix(barcode))}
+    with contextlib.suppress(ObjectNotFoundError):
+        found[ownership_key(barcode)] = store.head(ownership_key(barcode))
+    return found
 
 
 def _tape(view: CheckView, store: ObjectStore, tape: TapeRecord) -> Iterator[Finding]:

@@ -80,7 +80,7 @@ def _chain(view: CheckView, tape: TapeRecord) -> Iterator[Finding]:
     if not records:
         return
     volume = VolumeRecord.from_document(row.document) if row else VolumeRecord()
-    counting = [record.summary for record in records if record.sequence > volume.formatted_through]
+    counting = [record.summary for record in records if volume.counts(record.sequence)]
     for number in range(len(volume.partition_bytes) or 1):
         try:
             Chain.fold(counting, _nothing, partition=number)

@@ -14,8 +14,12 @@ def tape_prefix(barcode: str) -> str:
     return f"tapes/{barcode}/"
 
 
+OWNERS_PREFIX = "owners/"
+
+
 def ownership_key(barcode: str) -> str:
-    return f"tapes/{barcode}/tape.json"
+    """Beside the tapes and not below them, so that listing the tapes lists none of their data."""
+    return f"{OWNERS_PREFIX}{barcode}.json"
 
 
 def segments_prefix(barcode: str) -> str:
@@ -46,6 +50,10 @@ def archive_key(barcode: str, epoch: int, sequence: int, object_bytes: int) -> s
     return f"tapes/{barcode}/archive/{epoch:06d}-{sequence:08d}-{object_bytes}"
 
 
+def manifests_prefix(barcode: str) -> str:
+    return f"tapes/{barcode}/manifests/"
+
+
 def manifest_key(barcode: str, number: int) -> str:
     return f"tapes/{barcode}/manifests/{number:08d}.json"
 
@@ -54,5 +62,19 @@ def page_key(barcode: str, epoch: int, number: int) -> str:
     return f"tapes/{barcode}/pages/{epoch:06d}-{number:06d}.json"
 
 
+TOMBSTONES_PREFIX = "tombstones/"
+
+
 def tombstone_key(barcode: str) -> str:
-    return f"tombstones/{barcode}.json"
+    return f"{TOMBSTONES_PREFIX}{barcode}.json"
+
+
+GATEWAYS_PREFIX = "gateways/"
+
+
+def gateway_key(gateway_id: str) -> str:
+    return f"{GATEWAYS_PREFIX}{gateway_id}.json"
+
+
+def inventory_key(gateway_id: str) -> str:
+    return f"inventories/{gateway_id}.json"

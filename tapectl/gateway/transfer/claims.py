@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-import json
-
-from tapectl.gateway.transfer.bucket_layout import FORMAT_VERSION, MARKER, tombstone_key
+from tapectl.gateway.transfer.bucket_layout import (
+    ownership_key,
+    tombstone_key,
+)
 from tapectl.gateway.transfer.context import StepReport, TransferContext
 from tapectl.gateway.transfer.ownership import BarcodeTakenError, Ownership, claim
 from tapectl.gateway.transfer.tape_errors import TapeErrors
-from tapectl.state import tapes
+from tapectl.state import gateways, tapes
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
-from tapectl.store.interface import (
-    ObjectNotFoundError,
-    PreconditionFailedError,
-    StoreRefusedError,
-)
-
-_FIRST_EPOCH = 1
+from tapectl.store.interface import ObjectNotFoundError
 
 
 class Claims:
-    """The step; writes the bucket's marker before the first claim."""
+    """The step."""
 
     def __init__(self, context: TransferContext, errors: TapeErrors) -> None:
         self._context = context
         self._errors = errors
-        self._marked = False
 
     def run(self) -> StepReport:
         with self._context.state.read() as db:
             creating = tapes.with_status(db, TapeStatus.CREATING)
-        if creating:
-            self._mark_bucket()
         return self._errors.each(creating, self._claim)
 
     def _claim(self, tape: TapeRecord) -> StepReport:
         context = self._context
+        with context.state.read() as db:
+            gateway_epoch = gateways.read_standing(db).store_epoch
         wanted = Ownership(
             gateway_id=context.gateway.id,
+            gateway_epoch=gateway_epoch,
             tape_uuid=tape.tape_uuid,
-            epoch=_FIRST_EPOCH,
+            # So that no machine that was this gateway before has used the epoch for a segment.
+            epoch=gateway_epoch,
             barcode=tape.barcode,
             size_bytes=tape.size_bytes,
             pool=tape.pool_id,
@@ -49,7 +45,13 @@ class Claims:
         )
         try:
             self._require_no_tombstone(tape.barcode)
-            etag = claim(context.store, wanted)
+            claimed = claim(context.store, wanted)
+            # A tape that was being deleted just now had its tombstone before its key was free.
+            try:
+                self._require_no_tombstone(tape.barcode)
+            except BarcodeTakenError:
+                context.store.delete(ownership_key(tape.barcode))
+                raise
         except BarcodeTakenError as error:
             with context.state.write() as db:
                 if tapes.get(db, tape.barcode).status is TapeStatus.CREATING:
@@ -63,7 +65,8 @@ class Claims:
             return StepReport(done=1)
         with context.state.write() as db:
             # Deleted in the meantime, it keeps the claim for the deletion to give up.
-            tapes.update(db, tape.barcode, store_epoch=_FIRST_EPOCH, store_etag=etag)
+            epoch = claimed.ownership.epoch
+            tapes.update(db, tape.barcode, store_epoch=epoch, store_etag=claimed.etag)
             if tapes.get(db, tape.barcode).status is TapeStatus.CREATING:
                 tapes.transition(db, tape.barcode, TapeStatus.AVAILABLE, context.stamp())
         return StepReport(done=1)
@@ -74,23 +77,3 @@ class Claims:
         except ObjectNotFoundError:
             return
         raise BarcodeTakenError(f"barcode {barcode} belonged to a tape that was deleted")
-
-    def _mark_bucket(self) -> None:
-        """Say what the bucket is, or find that it is something this program must not touch."""
-        if self._marked:
-            return
-        store = self._context.store
-        content = {"format": FORMAT_VERSION, "created_by": "tapectl"}
-        try:
-            store.put_if_absent(MARKER, json.dumps(content).encode() + b"\n")
-        except PreconditionFailedError:
-            try:
-                found = json.loads(store.get(MARKER)).get("format")
-            except (ValueError, AttributeError):
-                found = "unknown"
-            if found != FORMAT_VERSION:
-                raise StoreRefusedError(
-                    f"the store has format {found}, this program knows {FORMAT_VERSION}",
-                    hint="use the tapectl that wrote it, or another prefix",
-                ) from None
-        self._marked = True

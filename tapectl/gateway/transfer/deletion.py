@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 from tapectl.gateway.transfer.bucket_layout import (
     FORMAT_VERSION,
@@ -13,9 +14,14 @@ from tapectl.gateway.transfer.bucket_layout import (
 )
 from tapectl.gateway.transfer.context import StepReport, TransferContext
 from tapectl.gateway.transfer.local_files import LocalDisks, tape_folder
-from tapectl.gateway.transfer.ownership import Ownership
+from tapectl.gateway.transfer.ownership import (
+    FencedError,
+    OwnershipObject,
+    read_ownership,
+    replace_owner,
+)
 from tapectl.gateway.transfer.tape_errors import TapeErrors
-from tapectl.state import segments, tapes, verifications
+from tapectl.state import gateways, segments, tapes, verifications
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
 from tapectl.store.interface import ObjectNotFoundError
@@ -36,8 +42,9 @@ class Deletion:
 
     def _delete(self, tape: TapeRecord) -> StepReport:
         context = self._context
-        if self._is_ours(tape):
-            self._delete_objects(tape)
+        owned = self._own(tape)
+        if owned is not None:
+            self._delete_objects(tape, owned)
         for root in LocalDisks.read(context).paths.values():
             folder = tape_folder(root, tape.barcode)
             if folder.exists():
@@ -48,28 +55,40 @@ class Deletion:
             tapes.transition(db, tape.barcode, TapeStatus.DELETED, context.stamp())
         return StepReport(done=1)
 
-    def _is_ours(self, tape: TapeRecord) -> bool:
-        """Whether the store has the tape for us: it may never have been claimed, or have gone to
-        another gateway, or be deleted already."""
+    def _own(self, tape: TapeRecord) -> OwnershipObject | None:
+        """Mark the tape's ownership as one that ends, so that nobody takes the tape over while its
+        objects go; None if the store does not have it for us: it may never have been claimed, or
+        have gone to another gateway, or be deleted already."""
+        context = self._context
+        with context.state.read() as db:
+            gateway_epoch = gateways.read_standing(db).store_epoch
         try:
-            found = Ownership.decode(self._context.store.get(ownership_key(tape.barcode)))
+            found = read_ownership(context.store, tape.barcode)
         except ObjectNotFoundError:
-            return False
-        return (found.gateway_id, found.tape_uuid) == (self._context.gateway.id, tape.tape_uuid)
+            return None
+        ownership = found.ownership
+        ours = (context.gateway.id, gateway_epoch, tape.tape_uuid)
+        if (ownership.gateway_id, ownership.gateway_epoch, ownership.tape_uuid) != ours:
+            return None
+        if ownership.deleted_ms is not None:
+            return found
+        try:
+            ended = replace(ownership, deleted_ms=context.now_ms())
+            return replace_owner(context.store, found, ended)
+        except FencedError:
+            return None
 
-    def _delete_objects(self, tape: TapeRecord) -> None:
+    def _delete_objects(self, tape: TapeRecord, owned: OwnershipObject) -> None:
         context = self._context
         tombstone = {
             "format": FORMAT_VERSION,
             "barcode": tape.barcode,
             "tape_uuid": tape.tape_uuid,
             "gateway_id": context.gateway.id,
-            "deleted_ms": context.now_ms(),
+            "deleted_ms": owned.ownership.deleted_ms,
         }
         context.store.put(tombstone_key(tape.barcode), json.dumps(tombstone).encode() + b"\n")
-        last = ownership_key(tape.barcode)
         for info in context.store.list(tape_prefix(tape.barcode)):
             context.check_stop()
-            if info.key != last:
-                context.store.delete(info.key)
-        context.store.delete(last)
+            context.store.delete(info.key)
+        context.store.delete(ownership_key(tape.barcode))

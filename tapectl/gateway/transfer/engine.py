@@ -6,7 +6,6 @@ instant, and enters it in the state; so a pass after a crash goes on where the l
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from tapectl.gateway.transfer.fetching import FetchService
 from tapectl.gateway.transfer.leftovers import Leftovers
 from tapectl.gateway.transfer.local_files import sweep
 from tapectl.gateway.transfer.retrieval import Retrieval
+from tapectl.gateway.transfer.standing import Standing
 from tapectl.gateway.transfer.tape_errors import TapeErrors
 from tapectl.gateway.transfer.uploads import Uploads
 from tapectl.gateway.transfer.verification import Verification
@@ -42,9 +42,6 @@ __all__ = ["PassReport", "TransferEngine"]
 
 # A store that cannot be used is tried again after this.
 _OUTAGE_MS = 5_000
-# A store that there is nothing for is asked this often whether it is there, so that an outage is
-# known before the next backup.
-_IDLE_LOOK_MS = 60_000
 
 
 class _Step(Protocol):
@@ -76,6 +73,7 @@ class TransferEngine:
             state, self._store, settings, gateway, now_ms, pool, threading.Event()
         )
         self.fetch_service = FetchService(context)
+        self._standing = Standing(context)
         errors = TapeErrors(context)
         leftovers = () if drives_run else (Leftovers(context, errors),)
         self._steps: tuple[_Step, ...] = (
@@ -100,7 +98,8 @@ class TransferEngine:
         reports: list[StepReport] = []
         outage: StoreError | None = None
         try:
-            for step in self._steps:
+            # Asked also when there is nothing to do: an outage is known before the next backup.
+            for step in self._steps if self._standing.holds() else ():
                 reports.append(step.run())
         except StoppedError:
             return combine(reports)
@@ -111,9 +110,7 @@ class TransferEngine:
             reports.append(self._verification.run())
         except StoreError as error:
             outage = outage or error
-        if outage is None:
-            self._look_whether_it_answers()
-        else:
+        if outage is not None:
             due_ms = self._context.now_ms() + _OUTAGE_MS
             reports.append(StepReport(waiting=1, next_due_ms=due_ms))
         # Room in the cache does not depend on the store.
@@ -122,13 +119,6 @@ class TransferEngine:
         if outage is not None and not report.done:
             raise outage
         return report
-
-    def _look_whether_it_answers(self) -> None:
-        """Ask a store that no step had anything for: is it back, is it still there?"""
-        asked_ms_ago = self._context.now_ms() - self._store.asked_ms
-        if self._store.outage is not None or asked_ms_ago >= _IDLE_LOOK_MS:
-            with contextlib.suppress(StoreError):
-                self._store.check()
 
     def status(self) -> Mapping[str, object]:
         """Return what waits and what ails, for whoever asks the transfer process."""

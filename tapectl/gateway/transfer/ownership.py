@@ -7,7 +7,8 @@ the object it replaces. A gateway looks at it before it writes anything of the t
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 from tapectl.gateway.transfer.bucket_layout import FORMAT_VERSION, ownership_key
 from tapectl.store.interface import (
@@ -20,9 +21,15 @@ from tapectl.store.interface import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ownership:
-    """`tape.json`: the owner and what never changes of a tape. `epoch` grows with each owner."""
+    """`owners/<BARCODE>.json`: the owner and what never changes of a tape.
+
+    `epoch` grows with each owner; `gateway_epoch` says which machine it is, of those that were
+    this gateway one after the other. `deleted_ms`: the owner is deleting the tape, and nobody can
+    own it any more.
+    """
 
     gateway_id: str
+    gateway_epoch: int
     tape_uuid: str
     epoch: int
     barcode: str
@@ -30,6 +37,7 @@ class Ownership:
     pool: str
     worm: bool
     created_ms: int
+    deleted_ms: int | None = None
 
     def encode(self) -> bytes:
         return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, indent=2).encode() + b"\n"
@@ -43,9 +51,16 @@ class Ownership:
                 raise StoreDataError(
                     "ownership object of another version", hint="a newer tapectl wrote this bucket"
                 )
-            return cls(**document)
+            return cls(**{name: document[name] for name in cls.__slots__ if name in document})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreDataError(f"not an ownership object: {error}") from error
+
+
+class OwnershipObject(NamedTuple):
+    """An ownership object as the store has it."""
+
+    ownership: Ownership
+    etag: str
 
 
 class BarcodeTakenError(Exception):
@@ -56,21 +71,52 @@ class FencedError(Exception):
     """The tape belongs to another gateway now; nothing of it may be written any more."""
 
 
-def claim(store: ObjectStore, wanted: Ownership) -> str:
-    """Make the tape ours and return the etag of its ownership object.
+def read_ownership(store: ObjectStore, barcode: str) -> OwnershipObject:
+    """Return the ownership object of a tape; raise ObjectNotFoundError, StoreDataError."""
+    key = ownership_key(barcode)
+    while True:
+        etag = store.head(key).etag
+        ownership = Ownership.decode(store.get(key))
+        # Not replaced in between: it is small, and nobody replaces it often.
+        if store.head(key).etag == etag:
+            return OwnershipObject(ownership, etag)
 
-    Idempotent: a claim made before a crash counts. Raises BarcodeTakenError.
+
+def claim(store: ObjectStore, wanted: Ownership) -> OwnershipObject:
+    """Make a new tape ours.
+
+    Idempotent: a claim made before a crash counts, and so does one of the machine that was this
+    gateway before; that machine is fenced by it. Raises BarcodeTakenError, FencedError.
     """
     key = ownership_key(wanted.barcode)
     try:
-        return store.put_if_absent(key, wanted.encode()).etag
+        return OwnershipObject(wanted, store.put_if_absent(key, wanted.encode()).etag)
     except PreconditionFailedError:
-        found = Ownership.decode(store.get(key))
-        if (found.gateway_id, found.tape_uuid) != (wanted.gateway_id, wanted.tape_uuid):
-            raise BarcodeTakenError(
-                f"barcode {wanted.barcode} belongs to gateway {found.gateway_id}"
-            ) from None
-        return store.head(key).etag
+        found = read_ownership(store, wanted.barcode)
+    ownership = found.ownership
+    if (ownership.gateway_id, ownership.tape_uuid) != (wanted.gateway_id, wanted.tape_uuid):
+        raise BarcodeTakenError(
+            f"barcode {wanted.barcode} belongs to gateway {ownership.gateway_id}"
+        )
+    if ownership.gateway_epoch > wanted.gateway_epoch:
+        raise FencedError(f"tape {wanted.barcode} belongs to another machine of this gateway")
+    if ownership.gateway_epoch == wanted.gateway_epoch:
+        return found
+    return replace_owner(
+        store, found, replace(wanted, epoch=max(wanted.epoch, ownership.epoch + 1))
+    )
+
+
+def replace_owner(store: ObjectStore, found: OwnershipObject, new: Ownership) -> OwnershipObject:
+    """Put another ownership object in the place of the one that was found.
+
+    Raises FencedError if it is not there any more: somebody else was faster.
+    """
+    try:
+        info = store.put_if_match(ownership_key(new.barcode), new.encode(), etag=found.etag)
+    except PreconditionFailedError as error:
+        raise FencedError(f"tape {new.barcode} has another owner in the store") from error
+    return OwnershipObject(new, info.etag)
 
 
 def require_ownership(store: ObjectStore, barcode: str, etag: str | None) -> None:
