@@ -247,13 +247,13 @@ CREATE INDEX verification_running ON verification (requested, started_at_ms)
     # One writer: which epoch of the gateway and of a tape this is in the store.
     """
 -- store_epoch: of the tape's ownership in which the segment was put; NULL: not in the store yet.
-ALTER TABLE segment ADD COLUMN store_epoch INTEGER
-    CHECK ((store_epoch IS NULL) = (object_bytes IS NULL));
+ALTER TABLE segment ADD COLUMN store_epoch INTEGER;
+UPDATE segment SET store_epoch = 1 WHERE object_bytes IS NOT NULL;
 -- store_epoch: grows whenever another machine becomes this gateway.
 ALTER TABLE gateway ADD COLUMN store_epoch INTEGER NOT NULL DEFAULT 1;
 -- store_etag: of gateways/<id>.json as this machine left it; NULL: not known.
 ALTER TABLE gateway ADD COLUMN store_etag TEXT;
--- inventory_etag: of gateways/<id>/inventory.json; NULL: there is none.
+-- inventory_etag: of inventories/<id>.json; NULL: there is none.
 ALTER TABLE gateway ADD COLUMN inventory_etag TEXT;
 -- fenced_at_ms, fenced_detail: since when, and why, this machine may write nothing any more; NULL:
 -- it may. Set once and for good.

@@ -25,6 +25,7 @@ from tapectl.gateway.transfer.context import (
 from tapectl.gateway.transfer.deletion import Deletion
 from tapectl.gateway.transfer.eviction import Eviction
 from tapectl.gateway.transfer.fetching import FetchService
+from tapectl.gateway.transfer.inventory import InventoryKeeper
 from tapectl.gateway.transfer.leftovers import Leftovers
 from tapectl.gateway.transfer.local_files import sweep
 from tapectl.gateway.transfer.retrieval import Retrieval
@@ -74,6 +75,7 @@ class TransferEngine:
         )
         self.fetch_service = FetchService(context)
         self._standing = Standing(context)
+        self._inventory = InventoryKeeper(context, at_once=not drives_run)
         errors = TapeErrors(context)
         leftovers = () if drives_run else (Leftovers(context, errors),)
         self._steps: tuple[_Step, ...] = (
@@ -99,8 +101,10 @@ class TransferEngine:
         outage: StoreError | None = None
         try:
             # Asked also when there is nothing to do: an outage is known before the next backup.
-            for step in self._steps if self._standing.holds() else ():
-                reports.append(step.run())
+            if self._standing.holds():
+                for step in self._steps:
+                    reports.append(step.run())
+                reports.append(self._inventory.run(busy=combine(reports).done > 0))
         except StoppedError:
             return combine(reports)
         except StoreError as error:
