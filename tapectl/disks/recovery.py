@@ -8,6 +8,7 @@ and done again.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections import defaultdict
@@ -172,7 +173,11 @@ def _header(tape: TapeDescription, sequence: int, files: SegmentFiles) -> Segmen
 
 
 def _scan_and_heal(header: SegmentHeader, fds: Sequence[int]) -> ScannedSegment:
-    """Scan all copies together; afterwards each holds every frame that one of them held."""
+    """Scan all copies together; afterwards each holds every frame that one of them held.
+
+    Frames are written again where they are right, too: if a flush of theirs has failed, the kernel
+    takes their pages for clean, and the flush to come would succeed and prove nothing.
+    """
     buffers = [memoryview(bytearray(FRAME_HEADER_BYTES + BLOCK_BYTES_MAX)) for _ in fds]
 
     def read(offset: int, number: int) -> tuple[FrameKind, int] | None:
@@ -185,15 +190,13 @@ def _scan_and_heal(header: SegmentHeader, fds: Sequence[int]) -> ScannedSegment:
                 whole, found = data[: FRAME_HEADER_BYTES + frame[1]], frame
                 break
         if whole is not None:
-            for fd, data in zip(fds, copies, strict=True):
-                if data[: len(whole)] != whole:
-                    os.pwrite(fd, whole, offset)
+            for fd in fds:
+                _write(fd, whole, offset)
         return found
 
     encoded = header.encode()
     for fd in fds:
-        if os.pread(fd, SEGMENT_HEADER_BYTES, 0) != encoded:
-            os.pwrite(fd, encoded, 0)
+        _write(fd, encoded, 0)
     return scan(header, read)
 
 
@@ -251,4 +254,9 @@ def _complete_copies(
 
 def _copy(source: int, target: int, size_bytes: int) -> None:
     for offset in range(0, size_bytes, _COPY_BYTES):
-        os.pwrite(target, os.pread(source, min(_COPY_BYTES, size_bytes - offset), offset), offset)
+        _write(target, os.pread(source, min(_COPY_BYTES, size_bytes - offset), offset), offset)
+
+
+def _write(fd: int, data: bytes | memoryview, offset: int) -> None:
+    if os.pwrite(fd, data, offset) != len(data):
+        raise OSError(errno.EIO, "short write")

@@ -103,6 +103,21 @@ def test_a_segment_of_another_tape_is_not_taken(disks):
     assert disks.files(OPEN)
 
 
+def test_recovery_writes_again_what_a_failed_flush_may_have_lost(disks, monkeypatch):
+    files = {path.stat().st_ino for path in leave_open(disks, *BLOCKS)}
+    written = dict.fromkeys(files, 0)
+    pwrite = os.pwrite
+
+    def counting(fd, data, offset):
+        written[os.fstat(fd).st_ino] += len(data)
+        return pwrite(fd, data, offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", counting)
+        disks.load()
+    assert min(written.values()) > 256 + sum(32 + len(block) for block in BLOCKS)
+
+
 class LateSealer:
     """Takes segments to seal and does not come to it before the crash."""
 

@@ -57,7 +57,10 @@ GATEWAY = GatewayRecord(
 
 @dataclass
 class TransferGateway:
-    """State and disks below `root`; `ms` is the time, which only the test moves."""
+    """State and disks below `root`; `ms` is the time, which only the test moves.
+
+    What is there already is opened as it is.
+    """
 
     root: Path
     gateway: GatewayRecord = GATEWAY
@@ -67,6 +70,9 @@ class TransferGateway:
 
     def __post_init__(self) -> None:
         self.root.mkdir(exist_ok=True)
+        if (self.root / "tapectl.db").exists():
+            self.state = State.open(self.root / "tapectl.db")
+            return
         self.state = State.create(
             self.root / "tapectl.db", lambda db: gateways.insert(db, self.gateway)
         )
