@@ -49,6 +49,8 @@ SETTINGS = {
     "ping_interval_s": "Seconds after which a silent connection is asked for a sign of life; it is"
     " closed when it stays silent as long again.",
     "logout_wait_s": "Seconds initiators may take to log out when the gateway stops serving.",
+    "library_target": "Show the whole library as one target too: LUN 0 the changer, LUN 1 the first"
+    " drive, and so on.",
     "allow_anonymous": "Listen beyond this machine even if anyone could log in.",
 }
 CONFIG_FILES = "/etc/tapectl/tapectl.toml for root, else $XDG_CONFIG_HOME/tapectl/tapectl.toml"

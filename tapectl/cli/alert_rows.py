@@ -33,11 +33,11 @@ def show_alerts(value: object) -> str:
 
 def tape_alert_rows(answer: dict[str, object], device: DeviceInfo) -> list[Row]:
     """Return the active TapeAlert flags of a device from the supervisor's answer to `status`."""
-    from tapectl.gateway.devices import CHANGER_NUMBER
+    from tapectl.gateway.devices import CHANGER_NUMBER, LIBRARY_NUMBER
     from tapectl.scsi.smc.alerts import LibraryAlert
     from tapectl.scsi.ssc.alerts import TapeAlert
 
-    if device.drive_number == CHANGER_NUMBER:
+    if device.drive_number in (CHANGER_NUMBER, LIBRARY_NUMBER):
         (found,) = _objects([answer.get("changer")])
         return _flag_rows(LibraryAlert, found["tape_alerts"])
     for drive in _objects(answer.get("drives")):

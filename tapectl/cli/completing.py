@@ -111,9 +111,10 @@ def _archive(state: State) -> Iterable[tuple[str, str]]:
 
 
 def _devices(state: State) -> Iterable[tuple[str, str]]:
-    from tapectl.gateway.devices import list_devices
+    from tapectl.gateway.devices import library_device, list_devices
 
-    return ((device.name, device.product) for device in list_devices(state))
+    devices = (*list_devices(state), library_device(state))
+    return ((device.name, device.product) for device in devices)
 
 
 def _pools(state: State) -> Iterable[tuple[str, str]]:

@@ -87,13 +87,19 @@ def _device_row(device: DeviceInfo, settings: Settings, listed: Mapping[str, Seq
     ),
 )
 def list_(context: typer.Context, output: Output = None) -> None:
-    """List the devices: the media changer, then the drives."""
-    from tapectl.gateway.devices import list_devices
+    """List the devices: the media changer, then the drives.
+
+    With the setting library_target also the library, which is all of them as one target.
+    """
+    from tapectl.gateway.devices import library_device, list_devices
     from tapectl.gateway.initiators import allowed_initiators
 
     with open_gateway(context) as (state, settings):
         listed = allowed_initiators(state)
-        rows = [_device_row(device, settings, listed) for device in list_devices(state)]
+        devices = list(list_devices(state))
+        if settings.library_target:
+            devices.append(library_device(state))
+        rows = [_device_row(device, settings, listed) for device in devices]
     render_rows(rows, LIST_COLUMNS, output=output, empty="no devices")
 
 

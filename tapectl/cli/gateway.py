@@ -288,7 +288,7 @@ def _status_row(found: GatewayStatus) -> Row:
 
 def _serving_row(answer: dict[str, object]) -> Row:
     """Return what only the supervisor knows: its portals, sessions and troubles."""
-    units = [answer.get("changer"), *_objects(answer.get("drives"))]
+    units = [answer.get("changer"), answer.get("library"), *_objects(answer.get("drives"))]
     transfer = answer.get("transfer")
     return {
         "GatewayState": "STATE_RUNNING",

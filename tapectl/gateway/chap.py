@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.clock import now_ms as clock_now_ms
-from tapectl.gateway.devices import discovery_name, find_device, list_devices
+from tapectl.gateway.devices import (
+    DISCOVERY,
+    LIBRARY,
+    discovery_name,
+    find_device,
+    library_device,
+    list_devices,
+)
 from tapectl.state import chap, events
 from tapectl.state.chap import ChapRecord
 from tapectl.state.database import State
@@ -18,8 +25,6 @@ from tapectl.state.secret_box import SecretBox, SecretKeyError, UnsealError
 
 _log = logging.getLogger(__name__)
 
-DISCOVERY = "discovery"
-"""In the place of a device: discovery sessions, which have credentials of their own."""
 MIN_SECRET_BYTES = 12
 MAX_SECRET_BYTES = 16
 _INITIATOR, _TARGET = "initiator", "target"
@@ -110,7 +115,8 @@ def set_credentials(
 
 def list_credentials(state: State) -> Sequence[ChapInfo]:
     """Return all credentials, without their secrets."""
-    target_names = {device.name: device.target_name for device in list_devices(state)}
+    devices = (*list_devices(state), library_device(state))
+    target_names = {device.name: device.target_name for device in devices}
     target_names[DISCOVERY] = discovery_name(state)
     with state.read() as db:
         entries = chap.entries(db)
@@ -158,10 +164,12 @@ def login_credentials(
 
     `target` is an iSCSI name, None for a discovery session. An initiator without credentials at a
     target where others have some gets a secret that nobody knows: CHAP is asked for and fails.
+    The target of the whole library asks for CHAP as soon as any device does.
     """
     place = _place(state, DISCOVERY if target is None else target)
     with state.read() as db:
-        if not chap.is_asked_for(db, place.device):
+        asking = {entry.target for entry in chap.entries(db)} - {DISCOVERY}
+        if not (asking if place.device == LIBRARY else chap.is_asked_for(db, place.device)):
             return ()
         record = chap.find(db, place.device, initiator_name)
     credential = None if record is None else _unsealed(state, record, place.target_name)

@@ -1,9 +1,9 @@
-"""The devices of the library: one media changer and its drives, as iSCSI targets."""
+"""The devices of the library as iSCSI targets: one media changer and its drives, and the whole."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.activation import describe_gateway
@@ -18,8 +18,18 @@ from tapectl.state.gateways import GatewayRecord
 CHANGER_NUMBER = 0
 """Number of the changer among the devices; drives are 1, 2, ..."""
 
+DISCOVERY = "discovery"
+"""In the place of a device: discovery sessions, which have credentials of their own."""
+
+LIBRARY_NUMBER = -1
+"""Number of the target of the whole library in the place of a device's."""
+
+LIBRARY = "library"
+"""Name of the target of the whole library in the place of a device's."""
+
 CHANGER_KIND = "Medium Changer"
 DRIVE_KIND = "Tape Drive"
+LIBRARY_KIND = "Tape Library"
 
 
 class DeviceNotFoundError(TapectlError):
@@ -35,10 +45,11 @@ class DeviceNotFoundError(TapectlError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
-    """A device. `drive_number` is 0 for the changer, else counts from 1.
+    """A device, or the whole library as one. `drive_number` is 0 for the changer, -1 for the
+    library, else counts from 1.
 
     `kind` is AWS's VTLDeviceType, `device_type` the key of the personality (`STK-L700`).
-    `name` is `mediachanger` or `tapedrive-01`; `target_name` the whole iSCSI name.
+    `name` is `mediachanger`, `tapedrive-01` or `library`; `target_name` the whole iSCSI name.
     `serial` is that of INQUIRY pages 80h and 83h; a drive's has 10 characters.
     """
 
@@ -126,14 +137,31 @@ def list_devices(state: State) -> Sequence[DeviceInfo]:
     return devices
 
 
+def library_device(state: State) -> DeviceInfo:
+    """Return the whole library as one target; its identity is the changer's, which is LUN 0."""
+    gateway = describe_gateway(state)
+    with state.read() as db:
+        with_chap = {entry.target for entry in chap.entries(db)}
+    return replace(
+        list_devices(state)[CHANGER_NUMBER],
+        drive_number=LIBRARY_NUMBER,
+        id=f"{gateway.id.upper()}_LIBRARY_00001",
+        name=LIBRARY,
+        kind=LIBRARY_KIND,
+        target_name=f"{gateway.iqn_prefix}:{gateway.id.lower()}-{LIBRARY}",
+        chap_enabled=bool(with_chap - {DISCOVERY}),
+    )
+
+
 def find_device(state: State, text: str) -> DeviceInfo:
     """Return the device with this id, name, target name or serial; a bare number is a drive's.
 
-    Raises DeviceNotFoundError.
+    The target of the whole library is found too, whether it is served or not. Raises
+    DeviceNotFoundError.
     """
-    for device in list_devices(state):
+    for device in (*list_devices(state), library_device(state)):
         if text in (device.id, device.name, device.target_name, device.serial):
             return device
-        if device.drive_number != CHANGER_NUMBER and text == str(device.drive_number):
+        if device.drive_number > CHANGER_NUMBER and text == str(device.drive_number):
             return device
     raise DeviceNotFoundError(text)

@@ -8,7 +8,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.chap import check_initiator_name
 from tapectl.gateway.clock import now_ms as clock_now_ms
-from tapectl.gateway.devices import DeviceInfo, find_device, list_devices
+from tapectl.gateway.devices import (
+    DISCOVERY,
+    LIBRARY,
+    DeviceInfo,
+    find_device,
+    list_devices,
+)
 from tapectl.state import chap, events, initiators
 from tapectl.state.database import State
 from tapectl.state.initiators import AllowedInitiator
@@ -90,15 +96,27 @@ def allowed_initiators(state: State) -> Mapping[str, Sequence[str]]:
     return found
 
 
+def is_listed(state: State, device_name: str, initiator_name: str) -> bool:
+    """Say whether initiator lists let an initiator in to a device; CHAP comes on top of it.
+
+    The target of the whole library takes whom its own list and those of all devices take.
+    """
+    listed = allowed_initiators(state)
+    names = [device_name]
+    if device_name == LIBRARY:
+        names += [device.name for device in list_devices(state)]
+    return all(name not in listed or initiator_name in listed[name] for name in names)
+
+
 def permitted_devices(state: State, initiator_name: str) -> Collection[str]:
-    """Return the names of the devices that an initiator may use: neither a list nor CHAP for
-    others only keeps it out."""
+    """Return the names of the devices that an initiator may use, and `library` if it may use all
+    as one target: neither a list nor CHAP for others only keeps it out."""
     listed = allowed_initiators(state)
     with_secret: dict[str, set[str]] = defaultdict(set)
     with state.read() as db:
         for record in chap.entries(db):
             with_secret[record.target].add(record.initiator_name)
-    return {
+    permitted = {
         device.name
         for device in list_devices(state)
         if all(
@@ -106,6 +124,12 @@ def permitted_devices(state: State, initiator_name: str) -> Collection[str]:
             for rule in (listed, with_secret)
         )
     }
+    asks = any(name != DISCOVERY for name in with_secret)
+    if is_listed(state, LIBRARY, initiator_name) and (
+        not asks or initiator_name in with_secret[LIBRARY]
+    ):
+        permitted.add(LIBRARY)
+    return permitted
 
 
 def access_changed(state: State, device_name: str, initiator_name: str, concerned: str) -> bool:

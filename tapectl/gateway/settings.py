@@ -88,6 +88,8 @@ class Settings:
     scrub_store: bool
     # How fast verifying reads, all copies together.
     verify_bytes_per_s: int
+    # Show the whole library as one target too: LUN 0 the changer, LUN k drive k.
+    library_target: bool
     # Listen beyond loopback without CHAP or an initiator list.
     allow_anonymous: bool
     # Name of each setting -> where its value comes from.
@@ -316,6 +318,7 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("scrub_days",                   _number_between(0, 3650),         30),
     _spec("scrub_store",                  _parse_boolean,                   False),
     _spec("verify_bytes_per_s",           _size_between(MIB, 1 << 40),      100 * MIB),
+    _spec("library_target",               _parse_boolean,                   False),
     _spec("allow_anonymous",              _parse_boolean,                   False),
 )))
 # fmt: on

@@ -116,6 +116,8 @@ class DeviceServer:
         self.reservations = Reservations(self.memory)
         # Ends what the transport still holds of other nexuses (PREEMPT AND ABORT).
         self.abort_tasks: Callable[[Collection[str]], None] = lambda _nexuses: None
+        # How many logical units a nexus finds at its target, from LUN 0 on.
+        self.luns: Callable[[str], int] = lambda _nexus: 1
         self.removal_preventers: set[str] = set()
         self.exceptions = InformationalExceptions(mode_pages, self.attentions)
         self.timestamp = Timestamp(now_ms)

@@ -91,17 +91,19 @@ def send_inquiry(device: Device, task: Task) -> Reply:
     return reply_truncated(page, allocation_length)
 
 
-def report_luns(_device: Device, task: Task) -> Reply:
-    """REPORT LUNS: LUN 0, and no well known or administrative ones."""
+def report_luns(device: Device, task: Task) -> Reply:
+    """REPORT LUNS: from LUN 0 on, at most 255, and no well known or administrative ones."""
     select = task.cdb[2]
     if select not in _LUN_SELECTIONS:
         raise invalid_field_in_cdb(2)
-    luns = bytes(8) if _LUN_SELECTIONS[select] else b""
+    count = device.server.luns(task.nexus) if _LUN_SELECTIONS[select] else 0
+    # SAM-6 4.7.7.2, peripheral device addressing.
+    luns = b"".join(struct.pack(">BB6x", 0, lun) for lun in range(count))
     data = struct.pack(">I4x", len(luns)) + luns
     return reply_truncated(data, int.from_bytes(task.cdb[6:10], "big"))
 
 
-# SELECT REPORT, and whether it names LUN 0 (SPC-5 table 242).
+# SELECT REPORT, and whether it names such LUNs (SPC-5 table 242).
 _LUN_SELECTIONS = {0x00: True, 0x01: False, 0x02: True, 0x10: False, 0x11: True, 0x12: False}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 from tapectl.gateway.clock import now_ms
 from tapectl.gateway.devices import DeviceInfo, device_serial
@@ -52,11 +53,11 @@ class ChangerUnit:
             memory=DeviceMemory(state, serial),
             now_ms=now_ms,
         )
-        self._host = UnitHost(self._changer)
-        self._sessions = SessionServer(self._host, SessionTimes.of(settings))
+        self.host = UnitHost(self._changer)
+        self._sessions = SessionServer(self.host, SessionTimes.of(settings))
 
     def stop(self) -> None:
-        self._host.table.drain(self._settings.logout_wait_s)
+        self.host.table.drain(self._settings.logout_wait_s)
 
     def serve_session(self, stream: socket.socket, handed_over: Message, peer: str) -> None:
         """Serve a connection in the calling thread until its session ends; owns the socket."""
@@ -74,20 +75,24 @@ class ChangerUnit:
 
     def move(self, source: int, destination: int) -> None:
         """Move for an admin command; raise the TapectlError that says why not."""
-        with self._host.lock:
+        with self.host.lock:
             move_tape(self._admin_library, source, destination)
             self._changer.statistics.count_moves(((source, destination),))
 
+    def set_luns(self, luns: Callable[[str], int]) -> None:
+        """Say how many logical units a nexus finds at its target."""
+        self._changer.server.luns = luns
+
     def library_grew(self) -> None:
         """Take over the new elements of the library and tell initiators of them."""
-        with self._host.lock:
+        with self.host.lock:
             self._library.reload()
             self._admin_library.reload()
             self._changer.library_grew(drive_personalities(self._state))
 
     def set_alerts(self, flags: frozenset[int]) -> None:
         """Let the changer hold these TapeAlert flags."""
-        with self._host.lock:
+        with self.host.lock:
             self._changer.hold_alerts(flags)
 
     def tape_alerts(self) -> list[int]:

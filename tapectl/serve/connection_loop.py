@@ -93,6 +93,21 @@ def send_all(stream: socket.socket, buffers: Sequence[bytes | memoryview]) -> No
         sent = stream.sendmsg([rest[i] for i in range(min(len(rest), _IOV_MAX))])
 
 
+def next_that_overtakes(pending: deque[Event], session: Session) -> Event | None:
+    """Take out the next event that need not stand behind the commands that wait, if there is one.
+
+    Task management is served at once, and a command is of another task set where it is for
+    another logical unit (SAM-6 4.9): at most one command a unit waits.
+    """
+    for event in pending:
+        if isinstance(event, TaskManagementReceived) or (
+            isinstance(event, CommandReceived) and event.task.lun not in session.waiting_luns
+        ):
+            pending.remove(event)
+            return event
+    return None
+
+
 class ConnectionLoop:
     """Runs a connection of a session on a unit. Owns neither the socket nor the unit.
 
@@ -265,6 +280,14 @@ class ConnectionLoop:
         After the bound the initiator gets BUSY: it knows to come again, and
         neither of us holds a command for ever (design: pressure, not failure).
         """
+        session = self._session
+        session.waiting_luns.add(task.lun)
+        try:
+            self._retry_until_it_goes_on(task, busy)
+        finally:
+            session.waiting_luns.discard(task.lun)
+
+    def _retry_until_it_goes_on(self, task: ScsiTask, busy: CartridgeBusyError) -> None:
         session, host = self._session, self._host
         deadline = time.monotonic() + self._times.busy_timeout_s
         while True:
@@ -280,6 +303,9 @@ class ConnectionLoop:
                     outgoing = [bytes(part) for part in self.connection.take_outgoing()]
                 send_all(self.stream, outgoing)
                 return
+            except CommandAbortedError:
+                self.connection.abort_task(task)
+                break
             except CommandUnfinishedError as exc:
                 busy, deadline = exc, time.monotonic() + self._times.busy_timeout_s
             except CartridgeBusyError as exc:
@@ -291,16 +317,15 @@ class ConnectionLoop:
         self.flush()
 
     def _serve_alone(self, wait_s: float) -> None:
-        """Take PDUs for `wait_s`; commands queue up, task management is served at once."""
+        """Take PDUs for `wait_s`; commands of a unit whose command waits queue up behind it."""
         deadline = time.monotonic() + wait_s
-        while (left_s := deadline - time.monotonic()) > 0:
-            readable, _, _ = select.select([self.stream], [], [], left_s)
-            if not readable:
+        while True:
+            while (event := next_that_overtakes(self._pending, self._session)) is not None:
+                self.handle(event)
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or not select.select([self.stream], [], [], left_s)[0]:
                 return
             self.receive()
-            for event in [e for e in self._pending if isinstance(e, TaskManagementReceived)]:
-                self._pending.remove(event)
-                self.handle(event)
 
     def _answer(self, task: ScsiTask, reply: Reply) -> None:
         self._session.bytes_in += len(reply.data_in)

@@ -76,6 +76,23 @@ class DriveUnit:
         finally:
             stream.close()
 
+    def open_nexus(self, nexus: str, initiator_name: str) -> socket.socket:
+        """Return a socket on which a nexus of the library target runs (`nexus_link`).
+
+        Raises ChannelClosedError where there is no worker, or one that has not started yet.
+        """
+        if not self.child.ready:
+            raise ChannelClosedError(f"{self.child.name} is starting")
+        ours, theirs = socket.socketpair()
+        request: Message = {"op": "nexus", "nexus": nexus, "initiator_name": initiator_name}
+        with theirs:
+            try:
+                self.child.request(request, [theirs.fileno()])
+            except ChannelClosedError:
+                ours.close()
+                raise
+        return ours
+
     def set_alerts(self, flags: frozenset[int]) -> None:
         """Let the drive hold these TapeAlert flags; a worker that starts anew gets them too."""
         if flags == self._alerts:

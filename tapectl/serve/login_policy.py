@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from tapectl.gateway.chap import login_credentials
 from tapectl.gateway.devices import DeviceInfo
-from tapectl.gateway.initiators import allowed_initiators, permitted_devices
+from tapectl.gateway.initiators import is_listed, permitted_devices
 from tapectl.iscsi.policy import ChapCredential, TargetPortalInfo
 from tapectl.iscsi.session import LivingSession
 from tapectl.state.database import State
@@ -70,8 +70,7 @@ class StateLoginPolicy:
     def initiator_allowed(self, target: str, initiator: str) -> bool:
         """Say whether the target's initiator list lets it in; CHAP comes on top of it."""
         device = self._directory.devices[target]
-        listed = allowed_initiators(self._directory.state).get(device.name)
-        return listed is None or initiator in listed
+        return is_listed(self._directory.state, device.name, initiator)
 
     def chap_credentials(self, target: str | None, initiator: str) -> Sequence[ChapCredential]:
         return [

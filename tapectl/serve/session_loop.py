@@ -30,6 +30,7 @@ from tapectl.serve.connection_loop import (
     ConnectionLoop,
     SessionEndedError,
     SessionTimes,
+    next_that_overtakes,
 )
 from tapectl.serve.unit_host import Arrival, Session, SessionHost
 
@@ -189,11 +190,13 @@ class SessionLoop:
     def _serve_meanwhile(self, wait_s: float) -> None:
         """Serve all connections while a command of one of them waits for data or room."""
         deadline = time.monotonic() + wait_s
-        while (left_s := deadline - time.monotonic()) > 0 and self._members:
-            self._serve(left_s)
-            for event in [e for e in self._pending if isinstance(e, TaskManagementReceived)]:
-                self._pending.remove(event)
+        while self._members:
+            while (event := next_that_overtakes(self._pending, self._session)) is not None:
                 self._handle(event)
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return
+            self._serve(left_s)
 
     def _flush_others(self) -> None:
         """Send what one connection has caused on others; each sends its own by itself."""

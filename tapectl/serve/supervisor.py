@@ -21,8 +21,13 @@ from types import FrameType
 
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.alerts import Alert, drive_flags, library_flags
-from tapectl.gateway.chap import DISCOVERY
-from tapectl.gateway.devices import CHANGER_NUMBER, DeviceInfo, list_devices
+from tapectl.gateway.devices import (
+    CHANGER_NUMBER,
+    DISCOVERY,
+    DeviceInfo,
+    library_device,
+    list_devices,
+)
 from tapectl.gateway.initiators import access_is_limited
 from tapectl.gateway.settings import Settings
 from tapectl.iscsi.policy import TargetConfig
@@ -38,6 +43,7 @@ from tapectl.serve.drives import DriveUnit, WorkerDrives
 from tapectl.serve.errors import UnsafeListenError
 from tapectl.serve.json_lines import Message
 from tapectl.serve.json_server import JsonServer
+from tapectl.serve.library_target import LibraryTarget
 from tapectl.serve.lock import serve_lock
 from tapectl.serve.login_policy import TargetDirectory
 from tapectl.serve.portal import Portal, open_listener
@@ -89,11 +95,16 @@ class Supervisor:
             settings,
             WorkerDrives(self._drives),
         )
+        self._library = (
+            LibraryTarget(library_device(state), state, settings, self._changer, self._drives)
+            if settings.library_target
+            else None
+        )
         self._alerts = AlertMonitor(
             state, settings, transfer_status=self._transfer_status, tell=self._tell_alerts
         )
         self._drive_by_target = {drive.device.target_name: drive for drive in self._drives}
-        self._directory = TargetDirectory(state, devices, self._find_session)
+        self._directory = TargetDirectory(state, self._with_library(devices), self._find_session)
         listeners = [open_listener(address) for address in settings.listen]
         self._portal = Portal(listeners, self._directory, TargetConfig(), self._take_session)
 
@@ -101,6 +112,9 @@ class Supervisor:
         return DriveUnit(
             device, self._changer_serial, self._state, self._settings, lock_fd=self._lock_fd
         )
+
+    def _with_library(self, devices: Sequence[DeviceInfo]) -> Sequence[DeviceInfo]:
+        return devices if self._library is None else [*devices, self._library.device]
 
     @property
     def _children(self) -> Sequence[Child]:
@@ -126,8 +140,10 @@ class Supervisor:
             self._alerts.stop()
             # All at once: each waits for its initiators to leave, and may have a segment to flush.
             children = self._children
-            with ThreadPoolExecutor(len(children) + 1) as pool:
+            with ThreadPoolExecutor(len(children) + 2) as pool:
                 stopping = [pool.submit(self._changer.stop)]
+                if self._library is not None:
+                    stopping.append(pool.submit(self._library.stop))
                 stopping += [pool.submit(child.stop) for child in children]
             for stopped in stopping:
                 stopped.result()
@@ -148,10 +164,14 @@ class Supervisor:
         drive = self._drive_by_target.get(session.target_name or "")
         if drive is not None:
             drive.take_session(stream, handed_over, peer)
+        elif self._library is not None and session.target_name == self._library.device.target_name:
+            self._library.serve_session(stream, handed_over, peer)
         else:
             self._changer.serve_session(stream, handed_over, peer)
 
     def _find_session(self, target: str, nexus: str, tsih: int) -> LivingSession | None:
+        if self._library is not None and target == self._library.device.target_name:
+            return self._library.find_session(nexus, tsih)
         drive = self._drive_by_target.get(target)
         return (drive or self._changer).find_session(nexus, tsih)
 
@@ -182,6 +202,7 @@ class Supervisor:
                 }
                 for drive in self._drives
             ],
+            "library": None if self._library is None else self._library.status(),
             "transfer": {"pid": self._transfer.pid, **self._transfer_status()},
         }
 
@@ -210,7 +231,7 @@ class Supervisor:
                 self._drives.append(drive)
                 self._drive_by_target[device.target_name] = drive
             self._changer.library_grew()
-            self._directory.update(devices)
+            self._directory.update(self._with_library(devices))
             self._gateway = gateway
 
     def _wake(self, _request: Message) -> Message:
@@ -228,6 +249,9 @@ class Supervisor:
         initiator_name = str(request["initiator_name"])
         if request["device"] == DISCOVERY:
             self._portal.drop_discovery_sessions()
+        elif self._library is not None:
+            # Whom any device lets in counts for the whole library too.
+            self._library.drop_sessions(initiator_name)
         if self._changer.device.name == request["device"]:
             self._changer.drop_sessions(initiator_name)
         for drive in self._drives:

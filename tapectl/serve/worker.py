@@ -31,6 +31,7 @@ from tapectl.serve.child_main import ChildService, run_child
 from tapectl.serve.connection_loop import SessionTimes
 from tapectl.serve.fetch_socket import FetchClient, transfer_socket_path
 from tapectl.serve.json_lines import Message
+from tapectl.serve.nexus_link import serve_nexus
 from tapectl.serve.session_server import SessionServer
 from tapectl.serve.unit_host import UnitHost
 from tapectl.state import tapes
@@ -83,6 +84,9 @@ class DriveWorker:
             case "session":
                 self._take_session(request, socket.socket(fileno=fds.pop()))
                 return {"ok": True}
+            case "nexus":
+                self._take_nexus(request, socket.socket(fileno=fds.pop()))
+                return {"ok": True}
             case "load":
                 self._load(str(request["barcode"]), attention=bool(request.get("attention", True)))
                 return {"ok": True}
@@ -119,6 +123,10 @@ class DriveWorker:
         threading.Thread(
             target=self._sessions.serve, args=arguments, name="session", daemon=True
         ).start()
+
+    def _take_nexus(self, request: Message, stream: socket.socket) -> None:
+        arguments = (stream, self._host, str(request["nexus"]), str(request["initiator_name"]))
+        threading.Thread(target=serve_nexus, args=arguments, name="nexus", daemon=True).start()
 
     def _drop_sessions(self, initiator_name: str) -> None:
         """End the sessions of an initiator, and those of any that may not log in any more."""

@@ -122,10 +122,15 @@ class MediaChanger:
 
     def library_grew(self, drives: Sequence[DrivePersonality]) -> None:
         """Tell every nexus that there are more elements, and maybe at other addresses."""
+        drives_before = len(self.drive_identities)
         self.drive_identities = _drive_identities(self.library, drives)
         self._known_inventory = KnownInventory(self.library)
         self.server.attentions.establish_all(ASC.NOT_READY_TO_READY_CHANGE)
         self.server.attentions.establish_all(ASC.MODE_PARAMETERS_CHANGED)
+        if len(self.drive_identities) != drives_before:
+            for nexus in self.server.attentions.known:
+                if self.server.luns(nexus) > 1:  # each drive is one of its logical units
+                    self.server.attentions.establish(nexus, ASC.REPORTED_LUNS_DATA_HAS_CHANGED)
 
     def look_at_inventory(self) -> None:
         """Tell every nexus, once, what came, left or moved other than by an initiator."""

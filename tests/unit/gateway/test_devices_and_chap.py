@@ -11,7 +11,13 @@ from tapectl.gateway.chap import (
     login_credentials,
     set_credentials,
 )
-from tapectl.gateway.devices import DeviceNotFoundError, find_device, list_devices
+from tapectl.gateway.devices import (
+    LIBRARY,
+    DeviceNotFoundError,
+    find_device,
+    library_device,
+    list_devices,
+)
 from tapectl.gateway.events import list_events
 from tapectl.gateway.initiators import (
     InitiatorNotListedError,
@@ -123,12 +129,12 @@ STRANGER = "iqn.2000-01.com.stranger:x"
 
 
 def test_a_list_is_exclusive_from_its_first_entry_to_its_last(state: State) -> None:
-    everything = {device.name for device in list_devices(state)}
+    everything = {device.name for device in list_devices(state)} | {LIBRARY}
     assert set(permitted_devices(state, STRANGER)) == everything
     allow_initiator(state, "tapedrive-01", INITIATOR)
     allow_initiator(state, "1", INITIATOR)  # again changes nothing
     assert set(permitted_devices(state, INITIATOR)) == everything
-    assert set(permitted_devices(state, STRANGER)) == everything - {"tapedrive-01"}
+    assert set(permitted_devices(state, STRANGER)) == everything - {"tapedrive-01", LIBRARY}
     assert dict(allowed_initiators(state)) == {"tapedrive-01": [INITIATOR]}
     disallow_initiator(state, "tapedrive-01", INITIATOR)
     assert set(permitted_devices(state, STRANGER)) == everything
@@ -152,6 +158,47 @@ def test_a_secret_for_others_keeps_an_initiator_out_too(state: State) -> None:
     set_credentials(state, "2", INITIATOR, initiator_secret=SECRET)
     assert "tapedrive-02" in permitted_devices(state, INITIATOR)
     assert "tapedrive-02" not in permitted_devices(state, STRANGER)
+
+
+def test_the_whole_library_is_found_by_its_own_names_only(state: State) -> None:
+    library, changer = library_device(state), list_devices(state)[0]
+    assert library.target_name == changer.target_name.replace("-mediachanger", "-library")
+    for text in (library.id, "library", library.target_name):
+        assert find_device(state, text) == library
+    assert find_device(state, library.serial) == changer
+    with pytest.raises(DeviceNotFoundError):
+        find_device(state, "-1")
+
+
+def test_the_whole_library_lets_in_whom_every_device_lets_in(state: State) -> None:
+    allow_initiator(state, "tapedrive-01", INITIATOR)
+    allow_initiator(state, "tapedrive-02", STRANGER)
+    assert LIBRARY not in permitted_devices(state, INITIATOR)
+    allow_initiator(state, "all", INITIATOR)
+    assert LIBRARY in permitted_devices(state, INITIATOR)
+    assert LIBRARY not in permitted_devices(state, STRANGER)
+    # A list of its own comes on top.
+    allow_initiator(state, LIBRARY, STRANGER)
+    assert LIBRARY not in permitted_devices(state, INITIATOR)
+
+
+def test_the_whole_library_has_secrets_of_its_own_that_are_asked_for_if_any_device_asks(
+    state: State,
+) -> None:
+    library = library_device(state)
+    set_credentials(state, "discovery", INITIATOR, initiator_secret=SECRET)
+    assert login_credentials(state, library.target_name, INITIATOR) == ()
+    assert not library_device(state).chap_enabled
+    set_credentials(state, "1", INITIATOR, initiator_secret=SECRET)
+    (unknown,) = login_credentials(state, library.target_name, INITIATOR)
+    assert unknown.secret != SECRET.encode()
+    assert library_device(state).chap_enabled
+    assert LIBRARY not in permitted_devices(state, INITIATOR)
+    set_credentials(state, LIBRARY, INITIATOR, initiator_secret="one of its own")
+    (own,) = login_credentials(state, library.target_name, INITIATOR)
+    assert own.secret == b"one of its own"
+    assert LIBRARY in permitted_devices(state, INITIATOR)
+    assert [info.target_name for info in list_credentials(state)].count(library.target_name) == 1
 
 
 def test_whose_sessions_end_when_access_changes(state: State) -> None:
