@@ -515,9 +515,12 @@ class Session:
         return answer.bhs[2]
 
     # -- single steps, to stop halfway ---------------------------------------------------------
-    def start(self, cdb: bytes, *, data_out_bytes: int = 0, immediate_data: bytes = b"") -> int:
+    def start(
+        self, cdb: bytes, *, data_out_bytes: int = 0, immediate_data: bytes = b"", lun: int = 0
+    ) -> int:
         """Send a command with some of its data and return its task tag, without waiting."""
         bhs = self._request(SCSI_COMMAND, 0x81 | (0x20 if data_out_bytes else 0))
+        bhs[8:16] = bytes([0, lun]) + bytes(6)
         struct.pack_into(">I", bhs, 20, data_out_bytes)
         bhs[32:48] = cdb.ljust(16, b"\0")
         tag = self._task_tag

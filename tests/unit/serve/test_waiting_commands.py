@@ -1,0 +1,39 @@
+"""A command that waits for data holds up those of its own logical unit, and no others."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tapectl.scsi.cartridge import CartridgeBusyError
+from tests.support.initiator import Session, SessionOptions
+from tests.unit.serve.one_unit import TARGET, serving
+
+COLD, SAME_UNIT, OTHER_UNIT = 1, 2, 3
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+def test_what_waits_is_overtaken_by_commands_of_other_units(
+    monkeypatch: pytest.MonkeyPatch, connections: int
+) -> None:
+    with serving(monkeypatch) as (address, unit):
+        here = threading.Event()
+        order: list[int] = []
+
+        def before(_nexus: str, cdb: bytes) -> None:
+            if cdb[1] == COLD and not here.is_set():
+                raise CartridgeBusyError("on its way", retry_after_s=0.01)
+            order.append(cdb[1])
+
+        unit.before = before
+        session = Session(address, TARGET, SessionOptions(max_connections=connections))
+        cold = session.start(bytes([0, COLD]), lun=1)
+        same = session.start(bytes([0, SAME_UNIT]), lun=1)
+        other = session.start(bytes([0, OTHER_UNIT]), lun=2)
+        assert session.next_task_tag() == other
+        assert order == [OTHER_UNIT]
+        here.set()
+        assert [session.next_task_tag(), session.next_task_tag()] == [cold, same]
+        assert order == [OTHER_UNIT, COLD, SAME_UNIT]
+        session.logout()
