@@ -1,4 +1,4 @@
-"""Linux's own changer driver against a served library."""
+"""Linux's own changer driver against a served library, and the library as one target."""
 
 from __future__ import annotations
 
@@ -15,15 +15,22 @@ JOBS = Path(__file__).parents[1] / "support" / "guest_jobs"
 
 @pytest.mark.timeout(900)
 def test_the_kernels_changer_driver(make_gateway: Callable[..., Gateway]) -> None:
-    gateway = make_gateway(hold_s="600")
+    gateway = make_gateway(hold_s="600", library_target="true")
     gateway.activate(
         "--changer", "STK-L700", "--drives", "2", "--slots", "200", "--import-export", "8"
     )
     gateway.create_tapes("--count", "4")
     gateway.serve()
-    result = run_guest(gateway.portal, "ch", JOBS=str(JOBS))
+    result = run_guest(
+        gateway.portal,
+        "ch",
+        "library",
+        JOBS=str(JOBS),
+        TARGETS="mediachanger|tapedrive",
+        EXPECT_DRIVES="2",
+    )
     gateway.stop()
     assert result.exit_status == 0, result.output
     assert not result.failed
     assert not result.skipped
-    assert len(result.passed) == 11
+    assert len(result.passed) == 11 + 6
