@@ -12,17 +12,11 @@ from collections.abc import Mapping, Sequence
 Row = Mapping[str, object]
 Tables = Mapping[str, Sequence[Row]]
 
-KEPT = (
-    "setting",
-    "pool",
-    "disk",
-    "tape",
-    "allowed_initiator",
-    "client_token",
-    "device_memory",
-    "verification",
-)
-"""Tables that are kept as they are, each after those it refers to."""
+BEFORE_TAPES = ("setting", "pool")
+AFTER_TAPES = ("allowed_initiator", "client_token", "device_memory", "verification")
+KEPT = (*BEFORE_TAPES, "disk", "tape", *AFTER_TAPES)
+"""Tables that are kept as they are. Those before and after the tapes are restored as they are, too;
+disks are those of the machine that is gone."""
 
 NOT_KEPT = {
     "gateway": "its document in the store says it",
@@ -35,8 +29,6 @@ NOT_KEPT = {
 
 # Columns that mean something to this machine only.
 _LEFT_OUT = {"tape": frozenset({"store_etag"})}
-# Rows of these name disks of the machine that is gone.
-_NOT_RESTORED = frozenset({"disk", "tape"})
 
 
 def read_tables(db: sqlite3.Connection) -> dict[str, list[Row]]:
@@ -68,23 +60,27 @@ def waiting_by_tape(db: sqlite3.Connection) -> dict[str, tuple[int, int]]:
     return {row[0]: (int(row[1]), int(row[2])) for row in rows}
 
 
-def restore_tables(db: sqlite3.Connection, tables: Tables) -> None:
-    """Enter the rows of another machine into a new state, after its tapes.
+def restore_tables(db: sqlite3.Connection, names: Sequence[str], tables: Tables) -> None:
+    """Enter the rows of another machine into a new state, but for those of tapes that it lacks.
 
-    Tables and columns that this program does not know are left out. CHAP goes on being asked for,
-    with secrets that are to be set again.
+    Tables and columns that this program does not know are left out.
     """
-    for table in KEPT:
-        if table in _NOT_RESTORED:
-            continue
+    barcodes = {row[0] for row in db.execute("SELECT barcode FROM tape")}
+    for table in names:
         known = [row["name"] for row in db.execute(f"PRAGMA table_info({table})")]
         for row in tables.get(table, ()):
+            if "barcode" in row and row["barcode"] not in barcodes:
+                continue
             columns = [name for name in known if name in row]
             db.execute(
                 f"INSERT OR REPLACE INTO {table} ({', '.join(columns)})"
                 f" VALUES ({', '.join('?' * len(columns))})",
                 [_stored(row[name]) for name in columns],
             )
+
+
+def restore_chap(db: sqlite3.Connection, tables: Tables) -> None:
+    """Let CHAP go on being asked for, with secrets that are to be set again."""
     for row in tables.get("chap", ()):
         db.execute(
             "INSERT INTO chap VALUES (?, ?, x'', iif(?, x'', NULL), ?)",

@@ -220,6 +220,11 @@ def dirty_cache_bytes(db: sqlite3.Connection) -> int:
     return int(row[0])
 
 
+def delete_waiting(db: sqlite3.Connection, barcode: str) -> None:
+    """Forget the segments of a tape that are not in the store and never will be."""
+    db.execute("DELETE FROM segment WHERE barcode = ? AND uploaded_at_ms IS NULL", (barcode,))
+
+
 def delete_of_tape(db: sqlite3.Connection, barcode: str) -> None:
     """Forget the segments of a tape that is being deleted, after their files are gone."""
     db.execute("DELETE FROM segment WHERE barcode = ?", (barcode,))

@@ -118,7 +118,7 @@ _TIMES: Mapping[tuple[TapeStatus, TapeStatus], str] = {
     (TapeStatus.RETRIEVING, TapeStatus.RETRIEVED): "retrieved_at_ms",
 }
 
-_OUT_OF_LIBRARY = frozenset(
+OUT_OF_LIBRARY = frozenset(
     {
         TapeStatus.ARCHIVING,
         TapeStatus.ARCHIVED,
@@ -161,7 +161,7 @@ def transition(
     }
     if to in WRITE_PROTECTED or to is TapeStatus.AVAILABLE:
         columns["write_protected"] = int(to in WRITE_PROTECTED)
-    if to in _OUT_OF_LIBRARY:
+    if to in OUT_OF_LIBRARY:
         columns |= {"element_address": None, "source_element": None, "placed_by_operator": 0}
     if (tape.status, to) in _TIMES:
         columns[_TIMES[tape.status, to]] = by.at_ms

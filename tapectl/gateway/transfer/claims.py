@@ -42,6 +42,8 @@ class Claims:
             pool=tape.pool_id,
             worm=tape.worm,
             created_ms=tape.created_at_ms,
+            generation=tape.generation,
+            cleaning=tape.cleaning,
         )
         try:
             self._require_no_tombstone(tape.barcode)

@@ -37,6 +37,8 @@ class Ownership:
     pool: str
     worm: bool
     created_ms: int
+    generation: int = 5
+    cleaning: bool = False
     deleted_ms: int | None = None
 
     def encode(self) -> bytes:

@@ -1,0 +1,167 @@
+"""The recovery points of a tape, read from the store: its manifests and the log they name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import timezone
+
+from tapectl.errors import ExitCode, TapectlError
+from tapectl.gateway.points_in_time import show_time
+from tapectl.gateway.transfer.bucket_layout import manifest_key, manifests_prefix, page_key
+from tapectl.medium.errors import MediumFormatError
+from tapectl.medium.manifest import (
+    PAGE_ROWS,
+    Manifest,
+    ManifestHead,
+    ManifestRow,
+    decode_manifest,
+    decode_page,
+)
+from tapectl.store.interface import ObjectNotFoundError, ObjectStore, StoreDataError
+
+# Points that an error names beside the one that is not there.
+_NEAR = 2
+
+
+class RecoveryPointNotFoundError(TapectlError):
+    """The tape has no such recovery point."""
+
+    exit_code = ExitCode.RECOVERY_POINT
+    code = "recovery_point_not_found"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhichPoint:
+    """A recovery point that is asked for: by its number, or the last one not after a time; the
+    latest if it is neither."""
+
+    number: int | None = None
+    at_ms: int | None = None
+
+
+def read_point(store: ObjectStore, barcode: str, number: int) -> Manifest:
+    """Return one recovery point; raise ObjectNotFoundError, StoreDataError, StoreError."""
+    key = manifest_key(barcode, number)
+    try:
+        return decode_manifest(store.get(key))
+    except MediumFormatError as error:
+        raise StoreDataError(f"{key}: {error}") from error
+
+
+def read_rows(store: ObjectStore, manifest: Manifest) -> Sequence[ManifestRow]:
+    """Return all rows of a recovery point's log; raise StoreDataError, StoreError."""
+    rows: list[ManifestRow] = []
+    for number in range(len(manifest.page_epochs)):
+        rows += _read_page(store, manifest, number)
+    return [*rows, *manifest.rows]
+
+
+def last_sequence(store: ObjectStore, manifest: Manifest) -> int:
+    """Return the sequence number of the last segment in a log, 0 if it has none."""
+    rows = manifest.rows
+    if not rows and manifest.page_epochs:
+        rows = _read_page(store, manifest, len(manifest.page_epochs) - 1)
+    return rows[-1].summary.sequence if rows else 0
+
+
+def latest_number(store: ObjectStore, barcode: str, known: int = 0) -> int:
+    """Return the number of the latest recovery point, 0 if there is none.
+
+    `known` is one that there is, or was, and from which numbers are taken one by one. Raises
+    StoreError.
+    """
+    if known == 0 and not _is_there(store, barcode, 1):
+        return max(point_numbers(store, barcode), default=0)
+    step, low = 1, max(known, 1)
+    while _is_there(store, barcode, low + step):
+        low, step = low + step, step * 2
+    high = low + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _is_there(store, barcode, middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def point_numbers(store: ObjectStore, barcode: str) -> Sequence[int]:
+    """Return the numbers of all recovery points of a tape, ascending; raise StoreError."""
+    prefix = manifests_prefix(barcode)
+    names = (info.key.removeprefix(prefix) for info in store.list(prefix))
+    return sorted(int(name.removesuffix(".json")) for name in names)
+
+
+def read_points(
+    store: ObjectStore, barcode: str, numbers: Sequence[int], pool: Executor
+) -> Sequence[ManifestHead]:
+    """Return recovery points by number; those that have gone meanwhile, or are damaged, are left
+    out. Raises StoreError."""
+
+    def read(number: int) -> ManifestHead | None:
+        try:
+            return read_point(store, barcode, number).head
+        except (ObjectNotFoundError, StoreDataError):
+            return None
+
+    return [head for head in pool.map(read, numbers) if head is not None]
+
+
+def find_point(store: ObjectStore, barcode: str, wanted: WhichPoint, zone: timezone) -> Manifest:
+    """Return the recovery point that is asked for.
+
+    Raises RecoveryPointNotFoundError, which names those near it, and StoreError.
+    """
+    numbers = point_numbers(store, barcode)
+    if not numbers:
+        raise RecoveryPointNotFoundError(f"tape {barcode} has no recovery point")
+    if wanted.number is not None:
+        if wanted.number in numbers:
+            return read_point(store, barcode, wanted.number)
+        near = sorted(numbers, key=lambda number: abs(number - (wanted.number or 0)))[:_NEAR]
+        raise _not_found(store, barcode, f"number {wanted.number}", sorted(near), zone)
+    if wanted.at_ms is None:
+        return read_point(store, barcode, numbers[-1])
+    low, high = -1, len(numbers)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if read_point(store, barcode, numbers[middle]).head.created_ms <= wanted.at_ms:
+            low = middle
+        else:
+            high = middle
+    if low < 0:
+        text = f"as early as {show_time(wanted.at_ms, zone)}"
+        raise _not_found(store, barcode, text, numbers[:_NEAR], zone)
+    return read_point(store, barcode, numbers[low])
+
+
+def _not_found(
+    store: ObjectStore, barcode: str, what: str, near: Sequence[int], zone: timezone
+) -> RecoveryPointNotFoundError:
+    times = [
+        f"{number} of {show_time(read_point(store, barcode, number).head.created_ms, zone)}"
+        for number in near
+    ]
+    return RecoveryPointNotFoundError(
+        f"tape {barcode} has no recovery point {what}", hint=f"near it are {', '.join(times)}"
+    )
+
+
+def _is_there(store: ObjectStore, barcode: str, number: int) -> bool:
+    try:
+        store.head(manifest_key(barcode, number))
+    except ObjectNotFoundError:
+        return False
+    return True
+
+
+def _read_page(store: ObjectStore, manifest: Manifest, number: int) -> Sequence[ManifestRow]:
+    key = page_key(manifest.head.barcode, manifest.page_epochs[number], number)
+    try:
+        rows = decode_page(store.get(key), number)
+    except (MediumFormatError, ObjectNotFoundError) as error:
+        raise StoreDataError(f"{key}: {error}") from error
+    assert len(rows) == PAGE_ROWS, "decode_page checks it"
+    return rows

@@ -1,0 +1,152 @@
+"""A tape goes from one owner to another, in the store.
+
+The new ownership object keeps the old owner from beginning anything. What it had begun ends in one
+of two ways: its manifest comes before ours and is part of what we take over, or ours takes the
+number and its manifest is refused. Every other object it may still put is in its own epoch.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tapectl.errors import ExitCode, TapectlError
+from tapectl.gateway.recovery_points import last_sequence, latest_number, read_point, read_rows
+from tapectl.gateway.transfer.bucket_layout import manifest_key
+from tapectl.gateway.transfer.ownership import OwnershipObject, replace_owner
+from tapectl.medium.manifest import Manifest, ManifestHead, ManifestRow, encode_manifest
+from tapectl.medium.volume import VolumeRecord
+from tapectl.state import segments, volumes
+from tapectl.state.segments import SegmentRecord
+from tapectl.state.tape_status import TapeStatus
+from tapectl.state.tapes import TapeRecord
+from tapectl.store.interface import ObjectStore, PreconditionFailedError
+
+# Manifests that the old owner may put before it notices.
+_TRIES_MAX = 100
+
+
+class TakeoverError(TapectlError):
+    """The old owner of a tape went on writing it all the time."""
+
+    exit_code = ExitCode.STORE_CONFLICT
+    code = "takeover"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOwner:
+    """Who takes a tape over, and when."""
+
+    gateway_id: str
+    gateway_epoch: int
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakenTape:
+    """A tape that is ours: `head` is that of our first recovery point, `rows` its log."""
+
+    owned: OwnershipObject
+    head: ManifestHead
+    rows: Sequence[ManifestRow]
+
+    @property
+    def volume(self) -> VolumeRecord:
+        return self.head.volume
+
+
+def take_over(
+    store: ObjectStore,
+    found: OwnershipObject,
+    by: NewOwner,
+    *,
+    point: Manifest | None = None,
+    status: TapeStatus | None = None,
+    known_number: int = 0,
+) -> TakenTape:
+    """Become the owner of a tape, and make a recovery point of it.
+
+    It is the tape as it was last, or at `point`: then what came after it is in the log all the
+    same, and counts for nothing. `status` is what our recovery point says; None: what the last one
+    does. `known_number` is that of a manifest there is. Raises FencedError if somebody else was
+    faster, StoreError.
+    """
+    ownership = replace(
+        found.ownership,
+        gateway_id=by.gateway_id,
+        gateway_epoch=by.gateway_epoch,
+        epoch=found.ownership.epoch + 1,
+    )
+    owned = replace_owner(store, found, ownership)
+    undone_from = None if point is None else last_sequence(store, point) + 1
+    for _ in range(_TRIES_MAX):
+        known_number = latest_number(store, ownership.barcode, known_number)
+        last = (
+            read_point(store, ownership.barcode, known_number)
+            if known_number
+            else Manifest(_first_head(owned, by), (), ())
+        )
+        head = replace(
+            last.head,
+            number=known_number + 1,
+            created_ms=by.now_ms,
+            gateway_id=by.gateway_id,
+            epoch=ownership.epoch,
+            status=last.head.status if status is None else status.value,
+        )
+        if point is not None and undone_from is not None:
+            volume = point.head.volume.without(undone_from, last_sequence(store, last))
+            head = replace(head, volume=volume, used_bytes=point.head.used_bytes)
+        try:
+            store.put_if_absent(
+                manifest_key(head.barcode, head.number),
+                encode_manifest(head, last.page_epochs, last.rows),
+            )
+        except PreconditionFailedError:
+            known_number += 1
+            continue
+        return TakenTape(owned, head, read_rows(store, last))
+    raise TakeoverError(
+        f"the old owner of tape {ownership.barcode} goes on writing it", hint="stop it, try again"
+    )
+
+
+def enter_contents(db: sqlite3.Connection, tape: TapeRecord, taken: TakenTape) -> None:
+    """Enter the segments and the volume record of a tape whose row is in the state already."""
+    for row in taken.rows:
+        segments.insert(
+            db,
+            SegmentRecord(
+                barcode=tape.barcode,
+                summary=row.summary,
+                sealed_at_ms=tape.created_at_ms,
+                cache_disk_id=None,
+                buffer_disk_id=None,
+                uploaded_at_ms=taken.head.created_ms,
+                object_bytes=row.object_bytes,
+                store_epoch=row.epoch,
+            ),
+        )
+    volumes.put(db, tape.barcode, taken.volume.to_document())
+    volumes.record_manifest(db, tape.barcode, 1)
+
+
+def _first_head(owned: OwnershipObject, by: NewOwner) -> ManifestHead:
+    """Return what a manifest says of a tape that has none yet."""
+    ownership = owned.ownership
+    return ManifestHead(
+        number=0,
+        created_ms=by.now_ms,
+        gateway_id=by.gateway_id,
+        epoch=ownership.epoch,
+        barcode=ownership.barcode,
+        tape_uuid=ownership.tape_uuid,
+        size_bytes=ownership.size_bytes,
+        used_bytes=0,
+        status=TapeStatus.AVAILABLE.value,
+        pool=ownership.pool,
+        worm=ownership.worm,
+        generation=ownership.generation,
+        cleaning=ownership.cleaning,
+    )

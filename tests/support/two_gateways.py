@@ -1,0 +1,93 @@
+"""Two machines over one store, and tapes written and read the way a drive does."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from tapectl.gateway.recovery import Restoration, RestoreRequest, restore
+from tapectl.gateway.recovery_points import WhichPoint
+from tapectl.gateway.transfer.engine import TransferEngine
+from tapectl.scsi.cartridge import CartridgeBusyError, EncryptedBlock, Mark
+from tapectl.store.interface import ObjectStore
+from tests.support.transfer_gateway import GATEWAY, TransferGateway
+
+OTHER_ID = "sgw-0E1F2A3B"
+FETCH_WAIT_S = 10.0
+
+Result = TypeVar("Result")
+
+
+def block(seed: int, size_bytes: int = 3000) -> bytes:
+    """Bytes that no compression makes shorter, the same in every run."""
+    return hashlib.shake_128(b"%d" % seed).digest(size_bytes)
+
+
+def other_gateway(root: Path) -> TransferGateway:
+    """Return a second gateway, on a machine of its own."""
+    return TransferGateway(root, gateway=replace(GATEWAY, id=OTHER_ID, name="other"))
+
+
+def write(gateway: TransferGateway, barcode: str, blocks: Sequence[bytes], at: int = 0) -> None:
+    """Write blocks from object `at` on and a filemark, and unload."""
+    cartridge = gateway.load(barcode)
+    cartridge.locate(at)
+    for one in blocks:
+        cartridge.write_blocks(memoryview(one), len(one))
+    cartridge.write_filemarks(1)
+    cartridge.close()
+    gateway.ms += 1000
+
+
+def read(gateway: TransferGateway, barcode: str, engine: TransferEngine) -> list[bytes | None]:
+    """Return every block of the tape, None for a filemark, from wherever they are."""
+    cartridge = _patiently(lambda: gateway.load(barcode, fetcher=Fetcher(engine)))
+    buffer = memoryview(bytearray(1 << 20))
+    found: list[bytes | None] = []
+    while True:
+        got = _patiently(lambda: cartridge.read_block(buffer))
+        assert not isinstance(got, EncryptedBlock)
+        if got is Mark.END_OF_DATA:
+            break
+        found.append(None if isinstance(got, Mark) else bytes(buffer[:got]))
+    cartridge.close()
+    return found
+
+
+def restore_point(
+    gateway: TransferGateway, store: ObjectStore, barcode: str, number: int | None = None
+) -> Restoration:
+    """Bring a tape to a recovery point, the latest unless one is named."""
+    request = RestoreRequest(barcode=barcode, point=WhichPoint(number=number))
+    return restore(gateway.state, store, request, actor="test", now_ms=lambda: gateway.ms)
+
+
+class Fetcher:
+    """What a worker asks the transfer process, without the socket between them."""
+
+    def __init__(self, engine: TransferEngine) -> None:
+        self._engine = engine
+
+    def ensure(self, barcode: str, sequence: int, offset: int, size_bytes: int) -> Path:
+        path, ready = self._engine.fetch_service.ensure(barcode, sequence, offset, size_bytes)
+        if not ready:
+            raise CartridgeBusyError("not there yet", 0.002)
+        return path
+
+    def discard(self, barcode: str, sequence: int) -> None:
+        self._engine.fetch_service.discard(barcode, sequence)
+
+
+def _patiently(call: Callable[[], Result]) -> Result:
+    deadline = time.monotonic() + FETCH_WAIT_S
+    while True:
+        with contextlib.suppress(CartridgeBusyError):
+            return call()
+        if time.monotonic() > deadline:
+            raise AssertionError("the data never came")
+        time.sleep(0.002)

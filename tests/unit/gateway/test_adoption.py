@@ -1,0 +1,280 @@
+"""A machine becomes a gateway from its bucket alone, and goes on where the old one was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tapectl.disks.disk_directory import DiskMarker, prepare
+from tapectl.gateway.activation import AlreadyActivatedError, describe_gateway
+from tapectl.gateway.adoption import (
+    Adoption,
+    GatewayAmbiguousError,
+    StoreAddress,
+    adopt,
+    disable_gateway,
+    list_gateways,
+)
+from tapectl.gateway.gateway_document import (
+    GatewayDocument,
+    GatewayNotFoundError,
+    GatewayStateError,
+)
+from tapectl.gateway.transfer.bucket_layout import gateway_key, inventory_key
+from tapectl.gateway.transfer.engine import TransferEngine
+from tapectl.state import disks, gateways, inventory, tapes
+from tapectl.state.database import State
+from tapectl.state.disks import DiskRecord, DiskRole
+from tapectl.state.tape_status import TapeStatus
+from tapectl.store.memory import MemoryStore
+from tests.support.transfer_gateway import (
+    BUFFER,
+    CACHE,
+    GATEWAY,
+    TransferGateway,
+    run_until_idle,
+)
+from tests.support.two_gateways import block, read, write
+
+ADDRESS = StoreAddress(store_url="file:///elsewhere", region="mars")
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> TransferGateway:
+    return TransferGateway(tmp_path / "one")
+
+
+@pytest.fixture
+def store(gateway: TransferGateway) -> MemoryStore:
+    return MemoryStore(retrieval_delay_s=60, now_ms=lambda: gateway.ms)
+
+
+@pytest.fixture
+def engine(gateway: TransferGateway, store: MemoryStore) -> Iterator[TransferEngine]:
+    engine = gateway.engine(store, drives_run=False)
+    yield engine
+    engine.close()
+
+
+def adopted(gateway: TransferGateway, store: MemoryStore, root: Path) -> TransferGateway:
+    """Return the machine that has become `gateway`, with disks of its own."""
+    _, machine = adopt_on(gateway, store, root)
+    return machine
+
+
+def adopt_on(
+    gateway: TransferGateway, store: MemoryStore, root: Path
+) -> tuple[Adoption, TransferGateway]:
+    root.mkdir()
+    path = root / "tapectl.db"
+    told = adopt(path, ADDRESS, store, now_ms=lambda: gateway.ms)
+    machine = object.__new__(TransferGateway)
+    machine.root, machine.gateway, machine.ms = root, told.gateway, gateway.ms
+    machine.cache_bytes, machine.state = gateway.cache_bytes, State.open(path)
+    with machine.state.write() as db:
+        for disk_id, role, folder in (
+            (CACHE, DiskRole.CACHE_STORAGE, machine.cache),
+            (BUFFER, DiskRole.UPLOAD_BUFFER, machine.buffer),
+        ):
+            folder.mkdir()
+            prepare(folder, DiskMarker(disk_id, told.gateway.id, role.value))
+            disks.insert(
+                db,
+                DiskRecord(
+                    id=disk_id,
+                    role=role,
+                    path=folder,
+                    device_node=None,
+                    size_bytes=machine.cache_bytes,
+                    created_at_ms=machine.ms,
+                ),
+            )
+    return told, machine
+
+
+def test_everything_goes_on_where_it_was(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, tmp_path: Path
+) -> None:
+    for barcode in ("FULL01L5", "SHELF1L5", "BACK01L5", "EMPTY1L5", "GONE01L5"):
+        gateway.create_tape(barcode)
+    for barcode in ("FULL01L5", "SHELF1L5", "BACK01L5"):
+        write(gateway, barcode, [block(1), block(2)])
+    run_until_idle(engine)
+    for barcode in ("SHELF1L5", "BACK01L5"):
+        gateway.change_status(barcode, TapeStatus.IN_TRANSIT_TO_VTS)
+    gateway.change_status("GONE01L5", TapeStatus.DELETING)
+    run_until_idle(engine)
+    gateway.change_status("BACK01L5", TapeStatus.RETRIEVING, retrieval_tier="Bulk")
+    run_until_idle(engine)
+    gateway.create_tape("NEW001L5")
+    with gateway.state.write() as db:
+        gateways.set_setting(db, "answer", "42")
+        db.execute("INSERT INTO device_memory VALUES ('X', 'y', x'0102')")
+        db.execute("INSERT INTO chap VALUES ('mediachanger', 'iqn.x', x'01', NULL, 5)")
+        tapes.update(db, "FULL01L5", element_address=20_003, source_element=20_007)
+        tapes.update(db, "EMPTY1L5", element_address=10_001)
+    gateway.ms += 100_000
+    engine.run_pass()
+    gateway.create_tape("LATE01L5")
+    gateway.engine(store, drives_run=True)._steps[0].run()  # noqa: SLF001  # claims, then dies
+    before = {code: gateway.tape(code) for code in ("FULL01L5", "SHELF1L5", "EMPTY1L5")}
+
+    told, machine = adopt_on(gateway, store, tmp_path / "two")
+    record = told.gateway
+    assert record == replace(GATEWAY, store_url="file:///elsewhere", region="mars")
+    assert told.chap == [("mediachanger", "iqn.x")]
+    for code, tape in before.items():
+        found = machine.tape(code)
+        assert found.store_epoch == tape.store_epoch + 1
+        assert (
+            replace(
+                found,
+                store_epoch=tape.store_epoch,
+                store_etag=tape.store_etag,
+                manifest_number=tape.manifest_number,
+            )
+            == tape
+        )
+        assert [one.summary for one in machine.segments(code)] == [
+            one.summary for one in gateway.segments(code)
+        ]
+    assert machine.tape("GONE01L5").status is TapeStatus.DELETED
+    assert machine.tape("NEW001L5").status is TapeStatus.AVAILABLE
+    late = machine.tape("LATE01L5")
+    assert (late.status, late.element_address is not None) == (TapeStatus.AVAILABLE, True)
+    with machine.state.read() as db:
+        assert gateways.get_setting(db, "answer") == "42"
+        assert bytes(db.execute("SELECT value FROM device_memory").fetchone()[0]) == b"\x01\x02"
+
+    fresh = machine.engine(store)
+    run_until_idle(fresh)
+    gateway.ms += 61_000
+    machine.ms += 61_000
+    run_until_idle(fresh)
+    assert machine.tape("BACK01L5").status is TapeStatus.RETRIEVED
+    for barcode in ("FULL01L5", "BACK01L5"):
+        assert read(machine, barcode, fresh) == [block(1), block(2), None]
+    write(machine, "FULL01L5", [block(3)], at=3)
+    run_until_idle(fresh)
+    machine.drop_cache()
+    assert read(machine, "FULL01L5", fresh) == [block(1), block(2), None, block(3), None]
+
+    # The old machine comes back with something to upload, and stays out.
+    write(gateway, "FULL01L5", [block(99)])
+    keys = {info.key: info.etag for info in store.list("")}
+    assert run_until_idle(engine).done == 0
+    assert {info.key: info.etag for info in store.list("")} == keys
+    with gateway.state.read() as db:
+        assert "another machine" in str(gateways.read_standing(db).fenced_detail)
+    fresh.close()
+
+
+@pytest.mark.parametrize("status", [TapeStatus.ARCHIVING, TapeStatus.RETRIEVING, "DELETING"])
+def test_steps_that_were_under_way_are_finished(
+    gateway: TransferGateway,
+    store: MemoryStore,
+    engine: TransferEngine,
+    tmp_path: Path,
+    status: str,
+) -> None:
+    gateway.create_tape("STEP01L5")
+    write(gateway, "STEP01L5", [block(1)])
+    run_until_idle(engine)
+    wanted = {"DELETING": TapeStatus.DELETED, "RETRIEVING": TapeStatus.RETRIEVED}
+    if status == TapeStatus.RETRIEVING:
+        gateway.change_status("STEP01L5", TapeStatus.IN_TRANSIT_TO_VTS)
+        run_until_idle(engine)
+    if status == TapeStatus.ARCHIVING:
+        gateway.change_status("STEP01L5", TapeStatus.IN_TRANSIT_TO_VTS)
+    gateway.change_status("STEP01L5", TapeStatus(status))
+    gateway.engine(store)._inventory.run(busy=False)  # noqa: SLF001  # and dies
+    machine = adopted(gateway, store, tmp_path / "two")
+    assert machine.tape("STEP01L5").status == status
+    fresh = machine.engine(store)
+    run_until_idle(fresh)
+    gateway.ms += 61_000
+    machine.ms += 61_000
+    run_until_idle(fresh)
+    assert machine.tape("STEP01L5").status is wanted.get(status, TapeStatus.ARCHIVED)
+    fresh.close()
+
+
+def test_without_an_inventory_the_manifests_are_enough(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, tmp_path: Path
+) -> None:
+    for barcode in ("FULL01L5", "SHELF1L5"):
+        gateway.create_tape(barcode)
+        write(gateway, barcode, [block(1)])
+    run_until_idle(engine)
+    gateway.change_status("SHELF1L5", TapeStatus.IN_TRANSIT_TO_VTS)
+    run_until_idle(engine)
+    store.delete(inventory_key(GATEWAY.id))
+    told, machine = adopt_on(gateway, store, tmp_path / "two")
+    assert (told.tapes, told.inventory_ms) == (2, None)
+    assert machine.tape("SHELF1L5").status is TapeStatus.ARCHIVED
+    fresh = machine.engine(store)
+    run_until_idle(fresh)
+    assert read(machine, "FULL01L5", fresh) == [block(1), None]
+    fresh.close()
+
+
+def test_what_was_not_uploaded_is_told(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, tmp_path: Path
+) -> None:
+    gateway.create_tape("HALF01L5")
+    write(gateway, "HALF01L5", [block(1)])
+    run_until_idle(engine)
+    write(gateway, "HALF01L5", [block(2)], at=2)
+    gateway.engine(store)._inventory.run(busy=False)  # noqa: SLF001  # and dies
+    told, machine = adopt_on(gateway, store, tmp_path / "two")
+    assert [(one.barcode, one.segments) for one in told.unuploaded] == [("HALF01L5", 1)]
+    fresh = machine.engine(store)
+    assert read(machine, "HALF01L5", fresh) == [block(1), None]
+    fresh.close()
+
+
+def test_which_gateway_it_is_must_be_clear(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, tmp_path: Path
+) -> None:
+    with pytest.raises(GatewayNotFoundError):
+        adopt(tmp_path / "two.db", ADDRESS, store)
+    engine.run_pass()
+    second = GatewayDocument.of(replace(GATEWAY, id="sgw-22222222"))
+    store.put(gateway_key(second.gateway_id), second.encode())
+    assert [one.gateway_id for one in list_gateways(store)] == [GATEWAY.id, "sgw-22222222"]
+    with pytest.raises(GatewayAmbiguousError):
+        adopt(tmp_path / "two.db", ADDRESS, store)
+    with pytest.raises(GatewayNotFoundError):
+        adopt(tmp_path / "two.db", ADDRESS, store, gateway_id="sgw-33333333")
+    disable_gateway(store, "sgw-22222222", by="me")
+    assert disable_gateway(store, "sgw-22222222", by="you").disabled_by == "me"
+    with pytest.raises(GatewayStateError):
+        adopt(tmp_path / "two.db", ADDRESS, store, gateway_id="sgw-22222222")
+    assert not (tmp_path / "two.db").exists()
+    with pytest.raises(AlreadyActivatedError):
+        adopt(gateway.state.path, ADDRESS, store)
+    adopt(tmp_path / "two.db", ADDRESS, store)
+    with State.open(tmp_path / "two.db") as state:
+        assert describe_gateway(state).id == GATEWAY.id
+
+
+def test_every_table_is_in_the_inventory_or_there_is_a_reason(gateway: TransferGateway) -> None:
+    with gateway.state.read() as db:
+        names = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type='table'")}
+    of_ours = {name for name in names if not name.startswith("sqlite_")}
+    assert of_ours == {*inventory.KEPT, *inventory.NOT_KEPT}
+
+
+def test_no_secret_is_in_the_bucket(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    with gateway.state.write() as db:
+        values = ("mediachanger", "iqn.x", b"sealedsecret", None, 5)
+        db.execute("INSERT INTO chap VALUES (?, ?, ?, ?, ?)", values)
+    run_until_idle(engine)
+    everything = b"".join(store.get(info.key) for info in store.list(""))
+    assert b"sealedsecret" not in everything
+    assert b"sealedsecret".hex().encode() not in everything

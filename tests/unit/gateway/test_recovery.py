@@ -1,0 +1,306 @@
+"""Recovery points are restored: an own tape goes back and forth, another gateway's is taken over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tapectl.errors import TapectlError
+from tapectl.gateway.adoption import disable_gateway
+from tapectl.gateway.elements import ElementMap
+from tapectl.gateway.gateway_document import GatewayStateError
+from tapectl.gateway.recovery import (
+    NotRestorableError,
+    RestoreRequest,
+    list_points,
+    restore,
+)
+from tapectl.gateway.recovery_points import RecoveryPointNotFoundError, WhichPoint
+from tapectl.gateway.tapes import TapeInDriveError
+from tapectl.gateway.transfer.engine import TransferEngine
+from tapectl.scsi.cartridge import CartridgeWriteError
+from tapectl.scsi.library import ElementType
+from tapectl.state import events, gateways, tapes
+from tapectl.state.errors import TapeNotFoundError, TapeStatusError
+from tapectl.state.events import EventFilter
+from tapectl.state.tape_status import TapeStatus
+from tapectl.store.memory import MemoryStore
+from tests.support.transfer_gateway import GATEWAY, TransferGateway, run_until_idle
+from tests.support.two_gateways import block, other_gateway, read, restore_point, write
+
+TAPE = "TEST01L5"
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> TransferGateway:
+    return TransferGateway(tmp_path / "one")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> TransferGateway:
+    return other_gateway(tmp_path / "two")
+
+
+@pytest.fixture
+def store(gateway: TransferGateway) -> MemoryStore:
+    return MemoryStore(retrieval_delay_s=60, now_ms=lambda: gateway.ms)
+
+
+@pytest.fixture
+def engine(gateway: TransferGateway, store: MemoryStore) -> Iterator[TransferEngine]:
+    engine = gateway.engine(store)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def other_engine(other: TransferGateway, store: MemoryStore) -> Iterator[TransferEngine]:
+    engine = other.engine(store)
+    yield engine
+    engine.close()
+
+
+def latest(gateway: TransferGateway) -> int:
+    return gateway.tape(TAPE).manifest_number
+
+
+def test_an_overwrite_is_undone_and_the_undo_too(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    write(gateway, TAPE, [block(1), block(2), block(3)])
+    run_until_idle(engine)
+    before = latest(gateway)
+    write(gateway, TAPE, [block(9)], at=1)
+    run_until_idle(engine)
+    overwritten = latest(gateway)
+    assert read(gateway, TAPE, engine) == [block(1), block(9), None]
+
+    restore_point(gateway, store, TAPE, before)
+    run_until_idle(engine)
+    assert read(gateway, TAPE, engine) == [block(1), block(2), block(3), None]
+    assert gateway.tape(TAPE).status is TapeStatus.AVAILABLE
+    undone = latest(gateway)
+    assert undone > overwritten
+
+    restore_point(gateway, store, TAPE, overwritten)
+    run_until_idle(engine)
+    assert read(gateway, TAPE, engine) == [block(1), block(9), None]
+
+    restore_point(gateway, store, TAPE, undone)
+    run_until_idle(engine)
+    write(gateway, TAPE, [block(4)], at=4)
+    run_until_idle(engine)
+    gateway.drop_cache()
+    wanted = [block(1), block(2), block(3), None, block(4), None]
+    assert read(gateway, TAPE, engine) == wanted
+    # Nothing was destroyed by any of it.
+    restore_point(gateway, store, TAPE, overwritten)
+    run_until_idle(engine)
+    assert read(gateway, TAPE, engine) == [block(1), block(9), None]
+
+
+def test_an_erase_and_a_format_are_undone(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    write(gateway, TAPE, [block(1), block(2)])
+    run_until_idle(engine)
+    before = latest(gateway)
+    cartridge = gateway.load(TAPE)
+    cartridge.locate(0)
+    cartridge.erase()
+    cartridge.close()
+    run_until_idle(engine)
+    assert read(gateway, TAPE, engine) == []
+    restore_point(gateway, store, TAPE, before)
+    run_until_idle(engine)
+    assert read(gateway, TAPE, engine) == [block(1), block(2), None]
+
+    cartridge = gateway.load(TAPE)
+    cartridge.format([50 << 30, 50 << 30])
+    cartridge.close()
+    write(gateway, TAPE, [block(7)])
+    run_until_idle(engine)
+    formatted = latest(gateway)
+    restore_point(gateway, store, TAPE, before)
+    run_until_idle(engine)
+    assert read(gateway, TAPE, engine) == [block(1), block(2), None]
+    restore_point(gateway, store, TAPE, formatted)
+    run_until_idle(engine)
+    assert read(gateway, TAPE, engine) == [block(7), None]
+    assert len(gateway.load(TAPE).partitions) == 2
+
+
+def test_what_is_no_recovery_point_yet_is_not_given_up(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    write(gateway, TAPE, [block(1)])
+    run_until_idle(engine)
+    write(gateway, TAPE, [block(2)])
+    with pytest.raises(NotRestorableError, match="not in the store yet"):
+        restore_point(gateway, store, TAPE, 1)
+    run_until_idle(engine)
+    cartridge = gateway.load(TAPE)
+    cartridge.write_blocks(memoryview(block(3)), 3000)
+    # Its process dies: what it had open is on the disks, and in no table.
+    with pytest.raises(NotRestorableError, match="more of tape"):
+        restore_point(gateway, store, TAPE, 1)
+    with gateway.state.write() as db:
+        drive = ElementMap.of(GATEWAY).address(ElementType.DATA_TRANSFER, 1)
+        tapes.update(db, TAPE, element_address=drive)
+    with pytest.raises(TapeInDriveError):
+        restore_point(gateway, store, TAPE, 1)
+
+
+def test_a_tape_with_lost_data_comes_back_read_only(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    write(gateway, TAPE, [block(1)])
+    run_until_idle(engine)
+    write(gateway, TAPE, [block(2)], at=2)
+    gateway.change_status(TAPE, TapeStatus.IRRECOVERABLE)
+    restore_point(gateway, store, TAPE)
+    assert gateway.tape(TAPE).status is TapeStatus.RECOVERED
+    run_until_idle(engine)
+    assert read(gateway, TAPE, engine) == [block(1), None]
+    with pytest.raises(CartridgeWriteError):
+        write(gateway, TAPE, [block(3)])
+
+
+def test_a_point_is_found_by_its_time_or_those_near_it_are_named(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    times = []
+    for seed in range(9):
+        write(gateway, TAPE, [block(seed)])
+        run_until_idle(engine)
+        times.append(gateway.ms)
+        gateway.ms += 1000
+
+    def at(point: WhichPoint) -> int:
+        request = RestoreRequest(barcode=TAPE, point=point, dry_run=True)
+        return restore(gateway.state, store, request).point.number
+
+    found = [at(WhichPoint(at_ms=when)) for when in times]
+    assert found == list(range(1, 10))
+    assert at(WhichPoint(at_ms=times[-1] + 10**9)) == at(WhichPoint()) == 9
+    with pytest.raises(RecoveryPointNotFoundError) as early:
+        at(WhichPoint(at_ms=times[0] - 10_000))
+    assert "1 of 2027-01-15" in str(early.value.hint)
+    with pytest.raises(RecoveryPointNotFoundError) as far:
+        at(WhichPoint(number=12))
+    assert "8 of" in str(far.value.hint)
+    listed = list_points(gateway.state, store, barcode=TAPE)
+    assert [head.number for head in listed] == list(range(9, 0, -1))
+    with pytest.raises(TapeNotFoundError):
+        list_points(gateway.state, store, barcode="NONE01L5")
+
+
+def test_the_tape_of_a_disabled_gateway_is_recovered(
+    gateway: TransferGateway,
+    other: TransferGateway,
+    store: MemoryStore,
+    engine: TransferEngine,
+    other_engine: TransferEngine,
+) -> None:
+    gateway.create_tape(TAPE)
+    write(gateway, TAPE, [block(1), block(2)])
+    run_until_idle(engine)
+    write(gateway, TAPE, [block(9)])
+    run_until_idle(engine)
+    write(gateway, TAPE, [block(10)])  # never uploaded
+    other_engine.run_pass()
+    with pytest.raises(GatewayStateError, match="not disabled"):
+        restore_point(other, store, TAPE)
+    disable_gateway(store, GATEWAY.id, by="test")
+    assert [one.barcode for one in list_points(other.state, store, gateway_id=GATEWAY.id)] == [TAPE]
+
+    restored = restore_point(other, store, TAPE)
+    assert (restored.from_gateway, restored.status) == (GATEWAY.id, TapeStatus.RECOVERED)
+    tape = other.tape(TAPE)
+    assert tape.write_protected
+    assert tape.element_address is not None
+    assert read(other, TAPE, other_engine) == [block(9), None]
+    with pytest.raises(CartridgeWriteError):
+        write(other, TAPE, [block(3)])
+    run_until_idle(other_engine)
+
+    # From there it can be taken to any other of its points.
+    restore_point(other, store, TAPE, 1)
+    run_until_idle(other_engine)
+    assert read(other, TAPE, other_engine) == [block(1), block(2), None]
+    assert other.tape(TAPE).status is TapeStatus.RECOVERED
+
+    # The old gateway comes back, and stays out.
+    before = {info.key: info.etag for info in store.list("")}
+    assert run_until_idle(engine).done == 0
+    assert {info.key: info.etag for info in store.list("")} == before
+    with gateway.state.read() as db:
+        assert "disabled by test" in str(gateways.read_standing(db).fenced_detail)
+        kinds = [event.type for event in events.select(db, EventFilter())]
+    assert kinds.count("GatewayFenced") == 1
+    with pytest.raises(GatewayStateError):
+        restore_point(gateway, store, TAPE)
+
+
+def test_an_archived_tape_of_a_disabled_gateway_comes_to_the_shelf(
+    gateway: TransferGateway,
+    other: TransferGateway,
+    store: MemoryStore,
+    engine: TransferEngine,
+    other_engine: TransferEngine,
+) -> None:
+    gateway.create_tape(TAPE)
+    write(gateway, TAPE, [block(1), block(2)])
+    run_until_idle(engine)
+    first = latest(gateway)
+    write(gateway, TAPE, [block(3)])
+    run_until_idle(engine)
+    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
+    run_until_idle(engine)
+    assert gateway.tape(TAPE).status is TapeStatus.ARCHIVED
+    with pytest.raises(TapeStatusError):
+        restore_point(gateway, store, TAPE, first)
+    disable_gateway(store, GATEWAY.id, by="test")
+    other_engine.run_pass()
+    restored = restore_point(other, store, TAPE, first)
+    assert restored.status is TapeStatus.ARCHIVED
+    other.change_status(TAPE, TapeStatus.RETRIEVING, retrieval_tier="Bulk")
+    run_until_idle(other_engine)
+    gateway.ms += 61_000
+    other.ms += 61_000
+    run_until_idle(other_engine)
+    assert other.tape(TAPE).status is TapeStatus.RETRIEVED
+    assert read(other, TAPE, other_engine) == [block(1), block(2), None]
+
+
+def test_a_takeover_that_was_cut_off_is_done_again(
+    gateway: TransferGateway,
+    other: TransferGateway,
+    store: MemoryStore,
+    engine: TransferEngine,
+    other_engine: TransferEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gateway.create_tape(TAPE)
+    write(gateway, TAPE, [block(1)])
+    run_until_idle(engine)
+    other_engine.run_pass()
+    disable_gateway(store, GATEWAY.id, by="test")
+
+    def die(*_arguments: object) -> None:
+        raise TapectlError("the power is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tapectl.gateway.recovery._enter", die)
+        with pytest.raises(TapectlError, match="power"):
+            restore_point(other, store, TAPE)
+    restore_point(other, store, TAPE)
+    assert read(other, TAPE, other_engine) == [block(1), None]
+    assert other.tape(TAPE).store_epoch == 3
