@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tapectl.store.durable_files import (
-    make_folder,
+    DurableFolders,
     rename_durably,
     sync_folder,
     temporary_name,
@@ -62,6 +62,7 @@ class DirectoryStore:
         self, root: Path, *, retrieval_delay_s: float = 0.0, now_ms: Callable[[], int]
     ) -> None:
         self._root = root
+        self._folders = DurableFolders(root)
         self._delay_ms = round(retrieval_delay_s * 1000)
         self._now_ms = now_ms
         self._temporary = root / _PRIVATE / "tmp"
@@ -96,6 +97,8 @@ class DirectoryStore:
             try:
                 os.link(temporary, path)
             except FileExistsError:
+                # Whoever put it may have died before it was durable, and is now counted on.
+                sync_folder(path.parent)
                 raise PreconditionFailedError(f"object exists: {key}") from None
             sync_folder(path.parent)
             return self._info(key, path)
@@ -182,7 +185,7 @@ class DirectoryStore:
             if retention is None:
                 file.unlink(missing_ok=True)
                 return
-            make_folder(file.parent)
+            self._folders.make(file.parent)
             document = {"mode": retention.mode.value, "until_ms": retention.until_ms}
             with written_file(self._temporary, json.dumps(document).encode()) as temporary:
                 rename_durably(temporary, file)
@@ -231,7 +234,7 @@ class DirectoryStore:
 
     def _write_sidecar(self, key: str, path: Path, archive: ArchiveRecord) -> None:
         sidecar = self._sidecar(key)
-        make_folder(sidecar.parent)
+        self._folders.make(sidecar.parent)
         document = {
             "file": _identity(path.stat()),
             "storage_class": archive.storage_class.value,
@@ -272,14 +275,14 @@ class DirectoryStore:
     def _ready(self, path: Path) -> Iterator[None]:
         """Make the folders that a write needs; a root that is not there is not made."""
         self.check()
-        make_folder(path.parent)
-        make_folder(self._temporary)
+        self._folders.make(path.parent)
+        self._folders.make(self._temporary)
         yield
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self.check()
-        make_folder(self._temporary)
+        self._folders.make(self._temporary)
         with (self._root / _PRIVATE / "lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -321,8 +324,13 @@ def _etag(path: Path) -> str:
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[str]:
-    """Yield the keys below `folder`, in the order of Amazon: `a-b` stands before `a/c`."""
+    """Yield the keys below `folder`, in the order of Amazon: `a-b` stands before `a/c`.
+
+    What is told is durable, also where the put died, or failed, before its name was flushed:
+    somebody may delete another copy on the strength of it.
+    """
     try:
+        sync_folder(folder)
         with os.scandir(folder) as entries:
             names = sorted(
                 f"{entry.name}/" if entry.is_dir() else entry.name
@@ -331,6 +339,8 @@ def _walk(folder: Path, prefix: str) -> Iterator[str]:
             )
     except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        raise StoreError(f"{error.strerror}: {folder}") from error
     for name in names:
         if name.endswith("/"):
             yield from _walk(folder / name, prefix + name)

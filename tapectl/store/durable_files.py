@@ -17,6 +17,8 @@ from typing import BinaryIO
 
 _COPY_BYTES = 1 << 20
 _SERIAL = itertools.count()
+# A few for each tape of a large library; beyond them all are flushed once more.
+_KNOWN_FOLDERS_MAX = 20_000
 
 
 def sync_folder(folder: Path) -> None:
@@ -28,13 +30,36 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def make_folder(folder: Path) -> None:
-    """Create `folder` and what is missing above it, durably."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+class DurableFolders:
+    """Makes folders whose names are durable, below one root; for any thread.
+
+    That a folder is there says nothing of its name: whoever made it may not have come to flush it,
+    or the flush failed. So each is flushed once by each process that puts files into it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        # Inodes of the folders whose names this process has flushed.
+        self._durable: dict[Path, int] = {}
+
+    def make(self, folder: Path) -> None:
+        """Create `folder` and what is missing between it and the root, durably."""
+        known = self._durable.get(folder)
+        if folder == self._root or (known is not None and _inode(folder) == known):
+            return
+        self.make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+        if len(self._durable) >= _KNOWN_FOLDERS_MAX:
+            self._durable.clear()
+        self._durable[folder] = folder.stat().st_ino
+
+
+def _inode(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def temporary_name(folder: Path) -> Path:

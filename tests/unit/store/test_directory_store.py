@@ -52,6 +52,45 @@ def test_a_copy_takes_no_room(tmp_path: Path, store: DirectoryStore) -> None:
     assert store.get("b") == b"x" * 100_000
 
 
+def test_a_folder_whose_flush_failed_is_flushed_before_a_put_succeeds(
+    tmp_path: Path, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[Path] = []
+    failing = [tmp_path / "tapes"]
+
+    def failing_once(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if path in failing:
+            failing.remove(path)
+            raise OSError(errno.EIO, "flush")
+        flushed.append(path)
+
+    monkeypatch.setattr(os, "fsync", failing_once)
+    with pytest.raises(StoreError):
+        store.put("tapes/A/1", b"one")
+    assert (tmp_path / "tapes/A").is_dir()
+    store.put("tapes/A/1", b"one")
+    assert tmp_path / "tapes" in flushed
+    flushed.clear()
+    store.put("tapes/A/2", b"two")
+    assert tmp_path / "tapes" not in flushed
+    # Another process cannot know how far the first one came.
+    DirectoryStore(tmp_path, now_ms=lambda: 0).put("tapes/A/3", b"three")
+    assert tmp_path / "tapes" in flushed
+
+
+def test_what_is_listed_is_durable(
+    tmp_path: Path, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("tapes/A/1", b"one")
+    flushed: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    )
+    assert [info.key for info in store.list("tapes/A/")] == ["tapes/A/1"]
+    assert flushed == [str(tmp_path / "tapes/A")]
+
+
 def test_a_crash_before_the_rename_leaves_the_old_object(
     tmp_path: Path, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
