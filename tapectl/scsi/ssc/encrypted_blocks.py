@@ -6,7 +6,9 @@ plain ones of all others are not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from tapectl.scsi.cartridge import AttributeKey, Cartridge, CartridgeWriteError, StoredAttribute
@@ -57,23 +59,37 @@ class EncryptedBlocks:
         }
         self._changed()
 
-    def written(self, medium: Cartridge, start: int, *, encrypted: bool) -> None:
-        """Blocks were written from object `start` up to the position.
-
-        Raises CheckCondition (MEDIUM ERROR) where the memory cannot be written.
-        """
+    def writing(self, medium: Cartridge, *, encrypted: bool) -> AbstractContextManager[None]:
+        """While blocks are written at the position; see `ending`."""
+        start = medium.position
         extent = self._extents.get(medium.partition, _Extent()).cut(start)
-        if medium.position == start:
-            return
         if encrypted and extent.encrypted is None:
             extent = _Extent(start)
         elif not encrypted and extent.encrypted is not None and extent.plain is None:
             extent = _Extent(extent.encrypted, start)
-        self._keep(medium, extent)
+        return self._changing(medium, extent)
 
-    def ended(self, medium: Cartridge, end: int) -> None:
-        """Of the blocks from object `end` on none is there any more; raises CheckCondition."""
-        self._keep(medium, self._extents.get(medium.partition, _Extent()).cut(end))
+    def ending(self, medium: Cartridge) -> AbstractContextManager[None]:
+        """While something is written or erased that leaves no block from the position on.
+
+        The memory is written first, so that a command which it refuses has changed nothing.
+        Raises CheckCondition (MEDIUM ERROR) where it cannot be written.
+        """
+        extent = self._extents.get(medium.partition, _Extent()).cut(medium.position)
+        return self._changing(medium, extent)
+
+    @contextlib.contextmanager
+    def _changing(self, medium: Cartridge, extent: _Extent) -> Iterator[None]:
+        before = self._extents.get(medium.partition, _Extent())
+        where = medium.position, medium.end_of_data
+        self._keep(medium, extent)
+        try:
+            yield
+        finally:
+            if (medium.position, medium.end_of_data) == where:
+                # Nothing was written. If this is refused as well, the next write puts it right.
+                with contextlib.suppress(CheckCondition):
+                    self._keep(medium, before)
 
     def _keep(self, medium: Cartridge, extent: _Extent) -> None:
         partition = medium.partition

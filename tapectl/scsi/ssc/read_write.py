@@ -6,6 +6,7 @@ a command counts them.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -205,6 +206,7 @@ def _write_blocks_slowly(drive: TapeDrive, nexus: str, data: memoryview, block_b
     start = medium.position
     residue = len(data) // block_bytes if len(data) != block_bytes else block_bytes
     recorded, recorded_block_bytes, encrypted = data, block_bytes, False
+    attributes: AbstractContextManager[None] = nullcontext()
     if drive.coded:
         try:
             recorded, recorded_block_bytes, encrypted = to_be_recorded(
@@ -213,16 +215,15 @@ def _write_blocks_slowly(drive: TapeDrive, nexus: str, data: memoryview, block_b
         except CheckCondition:
             drive.overwriting.give_back(medium)
             raise
+        attributes = drive.encrypted_blocks.writing(medium, encrypted=encrypted)
     try:
-        medium.write_blocks(recorded, recorded_block_bytes, encrypted=encrypted)
+        with attributes:
+            medium.write_blocks(recorded, recorded_block_bytes, encrypted=encrypted)
     except CartridgeFullError as error:
         drive.counters.mounted.written_bytes += error.written * block_bytes
         raise _volume_overflow(residue - error.written) from None
     except CartridgeWriteError as error:
         raise _write_failed(residue - (medium.position - start)) from error
-    finally:
-        if drive.coded:
-            drive.encrypted_blocks.written(medium, start, encrypted=encrypted)
     if not drive.parameters.buffered:
         drive.synchronise_or_step_back(start)
     return _written(drive, len(data), len(recorded))
@@ -269,14 +270,12 @@ def write_filemarks_6(drive: TapeDrive, task: Task) -> Reply:
     start = medium.position
     drive.unsynchronised = True
     try:
-        medium.write_filemarks(count)
+        with drive.encrypted_blocks.ending(medium) if drive.coded else nullcontext():
+            medium.write_filemarks(count)
     except CartridgeFullError as error:
         raise _volume_overflow(count - error.written) from None
     except CartridgeWriteError as error:
         raise _write_failed(count - (medium.position - start)) from error
-    finally:
-        if drive.coded and medium.position != start:
-            drive.encrypted_blocks.ended(medium, start)
     if not immediate:
         drive.synchronise_or_step_back(start)
     return _written(drive, 0)
@@ -292,10 +291,9 @@ def erase_6(drive: TapeDrive, task: Task) -> Reply:  # noqa: ARG001 -- LONG and 
         drive.check_writable(appends=False)
     drive.unsynchronised = True
     try:
-        medium.erase()
+        with drive.encrypted_blocks.ending(medium) if drive.coded else nullcontext():
+            medium.erase()
     except CartridgeWriteError as error:
         raise _write_failed(0) from error
-    if drive.coded:
-        drive.encrypted_blocks.ended(medium, medium.position)
     drive.synchronise()
     return GOOD

@@ -561,6 +561,27 @@ def test_a_volume_tells_where_its_encrypted_blocks_are(host: Client):
     assert extent(host) == {0x0224: 1, 0x0225: 4}
 
 
+def test_nothing_is_written_that_the_volume_cannot_tell(bench: Bench, host: Client):
+    cartridge = bench.drive.medium
+    host.write(b"plain")
+    host.set(ENCRYPT, MIXED)
+    cartridge.fail_attributes = True
+    assert host.check(b"\x0a\0" + len(BLOCK).to_bytes(3, "big"), BLOCK).code == (3, 0x0C, 0x0B)
+    assert cartridge.end_of_data == 1
+    cartridge.fail_attributes = False
+    host.write(BLOCK)
+    cartridge.locate(1)
+    cartridge.fail_attributes = True
+    for refused in ("10 00 000001", "19"):
+        assert host.check(refused).code == (3, 0x0C, 0x0B)
+    assert cartridge.end_of_data == 2
+    assert extent(host) == {0x0224: 1}
+    cartridge.fail_attributes = False
+    cartridge.fail_writes = True
+    host.check("19")
+    assert extent(host) == {0x0224: 1}
+
+
 def test_what_is_overwritten_is_told_no_more(host: Client):
     host.write(b"plain")
     host.set(ENCRYPT, MIXED)
