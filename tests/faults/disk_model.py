@@ -186,7 +186,7 @@ class DiskModel:
         data: bytes | None = None
         match record.done:
             case Done.WRITE:
-                data = bytes(record.data)
+                data = record.data
                 inode.size = max(inode.size, record.offset + len(data))
             case Done.TRUNCATE:
                 inode.size = record.size

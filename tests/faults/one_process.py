@@ -19,12 +19,18 @@ from typing import TypeVar
 
 from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
 from tapectl.disks.interface import Placement
+from tapectl.gateway.check.findings import Code, Finding, Severity
+from tapectl.gateway.check.run import CheckRequest, check_gateway
+from tapectl.gateway.check.view import Serving
+from tapectl.gateway.elements import ElementMap
 from tapectl.gateway.journal import StateJournal
 from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeError, CartridgeReadError
+from tapectl.scsi.library import ElementType
 from tapectl.scsi.logical_unit import Reply, Status
 from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.ssc.drive import TapeDrive
+from tapectl.state import tapes
 from tapectl.state.device_memory import DeviceMemory
 from tapectl.store.directory import DirectoryStore
 from tapectl.store.interface import ObjectStore, StoreError
@@ -39,6 +45,20 @@ LABEL = 0x0803  # USER MEDIUM TEXT LABEL (SPC-5 7.4.2.3)
 _LABEL_BYTES = 160
 _PASSES_MAX = 60
 _BUSY_MAX = 2000
+# A test's directories are on one file system, in no fstab, on a machine that may be full or busy.
+_OF_THE_HOST = frozenset(
+    (
+        Code.OPEN_FILES_LIMIT,
+        Code.CLOCK_BEHIND,
+        Code.STATE_SPACE,
+        Code.DISKS_SHARED,
+        Code.DISK_FULL,
+        Code.DISK_TOO_LARGE,
+        Code.DISK_SIZE,
+        Code.DISK_NOT_IN_FSTAB,
+        Code.DISK_FAILING,
+    )
+)
 # A put-off tape is looked at again after a minute.
 _PASS_MS = 61_000
 
@@ -106,6 +126,15 @@ class OneProcess:
         self._random = random.Random(0)
         self.cartridge: SegmentedCartridge | None = None
         self._new_drive()
+
+    def create_tape(self) -> None:
+        """Enter the tape, in the first slot, to be claimed."""
+        gateway = self.gateway
+        gateway.create_tape(TAPE)
+        elements = ElementMap.of(gateway.gateway)
+        (slot, *_) = elements.first_free(ElementType.STORAGE, frozenset())
+        with gateway.state.write() as db:
+            tapes.update(db, TAPE, element_address=slot)
 
     # -- the drive ----------------------------------------------------------------------------
     def _new_drive(self) -> None:
@@ -249,6 +278,23 @@ class OneProcess:
 
     def all_uploaded(self) -> bool:
         return all(one.uploaded_at_ms for one in self.gateway.segments(TAPE))
+
+    def check(self) -> Sequence[Finding]:
+        """Return what `tapectl check --deep` finds that somebody should see to."""
+        request = CheckRequest(deep=True)
+        report = check_gateway(
+            self.gateway.state,
+            self._settings,
+            request,
+            serving=Serving(),
+            now_ms=lambda: self.gateway.ms,
+            store=self._store,
+        )
+        return [
+            one
+            for one in report.findings
+            if one.severity is not Severity.INFO and one.code not in _OF_THE_HOST
+        ]
 
     # -- the end ------------------------------------------------------------------------------
     def close(self) -> None:

@@ -17,9 +17,10 @@ import sys
 import traceback
 from pathlib import Path
 
+from tapectl.state.tape_status import TapeStatus
 from tests.faults.disk_model import DiskModel, Kept
 from tests.faults.failing_calls import TroubledLife
-from tests.faults.one_process import OneProcess
+from tests.faults.one_process import TAPE, OneProcess
 from tests.faults.shim import Call, Record, Shim
 from tests.faults.tape_life import Life, Survivor
 
@@ -54,7 +55,8 @@ def lead_life(shim: Shim, seed: int) -> tuple[Life, DiskModel, list[Record]]:
 
 
 def cut_and_start(shim: Shim, seed: int, cuts: int) -> int:
-    """Lead one life, cut the power that many times; return how many changes were made in it."""
+    """Lead one life, cut the power that many times, often again while the gateway starts; return
+    how many changes were made in the life."""
     shared = random.Random(seed).random() < 0.5
     life, model, records = lead_life(shim, seed)
     rng = random.Random(seed + 1)
@@ -74,8 +76,10 @@ def cut_and_start(shim: Shim, seed: int, cuts: int) -> int:
         kept = rng.choice(list(Kept))
         choices = random.Random(f"{seed} {number}")
         shutil.rmtree(shim.root)
-        rebind_archive_records(shim.root / "store", model.cut(shim.root, kept, choices))
+        make_disk(model, shim.root, kept, choices)
         try:
+            if choices.random() < 0.3:
+                cut_while_starting(shim, life, choices, shared=shared)
             _examine(shim.root, life, at, random.Random(f"{seed} {number} after"), shared=shared)
         except Exception as error:
             error.add_note(
@@ -84,6 +88,32 @@ def cut_and_start(shim: Shim, seed: int, cuts: int) -> int:
             )
             raise
     return len(records)
+
+
+def make_disk(model: DiskModel, root: Path, kept: Kept, choices: random.Random) -> None:
+    """Let a power cut leave what it may below `root`."""
+    rebind_archive_records(root / "store", model.cut(root, kept, choices))
+
+
+def cut_while_starting(shim: Shim, life: Life, choices: random.Random, *, shared: bool) -> None:
+    """Start on what a power cut has left, and cut the power again meanwhile."""
+    model = DiskModel(shim.root)
+    shim.clear_log()
+    shim.log_changes(True)
+    world = OneProcess(shim.root, shared=shared)
+    world.gateway.ms = life.world.gateway.ms
+    try:
+        if world.gateway.tape(TAPE).status is TapeStatus.AVAILABLE:
+            world.load()
+        world.transfer(lambda: True)
+    finally:
+        shim.log_changes(False)
+        world.abandon()
+    records = list(shim.records())
+    for record in records[: choices.randint(0, len(records))]:
+        model.apply(record)
+    shutil.rmtree(shim.root)
+    make_disk(model, shim.root, choices.choice(list(Kept)), choices)
 
 
 def rebind_archive_records(store: Path, files: dict[int, Path]) -> None:

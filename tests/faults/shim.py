@@ -74,7 +74,7 @@ class Record(NamedTuple):
     size: int
     path: str
     path2: str
-    data: memoryview
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class Shim:
                 extent,
                 os.fsdecode(bytes(view[start:middle])),
                 os.fsdecode(bytes(view[middle:data])),
-                view[data : data + data_bytes],
+                bytes(view[data : data + data_bytes]),
             )
             at += size
 

@@ -142,7 +142,7 @@ class Life:
     # -- whole lives --------------------------------------------------------------------------
     def begin(self) -> None:
         """Create the tape and load it."""
-        self.world.gateway.create_tape(TAPE)
+        self.world.create_tape()
         self.world.transfer(lambda: self.status is TapeStatus.AVAILABLE)
         self.world.restart_engine()
         self.world.load()
@@ -244,6 +244,10 @@ class Survivor:
             assert verdict == "ok", verdict
             assert not db.execute("PRAGMA foreign_key_check").fetchall()
 
+    def _check_is_clean(self) -> None:
+        found = self.world.check()
+        assert not found, found
+
     def _use(
         self, objects: Sequence[Objects | bytes], labels: Sequence[Objects | bytes]
     ) -> Objects:
@@ -291,8 +295,10 @@ class Survivor:
         """Eject, retrieve, read: the tape can go its way, and the store has all of it."""
         world = self.world
         state = world.gateway.state
-        now_ms = world.gateway.ms
         world.restart_engine()
+        world.transfer(world.all_uploaded)
+        self._check_is_clean()
+        now_ms = world.gateway.ms
         eject_tape(state, TAPE, hold_s=0, now_ms=lambda: now_ms)
         world.transfer(lambda: world.gateway.tape(TAPE).status is TapeStatus.ARCHIVED)
         # Nothing of it is left on the disks, whatever the fault left there.
@@ -304,6 +310,7 @@ class Survivor:
             if name.startswith(("cache/", "buffer/")) and not name.endswith(".fill")
         ]
         assert not left, left
+        self._check_is_clean()
         now_ms = world.gateway.ms
         retrieve_tape(state, TAPE, now_ms=lambda: now_ms)
         world.transfer(lambda: world.gateway.tape(TAPE).status is TapeStatus.RETRIEVED)
