@@ -51,6 +51,7 @@ SETTINGS = {
     "logout_wait_s": "Seconds initiators may take to log out when the gateway stops serving.",
     "library_target": "Show the whole library as one target too: LUN 0 the changer, LUN 1 the first"
     " drive, and so on.",
+    "user": "User that serve, started as root, becomes once its ports are bound.",
     "allow_anonymous": "Listen beyond this machine even if anyone could log in.",
 }
 CONFIG_FILES = "/etc/tapectl/tapectl.toml for root, else $XDG_CONFIG_HOME/tapectl/tapectl.toml"

@@ -62,6 +62,15 @@ def serve(
             help="Listen beyond this machine even if anyone could log in without a secret.",
         ),
     ] = False,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            "--user",
+            metavar="NAME",
+            show_default="whoever starts it",
+            help="Started as root, become this user once the ports are bound.",
+        ),
+    ] = None,
 ) -> None:
     """Serve the library over iSCSI, in the foreground.
 
@@ -71,7 +80,10 @@ def serve(
     from tapectl.serve import supervisor
 
     settings = load_settings(
-        context, listen=tuple(listen) if listen else None, allow_anonymous=allow_anonymous or None
+        context,
+        listen=tuple(listen) if listen else None,
+        allow_anonymous=allow_anonymous or None,
+        user=user,
     )
     status = supervisor.run(settings, on_ready=announce)
     raise typer.Exit(status)

@@ -90,6 +90,8 @@ class Settings:
     verify_bytes_per_s: int
     # Show the whole library as one target too: LUN 0 the changer, LUN k drive k.
     library_target: bool
+    # User that `serve` becomes once its ports are bound; empty: it stays who it is.
+    user: str
     # Listen beyond loopback without CHAP or an initiator list.
     allow_anonymous: bool
     # Name of each setting -> where its value comes from.
@@ -165,6 +167,12 @@ def _parse_path(name: str, raw: object, source: str) -> Path:
     if not isinstance(raw, str | Path) or not str(raw):
         raise _bad(name, raw, source, "want a path")
     return Path(raw).expanduser().absolute()
+
+
+def _parse_word(name: str, raw: object, source: str) -> str:
+    if not isinstance(raw, str) or raw != raw.strip():
+        raise _bad(name, raw, source, "want a name")
+    return raw
 
 
 def _parse_listeners(name: str, raw: object, source: str) -> tuple[ListenAddress, ...]:
@@ -319,6 +327,7 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("scrub_store",                  _parse_boolean,                   False),
     _spec("verify_bytes_per_s",           _size_between(MIB, 1 << 40),      100 * MIB),
     _spec("library_target",               _parse_boolean,                   False),
+    _spec("user",                         _parse_word,                      ""),
     _spec("allow_anonymous",              _parse_boolean,                   False),
 )))
 # fmt: on

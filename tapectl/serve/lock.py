@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tapectl.serve.errors import AlreadyServingError
+from tapectl.state.database import give_to_owner
 
 _RETRY_S = 0.05
 
@@ -33,6 +34,7 @@ def serve_lock(state_path: Path, role: str, *, wait_s: float = 0.0) -> Iterator[
     deadline = time.monotonic() + wait_s
     lock_fd = os.open(lock_path(state_path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        give_to_owner(lock_fd, state_path)
         while True:
             try:
                 fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 from tapectl.gateway.activation import describe_gateway
@@ -47,6 +48,8 @@ from tapectl.serve.library_target import LibraryTarget
 from tapectl.serve.lock import serve_lock
 from tapectl.serve.login_policy import TargetDirectory
 from tapectl.serve.portal import Portal, open_listener
+from tapectl.serve.privileges import become, forbid_core_dumps
+from tapectl.state import disks
 from tapectl.state.database import State
 
 _log = logging.getLogger(__name__)
@@ -284,13 +287,28 @@ def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | None = No
     AddressInUseError, UnsafeListenError and the errors of the state.
     """
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    forbid_core_dumps()
     state = State.open(settings.state_path)
     check_listen(settings, state)
     with serve_lock(settings.state_path, "serve", wait_s=_lock_wait_s(settings)) as lock_fd:
         supervisor = Supervisor(settings, state, lock_fd=lock_fd)
+        if settings.user:
+            become(settings.user, _what_serving_writes(settings, state))
         with _signals_stop(supervisor):
             supervisor.run(on_ready or (lambda _info: None))
     return 0
+
+
+def _what_serving_writes(settings: Settings, state: State) -> Iterator[Path]:
+    path = settings.state_path
+    yield path.parent
+    names = (path.name + suffix for suffix in ("", "-wal", "-shm", ".lock", ".key"))
+    yield from (one for name in names if (one := path.with_name(name)).exists())
+    with state.read() as db:
+        for disk in disks.all_disks(db):
+            if disk.path.is_dir():
+                yield disk.path
+                yield disk.path / "tapes"
 
 
 def _lock_wait_s(settings: Settings) -> float:

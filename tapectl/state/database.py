@@ -294,6 +294,13 @@ def _check_access(path: Path) -> None:
         raise StateAccessError(path, "its directory cannot be written")
 
 
+def give_to_owner(descriptor: int, state_path: Path) -> None:
+    """Give a file beside the state to the state's owner: root may have made it, for others."""
+    owner = state_path.stat()
+    if os.geteuid() == 0 and (owner.st_uid, owner.st_gid) != (0, 0):
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
 def fsync_directory(path: Path) -> None:
     """Return when the entries of a directory are on stable storage; raise OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tapectl.errors import ExitCode, TapectlError
-from tapectl.state.database import fsync_directory
+from tapectl.state.database import fsync_directory, give_to_owner
 
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
@@ -55,7 +55,7 @@ class SecretBox:
         path = key_path(state_path)
         try:
             if create:
-                _create(path)
+                _create(path, state_path)
             with open(path, "rb") as file:
                 if os.fstat(file.fileno()).st_mode & _OTHERS:
                     raise SecretKeyError(
@@ -90,7 +90,7 @@ class SecretBox:
             raise UnsealError from exc
 
 
-def _create(path: Path) -> None:
+def _create(path: Path, state_path: Path) -> None:
     """Make the key if there is none; it appears whole, and one of many who make it wins."""
     if path.exists():
         return
@@ -98,6 +98,7 @@ def _create(path: Path) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "wb") as file:
+            give_to_owner(descriptor, state_path)
             file.write(secrets.token_bytes(KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())

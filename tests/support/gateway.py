@@ -57,6 +57,9 @@ class Gateway:
         self.store = root / "store"
         self.log_path = root / "serve.log"
         self.port = free_port()
+        # What `tapectl` is, and what serves: wrapped, in tests of a service's surroundings.
+        self.command: Sequence[str] = (str(TAPECTL),)
+        self.serve_wrapper: Sequence[str] = ()
         # Sessions that a test leaves open are not waited for at the end.
         self.settings = {"logout_wait_s": "0"} | settings
         self.credentials: dict[str, str] = {}
@@ -79,7 +82,7 @@ class Gateway:
     def run(self, *words: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, whatever its exit status."""
         return subprocess.run(
-            [str(TAPECTL), *words],
+            [*self.command, *words],
             env=self.environment,
             cwd=self.root,
             stdin=subprocess.DEVNULL,
@@ -140,7 +143,14 @@ class Gateway:
         while True:
             with self.log_path.open("ab") as log:
                 self._server = subprocess.Popen(
-                    [str(TAPECTL), "serve", "--listen", f"{HOST}:{self.port}", *options],
+                    [
+                        *self.serve_wrapper,
+                        *self.command,
+                        "serve",
+                        "--listen",
+                        f"{HOST}:{self.port}",
+                        *options,
+                    ],
                     env=self.environment,
                     cwd=self.root,
                     stdin=subprocess.DEVNULL,

@@ -13,7 +13,9 @@ SECRET = b"correct horse battery"
 
 @pytest.fixture
 def state_path(tmp_path: Path) -> Path:
-    return tmp_path / "tapectl.db"
+    path = tmp_path / "tapectl.db"
+    path.touch()
+    return path
 
 
 def box(state_path: Path) -> SecretBox:

@@ -1,0 +1,141 @@
+"""`serve` as a service: a user of its own, and the sandbox of the systemd unit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import site
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.clients import require_program
+from tests.support.gateway import Gateway
+
+REPOSITORY = Path(__file__).parents[2]
+UNIT = REPOSITORY / "docs" / "systemd" / "tapectl.service"
+SETTING_INVALID = 45
+NOBODY = "nobody"
+# What ProtectSystem=strict, PrivateTmp, NoNewPrivileges, CapabilityBoundingSet= and
+# MemoryDenyWriteExecute do, and ProtectProc; the folder of the gateway is its ReadWritePaths.
+SANDBOX = """
+set -e
+gateway=$1; shift
+mount --bind "$gateway" "$gateway"
+mount -o remount,bind,ro /
+for point in /home /root; do mount -t tmpfs -o ro,mode=755 tmpfs "$point"; done
+mount -t proc -o hidepid=invisible proc /proc
+exec setpriv --reuid=nobody --regid=nogroup --clear-groups --no-new-privs \\
+    --bounding-set=-all --inh-caps=-all /usr/bin/python3 -c '
+import ctypes, os, sys
+PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
+ctypes.CDLL(None).prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0)
+os.execv(sys.argv[1], sys.argv[1:])' "$@"
+"""
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    """A gateway that another user can get at: folder, interpreter and packages."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    root = Path(tempfile.mkdtemp(prefix="tapectl-", dir="/var/tmp"))
+    root.chmod(0o755)
+    found = Gateway(root)
+    # The interpreter of the tests may be in a folder of root's own; Debian's is everybody's.
+    found.command = ("/usr/bin/python3", "-m", "tapectl.cli.app")
+    packages = next(path for path in site.getsitepackages() if path.startswith(sys.prefix))
+    found.credentials["PYTHONPATH"] = f"{REPOSITORY}:{packages}"
+    found.activate("--drives", "1")
+    found.create_tapes("--count", "1")
+    try:
+        yield found
+    finally:
+        found.close()
+        shutil.rmtree(root)
+
+
+def give_away(gateway: Gateway) -> None:
+    for path in (gateway.root, *gateway.root.rglob("*")):
+        shutil.chown(path, NOBODY, "nogroup")
+
+
+def write_and_read(gateway: Gateway) -> None:
+    (barcode,) = gateway.barcodes()
+    gateway.load(barcode)
+    drive = gateway.drive()
+    drive.write_block(b"data" * 1000)
+    drive.write_filemarks(1)
+    drive.rewind()
+    assert drive.read_block(65536) == b"data" * 1000
+    drive.session.logout()
+
+
+def user_of(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[2])
+
+
+def test_root_is_given_up_once_the_ports_are_bound(gateway: Gateway) -> None:
+    give_away(gateway)
+    gateway.serve("--user", NOBODY)
+    pids = [gateway.server_pid, *gateway.child_pids()]
+    assert len(pids) == 3
+    nobody = gateway.state.stat().st_uid
+    assert {user_of(pid) for pid in pids} == {nobody}
+    for pid in pids:
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
+        assert core.split()[4:6] == ["0", "0"], "a core dump would hold keys"
+    write_and_read(gateway)
+    # Root's own commands go on working, and leave nothing that the user could not write.
+    gateway.cli("tape", "create", "--size", "100GiB", "--to-slots", "--wait")
+    gateway.stop()
+    gateway.serve("--user", NOBODY)
+    gateway.stop()
+
+
+def test_what_the_user_cannot_write_is_named(gateway: Gateway) -> None:
+    done = gateway.run("serve", "--user", NOBODY)
+    assert done.returncode == SETTING_INVALID
+    assert f"user {NOBODY} cannot write {gateway.state.parent}" in done.stderr
+    assert f"hint: chown -R {NOBODY}:" in done.stderr
+    done = gateway.run("serve", "--user", "no-such-user")
+    assert done.returncode == SETTING_INVALID
+    assert "no such user" in done.stderr
+
+
+def test_serve_runs_in_the_sandbox_of_its_unit(gateway: Gateway) -> None:
+    require_program("unshare", "util-linux")
+    give_away(gateway)
+    gateway.serve_wrapper = ("unshare", "-m", "sh", "-c", SANDBOX, "sandbox", str(gateway.root))
+    gateway.serve()
+    write_and_read(gateway)
+    gateway.stop()
+
+
+def test_systemd_takes_the_unit_and_calls_it_safe() -> None:
+    require_program("systemd-analyze", "systemd")
+    found = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(UNIT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout[-400:]
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(UNIT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    complaints = [
+        line
+        for line in checked.stderr.splitlines()
+        if "tapectl.service" in line and "is not executable" not in line
+    ]
+    assert complaints == []
