@@ -11,8 +11,8 @@ from dataclasses import dataclass
 class ChapRecord:
     """Credentials of one initiator at one target device.
 
-    `target` is `mediachanger`, `tapedrive-NN` or `discovery`; `target_secret` None for one-way
-    CHAP.
+    `target` is `mediachanger`, `tapedrive-NN`, `library` or `discovery`; `target_secret` None for
+    one-way CHAP.
     """
 
     target: str

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedInitiator:
-    """`target` is `mediachanger` or `tapedrive-NN`."""
+    """`target` is `mediachanger`, `tapedrive-NN` or `library`."""
 
     target: str
     initiator_name: str
