@@ -166,7 +166,7 @@ def restore(
     require_known(store)
     gateway_document.require_active(store, gateway.id, standing.store_epoch)
     found = _find_owner(store, request.barcode)
-    point = find_point(store, request.barcode, request.point, zone_of(gateway.timezone))
+    point = find_point(store, found.ownership, request.point, zone_of(gateway.timezone))
     if point.head.tape_uuid != found.ownership.tape_uuid:
         raise RecoveryPointNotFoundError(f"{request.barcode} was another tape at that point")
     by = Stamp(actor, now_ms())
@@ -317,7 +317,8 @@ def _recover(
             )
     latest = latest_number(store, request.barcode, foreign.point.head.number)
     # Where its data is now, whatever it was at that point.
-    archived_through = read_point(store, request.barcode, latest).head.archived_through
+    last = read_point(store, request.barcode, latest) if latest else foreign.point
+    archived_through = last.head.archived_through
     status = TapeStatus.RECOVERED if archived_through is None else TapeStatus.ARCHIVED
     with state.read() as db:
         _place(db, request, status)

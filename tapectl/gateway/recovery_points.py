@@ -10,6 +10,7 @@ from datetime import timezone
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.points_in_time import show_time
 from tapectl.gateway.transfer.bucket_layout import manifest_key, manifests_prefix, page_key
+from tapectl.gateway.transfer.ownership import Ownership
 from tapectl.medium.errors import MediumFormatError
 from tapectl.medium.manifest import (
     PAGE_ROWS,
@@ -19,6 +20,7 @@ from tapectl.medium.manifest import (
     decode_manifest,
     decode_page,
 )
+from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import ObjectNotFoundError, ObjectStore, StoreDataError
 
 # Points that an error names beside the one that is not there.
@@ -48,6 +50,26 @@ def read_point(store: ObjectStore, barcode: str, number: int) -> Manifest:
         return decode_manifest(store.get(key))
     except MediumFormatError as error:
         raise StoreDataError(f"{key}: {error}") from error
+
+
+def blank_point(ownership: Ownership) -> Manifest:
+    """Return what a manifest would say of a tape that has none: nothing was written on it yet."""
+    head = ManifestHead(
+        number=0,
+        created_ms=ownership.created_ms,
+        gateway_id=ownership.gateway_id,
+        epoch=ownership.epoch,
+        barcode=ownership.barcode,
+        tape_uuid=ownership.tape_uuid,
+        size_bytes=ownership.size_bytes,
+        used_bytes=0,
+        status=TapeStatus.AVAILABLE.value,
+        pool=ownership.pool,
+        worm=ownership.worm,
+        generation=ownership.generation,
+        cleaning=ownership.cleaning,
+    )
+    return Manifest(head, (), ())
 
 
 def read_rows(store: ObjectStore, manifest: Manifest) -> Sequence[ManifestRow]:
@@ -109,12 +131,18 @@ def read_points(
     return [head for head in pool.map(read, numbers) if head is not None]
 
 
-def find_point(store: ObjectStore, barcode: str, wanted: WhichPoint, zone: timezone) -> Manifest:
-    """Return the recovery point that is asked for.
+def find_point(
+    store: ObjectStore, ownership: Ownership, wanted: WhichPoint, zone: timezone
+) -> Manifest:
+    """Return the recovery point that is asked for; the latest of a tape without any is the blank
+    tape.
 
     Raises RecoveryPointNotFoundError, which names those near it, and StoreError.
     """
+    barcode = ownership.barcode
     numbers = point_numbers(store, barcode)
+    if not numbers and wanted == WhichPoint():
+        return blank_point(ownership)
     if not numbers:
         raise RecoveryPointNotFoundError(f"tape {barcode} has no recovery point")
     if wanted.number is not None:

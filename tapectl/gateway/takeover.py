@@ -12,7 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tapectl.errors import ExitCode, TapectlError
-from tapectl.gateway.recovery_points import last_sequence, latest_number, read_point, read_rows
+from tapectl.gateway.recovery_points import (
+    blank_point,
+    last_sequence,
+    latest_number,
+    read_point,
+    read_rows,
+)
 from tapectl.gateway.transfer.bucket_layout import manifest_key
 from tapectl.gateway.transfer.ownership import OwnershipObject, replace_owner
 from tapectl.medium.manifest import Manifest, ManifestHead, ManifestRow, encode_manifest
@@ -85,7 +91,7 @@ def take_over(
         last = (
             read_point(store, ownership.barcode, known_number)
             if known_number
-            else Manifest(_first_head(owned, by), (), ())
+            else blank_point(ownership)
         )
         head = replace(
             last.head,
@@ -130,23 +136,3 @@ def enter_contents(db: sqlite3.Connection, tape: TapeRecord, taken: TakenTape) -
         )
     volumes.put(db, tape.barcode, taken.volume.to_document())
     volumes.record_manifest(db, tape.barcode, 1)
-
-
-def _first_head(owned: OwnershipObject, by: NewOwner) -> ManifestHead:
-    """Return what a manifest says of a tape that has none yet."""
-    ownership = owned.ownership
-    return ManifestHead(
-        number=0,
-        created_ms=by.now_ms,
-        gateway_id=by.gateway_id,
-        epoch=ownership.epoch,
-        barcode=ownership.barcode,
-        tape_uuid=ownership.tape_uuid,
-        size_bytes=ownership.size_bytes,
-        used_bytes=0,
-        status=TapeStatus.AVAILABLE.value,
-        pool=ownership.pool,
-        worm=ownership.worm,
-        generation=ownership.generation,
-        cleaning=ownership.cleaning,
-    )

@@ -33,10 +33,17 @@ def other_gateway(root: Path) -> TransferGateway:
     return TransferGateway(root, gateway=replace(GATEWAY, id=OTHER_ID, name="other"))
 
 
-def write(gateway: TransferGateway, barcode: str, blocks: Sequence[bytes], at: int = 0) -> None:
-    """Write blocks from object `at` on and a filemark, and unload."""
-    cartridge = gateway.load(barcode)
-    cartridge.locate(at)
+def write(
+    gateway: TransferGateway,
+    barcode: str,
+    blocks: Sequence[bytes],
+    at: int | None = 0,
+    engine: TransferEngine | None = None,
+) -> None:
+    """Write blocks from object `at` on, None for end of data, and a filemark, and unload."""
+    fetcher = Fetcher(engine) if engine is not None else None
+    cartridge = _patiently(lambda: gateway.load(barcode, fetcher=fetcher))
+    cartridge.locate(cartridge.end_of_data if at is None else at)
     for one in blocks:
         cartridge.write_blocks(memoryview(one), len(one))
     cartridge.write_filemarks(1)

@@ -8,12 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tapectl.disks.disk_directory import DiskMarker, prepare
 from tapectl.gateway.activation import AlreadyActivatedError, describe_gateway
 from tapectl.gateway.adoption import (
-    Adoption,
     GatewayAmbiguousError,
-    StoreAddress,
     adopt,
     disable_gateway,
     list_gateways,
@@ -25,21 +22,13 @@ from tapectl.gateway.gateway_document import (
 )
 from tapectl.gateway.transfer.bucket_layout import gateway_key, inventory_key
 from tapectl.gateway.transfer.engine import TransferEngine
-from tapectl.state import disks, gateways, inventory, tapes
+from tapectl.state import gateways, inventory, tapes
 from tapectl.state.database import State
-from tapectl.state.disks import DiskRecord, DiskRole
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.memory import MemoryStore
-from tests.support.transfer_gateway import (
-    BUFFER,
-    CACHE,
-    GATEWAY,
-    TransferGateway,
-    run_until_idle,
-)
+from tests.support.adopted_gateway import ADDRESS, adopt_on
+from tests.support.transfer_gateway import GATEWAY, TransferGateway, run_until_idle
 from tests.support.two_gateways import block, read, write
-
-ADDRESS = StoreAddress(store_url="file:///elsewhere", region="mars")
 
 
 @pytest.fixture
@@ -57,42 +46,6 @@ def engine(gateway: TransferGateway, store: MemoryStore) -> Iterator[TransferEng
     engine = gateway.engine(store, drives_run=False)
     yield engine
     engine.close()
-
-
-def adopted(gateway: TransferGateway, store: MemoryStore, root: Path) -> TransferGateway:
-    """Return the machine that has become `gateway`, with disks of its own."""
-    _, machine = adopt_on(gateway, store, root)
-    return machine
-
-
-def adopt_on(
-    gateway: TransferGateway, store: MemoryStore, root: Path
-) -> tuple[Adoption, TransferGateway]:
-    root.mkdir()
-    path = root / "tapectl.db"
-    told = adopt(path, ADDRESS, store, now_ms=lambda: gateway.ms)
-    machine = object.__new__(TransferGateway)
-    machine.root, machine.gateway, machine.ms = root, told.gateway, gateway.ms
-    machine.cache_bytes, machine.state = gateway.cache_bytes, State.open(path)
-    with machine.state.write() as db:
-        for disk_id, role, folder in (
-            (CACHE, DiskRole.CACHE_STORAGE, machine.cache),
-            (BUFFER, DiskRole.UPLOAD_BUFFER, machine.buffer),
-        ):
-            folder.mkdir()
-            prepare(folder, DiskMarker(disk_id, told.gateway.id, role.value))
-            disks.insert(
-                db,
-                DiskRecord(
-                    id=disk_id,
-                    role=role,
-                    path=folder,
-                    device_node=None,
-                    size_bytes=machine.cache_bytes,
-                    created_at_ms=machine.ms,
-                ),
-            )
-    return told, machine
 
 
 def test_everything_goes_on_where_it_was(
@@ -119,7 +72,7 @@ def test_everything_goes_on_where_it_was(
     gateway.ms += 100_000
     engine.run_pass()
     gateway.create_tape("LATE01L5")
-    gateway.engine(store, drives_run=True)._steps[0].run()  # noqa: SLF001  # claims, then dies
+    gateway.engine(store, drives_run=True)._steps[0].run()  # claims, then dies
     before = {code: gateway.tape(code) for code in ("FULL01L5", "SHELF1L5", "EMPTY1L5")}
 
     told, machine = adopt_on(gateway, store, tmp_path / "two")
@@ -190,8 +143,8 @@ def test_steps_that_were_under_way_are_finished(
     if status == TapeStatus.ARCHIVING:
         gateway.change_status("STEP01L5", TapeStatus.IN_TRANSIT_TO_VTS)
     gateway.change_status("STEP01L5", TapeStatus(status))
-    gateway.engine(store)._inventory.run(busy=False)  # noqa: SLF001  # and dies
-    machine = adopted(gateway, store, tmp_path / "two")
+    gateway.engine(store)._inventory.run(busy=False)  # and dies
+    _, machine = adopt_on(gateway, store, tmp_path / "two")
     assert machine.tape("STEP01L5").status == status
     fresh = machine.engine(store)
     run_until_idle(fresh)
@@ -228,7 +181,7 @@ def test_what_was_not_uploaded_is_told(
     write(gateway, "HALF01L5", [block(1)])
     run_until_idle(engine)
     write(gateway, "HALF01L5", [block(2)], at=2)
-    gateway.engine(store)._inventory.run(busy=False)  # noqa: SLF001  # and dies
+    gateway.engine(store)._inventory.run(busy=False)  # and dies
     told, machine = adopt_on(gateway, store, tmp_path / "two")
     assert [(one.barcode, one.segments) for one in told.unuploaded] == [("HALF01L5", 1)]
     fresh = machine.engine(store)

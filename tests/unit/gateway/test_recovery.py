@@ -1,4 +1,4 @@
-"""Recovery points are restored: an own tape goes back and forth, another gateway's is taken over."""
+"""Recovery points are restored: an own tape goes back and forth, another one is taken over."""
 
 from __future__ import annotations
 
