@@ -36,8 +36,8 @@ class Identity:
     """Who a logical unit says it is.
 
     `serial` has 10 characters, so that VPD pages and the identifiers in READ
-    ELEMENT STATUS agree; some changers have more. `target_name` is the iSCSI name, empty where
-    there is none.
+    ELEMENT STATUS agree; some changers have more. `target_name` is the iSCSI name of its own
+    target, empty where there is none; `reached_at` the one of the target that it is asked through.
     """
 
     peripheral_type: PeripheralType
@@ -46,6 +46,7 @@ class Identity:
     revision: str
     serial: str
     target_name: str = ""
+    reached_at: str = ""
     vendor_bytes: bytes = bytes(20)
     protects_blocks: bool = False
 
@@ -118,7 +119,7 @@ _BINARY, _ASCII, _UTF8 = 1, 2, 3
 _LOGICAL_UNIT, _TARGET_PORT, _TARGET_DEVICE = 0, 1, 2
 _T10_VENDOR_ID, _NAA, _RELATIVE_TARGET_PORT, _TARGET_PORT_GROUP, _SCSI_NAME = 1, 3, 4, 5, 8
 _ISCSI = 0x5
-# There is one target port, in one group.
+# A target has one port, in one group.
 _PORT = b"\0\x01"
 
 
@@ -144,13 +145,18 @@ def device_identification(identity: Identity) -> bytes:
         page += _designator(_UTF8, _LOGICAL_UNIT, _SCSI_NAME, lun_name)
         page += _designator(_BINARY, _TARGET_PORT, _RELATIVE_TARGET_PORT, b"\0\0" + _PORT)
         page += _designator(_BINARY, _TARGET_PORT, _TARGET_PORT_GROUP, b"\0\0" + _PORT)
-        page += _port_name(name)
-        page += _designator(_UTF8, _TARGET_DEVICE, _SCSI_NAME, _name(name))
+        page += _port_name(identity)
+        page += _designator(_UTF8, _TARGET_DEVICE, _SCSI_NAME, _name(_node(identity)))
     return page
 
 
-def _port_name(target_name: str) -> bytes:
-    return _designator(_UTF8, _TARGET_PORT, _SCSI_NAME, _name(f"{target_name},t,0x0001"))
+def _node(identity: Identity) -> str:
+    """The target device of the port: "through which the INQUIRY command was received"."""
+    return identity.reached_at or identity.target_name
+
+
+def _port_name(identity: Identity) -> bytes:
+    return _designator(_UTF8, _TARGET_PORT, _SCSI_NAME, _name(f"{_node(identity)},t,0x0001"))
 
 
 def management_network_addresses(_: Identity) -> bytes:
@@ -179,7 +185,7 @@ def mode_page_policy(identity: Identity) -> bytes:
 
 def scsi_ports(identity: Identity) -> bytes:
     """VPD page 88h (SPC-5 7.7.14): the one port, by the name that 83h has for it."""
-    name = _port_name(identity.target_name) if identity.target_name else b""
+    name = _port_name(identity) if identity.target_name else b""
     return struct.pack(">2x2s2xH2xH", _PORT, 0, len(name)) + name
 
 

@@ -29,6 +29,7 @@ from tapectl.scsi.transport_id import (
     initiator_port,
     node_name,
     same_target_port,
+    target_node,
 )
 
 RELATIVE_TARGET_PORT = 1
@@ -177,7 +178,11 @@ def _decode_nexuses(
     if ",i,0x" in name:
         nexuses = [same_target_port(name, nexus)]
     else:
-        nexuses = [other for other in known if node_name(initiator_port(other)) == name]
+        nexuses = [
+            other
+            for other in known
+            if node_name(initiator_port(other)) == name and target_node(other) == target_node(nexus)
+        ]
         if not nexuses:
             raise invalid_field_in_parameter_list(at)
     return nexuses, at + length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 from tapectl.scsi import inquiry
 from tapectl.scsi.buffers import read_buffer, write_buffer
@@ -43,6 +44,7 @@ from tapectl.scsi.supported_commands import (
 )
 from tapectl.scsi.target_port_groups import report_target_port_groups
 from tapectl.scsi.timestamps import report_timestamp, set_timestamp
+from tapectl.scsi.transport_id import target_node
 
 
 def unit_ready(device: Device, _task: Task) -> Reply:
@@ -85,6 +87,7 @@ def send_inquiry(device: Device, task: Task) -> Reply:
         if cdb[2]:
             raise invalid_field_in_cdb(2)
         return reply_truncated(inquiry.encode_standard(identity), allocation_length)
+    identity = replace(identity, reached_at=target_node(task.nexus))
     page = inquiry.encode_vpd(identity, cdb[2], device.vpd_pages)
     if page is None:
         raise invalid_field_in_cdb(2)

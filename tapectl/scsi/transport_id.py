@@ -17,6 +17,7 @@ _PROTOCOL_MASK, _FORMAT_MASK = 0x0F, 0xC0
 _NAME_MIN_BYTES = 20
 # RFC 7143 4.2.7.1: names have at most 223 bytes; the port adds ",i,0x" and 12 digits.
 _NAME_MAX_BYTES = 223 + 5 + 12 + 1
+_TARGET_PORT = re.compile(r",([^,]+),t,0x[0-9a-f]+")
 _PORT = re.compile(r"([^,]+),i,0x([0-9a-f]{1,12})")
 
 
@@ -24,6 +25,13 @@ def initiator_port(nexus: str) -> str:
     """Return the name of the initiator port of a nexus."""
     found = _PORT.match(nexus)
     return found.group(0) if found else nexus
+
+
+def target_node(nexus: str) -> str:
+    """Return the iSCSI name of the node that the target port of a nexus belongs to, empty if none
+    is named."""
+    found = _TARGET_PORT.fullmatch(nexus[len(initiator_port(nexus)) :])
+    return found.group(1) if found else ""
 
 
 def same_target_port(port: str, nexus: str) -> str:

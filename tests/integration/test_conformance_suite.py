@@ -40,9 +40,9 @@ def counts(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
     return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", last)}
 
 
-def serve(make_gateway: Callable[..., Gateway]) -> tuple[Gateway, str]:
+def serve(make_gateway: Callable[..., Gateway], **settings: str) -> tuple[Gateway, str]:
     """Serve a library, and return the barcode of one of its tapes."""
-    gateway = make_gateway()
+    gateway = make_gateway(**settings)
     gateway.activate("--drives", "1", "--slots", "4", "--import-export", "1")
     (barcode, _) = gateway.create_tapes("--count", "2", "--allow-small", size="1GiB")
     gateway.serve()
@@ -72,6 +72,17 @@ def test_it_runs_against_a_portal_that_is_named(make_gateway: Callable[..., Gate
     assert found["passed"] > 80, found
     # Of somebody else's library nothing is known but the tape that was named.
     assert found["skipped"] > 10, found
+
+
+def test_it_runs_against_the_library_as_one_target(make_gateway: Callable[..., Gateway]) -> None:
+    gateway, barcode = serve(make_gateway, library_target="true")
+    done = run_suite(
+        ["test_ssc_read_write.py", "test_spc_reservations.py", "test_spc_inquiry.py"],
+        *("--portal", f"127.0.0.1:{gateway.port}", "--iqn", gateway.targets()["library"]),
+        *("--lun", "1", "--changer-lun", "0", "--scratch", barcode),
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert counts(done)["passed"] > 150
 
 
 def test_it_logs_in_with_chap_and_without_a_changer(make_gateway: Callable[..., Gateway]) -> None:

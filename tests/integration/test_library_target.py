@@ -80,8 +80,12 @@ def test_one_session_has_the_whole_library(served: Gateway) -> None:
     for lun, device in enumerate(("mediachanger", "tapedrive-01", "tapedrive-02")):
         with served.connect(device) as alone:
             assert report_luns(alone) == [0]
-            for page in (0x80, 0x83):
-                assert vital_data(session, page, lun) == vital_data(alone, page)
+            assert vital_data(session, 0x80, lun) == vital_data(alone, 0x80)
+            # The same logical unit by another port: its designators come first in page 83h.
+            own, other = vital_data(alone, 0x83), vital_data(session, 0x83, lun)
+            unit_bytes = own.index(b"\x51\x94")
+            assert own[4:unit_bytes] == other[4:unit_bytes]
+            assert served.targets()["library"].encode() + b",t,0x0001\0" in other[unit_bytes:]
 
     changer = MediaChanger(session, 0)
     for drive, barcode in enumerate(served.barcodes()):
