@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 
 from tapectl.gateway import recovery_points
 from tapectl.gateway.adoption import disable_gateway
+from tapectl.gateway.recovery_points import WhichPoint, find_point, read_rows
 from tapectl.gateway.transfer import manifests
 from tapectl.gateway.transfer.bucket_layout import ownership_key
+from tapectl.gateway.transfer.ownership import read_ownership
 from tapectl.medium import manifest
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import ObjectNotFoundError, ObjectStore, StoreError
@@ -197,6 +200,11 @@ def test_nothing_a_stale_gateway_does_counts(
         where = f"call {n}, {store.overtaken_at}"
         for barcode, contents in successor.contents.items():
             assert successor.look([barcode])[barcode] == contents, where
-            rows = [row for row in successor.machine.segments(barcode) if row.uploaded_at_ms]
-            assert len(rows) >= stopped.uploaded.get(barcode, 0), where
+            known = [row.summary for row in successor.machine.segments(barcode)]
+            assert len(known) >= stopped.uploaded.get(barcode, 0), where
+            point = find_point(
+                stopped.inner, read_ownership(stopped.inner, barcode).ownership, WhichPoint(), UTC
+            )
+            assert point.head.gateway_id == successor.machine.gateway.id, where
+            assert [row.summary for row in read_rows(stopped.inner, point)] == known, where
         assert n < CALLS_MAX
