@@ -19,7 +19,7 @@ from tapectl.scsi.sense import ASC, Sense, SenseKey
 from tapectl.serve.channel import ChannelClosedError
 from tapectl.serve.drives import DriveUnit
 from tapectl.serve.nexus_link import LinkClosedError, NexusLink
-from tapectl.serve.session_table import Occupant, SessionTable
+from tapectl.serve.session_table import SESSIONS_MAX, Occupant, SessionTable
 from tapectl.serve.unit_host import Session, UnitHost
 from tapectl.serve.unit_nexus import UnitNexus
 
@@ -33,6 +33,8 @@ _NEXUS_LOST = Reply(
     sense=Sense(SenseKey.UNIT_ATTENTION, ASC.I_T_NEXUS_LOSS_OCCURRED).encode_fixed(),
 )
 _NO_DATA = memoryview(b"")
+# Each is a descriptor of the supervisor, of which a process has 1024 unless it asks for more.
+LINKS_MAX = 512
 # A worker is restarted within seconds.
 _RESTART_POLL_S = 0.1
 
@@ -54,7 +56,7 @@ class LibraryHost:
     shared = False
 
     def __init__(self, changer: UnitHost, drives: Sequence[DriveUnit]) -> None:
-        self.table = SessionTable()
+        self.table = SessionTable(min(SESSIONS_MAX, LINKS_MAX // len(drives)))
         self._changer = changer
         self._drives = drives
         self._nexuses: dict[str, _Nexus] = {}

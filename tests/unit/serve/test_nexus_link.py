@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -15,6 +15,7 @@ from tapectl.serve.nexus_link import LinkClosedError, NexusLink, serve_nexus
 from tapectl.serve.unit_host import CommandAbortedError, UnitHost
 from tapectl.serve.unit_nexus import UnitNexus
 from tests.support.gateway import wait_until
+from tests.support.nexus_unit import ScriptedUnit
 
 PATIENCE_S = 30.0
 NO_DATA = memoryview(b"")
@@ -22,40 +23,6 @@ NO_DATA = memoryview(b"")
 
 def cdb(number: int) -> bytes:
     return bytes([number]).ljust(16, b"\0")
-
-
-class Unit:
-    """A logical unit whose outcomes a test puts down beforehand, GOOD when there is none."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
-        self.ran: list[tuple[bytes, bytes]] = []
-        self.cdbs: list[bytes] = []
-        self.outcomes: list[Reply | Exception] = []
-        self.abort: object = None
-
-    def execute(self, _nexus: str, cdb: bytes, data_out: memoryview, _lun: int = 0) -> Reply:
-        self.ran.append((cdb[:1], bytes(data_out)))
-        self.cdbs.append(cdb)
-        outcome = self.outcomes.pop(0) if self.outcomes else Reply(Status.GOOD)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    def nexus_established(self, nexus: str) -> None:
-        self.told.append(("established", nexus))
-
-    def nexus_lost(self, nexus: str) -> None:
-        self.told.append(("lost", nexus))
-
-    def commands_cleared(self, nexus: str) -> None:
-        self.told.append(("cleared", nexus))
-
-    def abort_tasks_by(self, abort: object) -> None:
-        self.abort = abort
-
-    def logical_unit_reset(self) -> None:
-        self.told.append(("reset", ""))
 
 
 @contextmanager
@@ -75,7 +42,7 @@ def linked(host: UnitHost, nexus: str = "one") -> Iterator[NexusLink]:
 
 
 def test_a_reply_comes_over_whole() -> None:
-    unit = Unit()
+    unit = ScriptedUnit()
     view = memoryview(bytes(range(256)) * 4096)
     wanted = [
         Reply(Status.CHECK_CONDITION, view, b"\x70sense", 7),
@@ -92,11 +59,11 @@ def test_a_reply_comes_over_whole() -> None:
                 bytes(reply.data_in),
                 reply.data_out_bytes,
             )
-            assert unit.ran[number] == (bytes([number]), bytes(data))
+            assert unit.ran[number] == (bytes([number]), bytes(data), 0)
 
 
 def test_a_command_that_waits_goes_on_with_its_data_and_its_cdb() -> None:
-    unit = Unit()
+    unit = ScriptedUnit()
     unit.outcomes = [CartridgeBusyError("cold", 0.25), CommandUnfinishedError("half of it")]
     command, data = cdb(1), memoryview(b"data")
     with linked(UnitHost(unit)) as link:
@@ -107,7 +74,7 @@ def test_a_command_that_waits_goes_on_with_its_data_and_its_cdb() -> None:
             link.execute(command, data)
         assert link.execute(command, data).status is Status.GOOD
         link.execute(cdb(1), NO_DATA)
-    assert [data for _, data in unit.ran] == [b"data"] * 3 + [b""]
+    assert [data for _, data, _ in unit.ran] == [b"data"] * 3 + [b""]
     # A device server knows a command that goes on by the object.
     first, second, third, other = unit.cdbs
     assert first is second is third
@@ -115,7 +82,7 @@ def test_a_command_that_waits_goes_on_with_its_data_and_its_cdb() -> None:
 
 
 def test_the_unit_knows_that_a_nexus_has_gone_when_close_returns() -> None:
-    unit = Unit()
+    unit = ScriptedUnit()
     host = UnitHost(unit)
     with linked(host, "here") as link:
         link.execute(cdb(0), NO_DATA)
@@ -126,7 +93,7 @@ def test_the_unit_knows_that_a_nexus_has_gone_when_close_returns() -> None:
 
 
 def test_a_command_that_waits_is_aborted_by_the_reset_of_another() -> None:
-    unit = Unit()
+    unit = ScriptedUnit()
     unit.outcomes = [CartridgeBusyError("cold")]
     host = UnitHost(unit)
     with linked(host, "one") as one, linked(host, "two") as two:
@@ -140,11 +107,11 @@ def test_a_command_that_waits_is_aborted_by_the_reset_of_another() -> None:
         # Neither the next one nor those of who has reset it.
         assert one.execute(cdb(2), NO_DATA).status is Status.GOOD
         assert two.execute(cdb(3), NO_DATA).status is Status.GOOD
-    assert [number for number, _ in unit.ran] == [b"\x01", b"\x02", b"\x03"]
+    assert [number for number, _, _ in unit.ran] == [b"\x01", b"\x02", b"\x03"]
 
 
 def test_only_who_had_a_command_is_told_that_the_task_set_was_cleared() -> None:
-    unit = Unit()
+    unit = ScriptedUnit()
     unit.outcomes = [CartridgeBusyError("cold")]
     host = UnitHost(unit)
     waiting = UnitNexus(host, "waiting", "iqn.2000-01.com.example:one")
@@ -160,25 +127,20 @@ def test_only_who_had_a_command_is_told_that_the_task_set_was_cleared() -> None:
 
 
 def test_preempt_and_abort_ends_what_waits() -> None:
-    unit = Unit()
+    unit = ScriptedUnit()
     unit.outcomes = [CartridgeBusyError("cold")]
     nexus = UnitNexus(UnitHost(unit), "victim", "iqn.2000-01.com.example:one")
     nexus.open()
     command = cdb(1)
     with pytest.raises(CartridgeBusyError):
         nexus.execute(command, NO_DATA)
-    preempt(unit, {"victim"})
+    unit.abort({"victim"})
     with pytest.raises(CommandAbortedError):
         nexus.execute(command, NO_DATA)
 
 
-def preempt(unit: Unit, nexuses: Collection[str]) -> None:
-    assert callable(unit.abort)
-    unit.abort(nexuses)
-
-
 def test_a_link_whose_unit_is_gone_says_so() -> None:
-    unit = Unit()
+    unit = ScriptedUnit()
     host = UnitHost(unit)
     with linked(host) as link:
         link.execute(cdb(0), NO_DATA)
@@ -189,7 +151,7 @@ def test_a_link_whose_unit_is_gone_says_so() -> None:
 
 
 def test_a_unit_takes_as_many_of_the_library_as_of_its_own() -> None:
-    host = UnitHost(Unit(), sessions_max=1)
+    host = UnitHost(ScriptedUnit(), sessions_max=1)
     UnitNexus(host, "one", "iqn.2000-01.com.example:one").open()
     with pytest.raises(ConnectionRefusedError):
         UnitNexus(host, "two", "iqn.2000-01.com.example:one").open()
