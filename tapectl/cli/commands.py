@@ -15,8 +15,10 @@ from tapectl.cli import (
     disk,
     events,
     gateway,
+    gateways,
     metrics,
     quickstart,
+    recovery,
     serving,
     tape,
     tape_verify,
@@ -77,10 +79,12 @@ def tapectl(
 # The order of `tapectl --help`: the way of a tape.
 quickstart.register(app)
 gateway.register(app)
+app.add_typer(gateways.app, name="gateway")
 app.add_typer(disk.app, name="disk")
 tape_verify.register(tape.app)
 app.add_typer(tape.app, name="tape")
 app.add_typer(archive.app, name="archive")
+app.add_typer(recovery.app, name="recovery")
 app.add_typer(device.app, name="device")
 app.add_typer(chap.app, name="chap")
 serving.register(app)

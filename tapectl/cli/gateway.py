@@ -27,7 +27,7 @@ from tapectl.cli.session import actor, load_settings, open_gateway
 if TYPE_CHECKING:
     from tapectl.gateway.settings import Settings
     from tapectl.gateway.status import GatewayStatus
-    from tapectl.state.gateways import GatewayRecord
+    from tapectl.state.gateways import GatewayRecord, StandingRecord
 
 
 def show_state(value: object) -> str:
@@ -53,6 +53,7 @@ GATEWAY_COLUMNS = (
 STATUS_COLUMNS = (
     *GATEWAY_COLUMNS[:4],
     Column("GatewayState", "State", show_state),
+    Column("StateDetail", "Read-only"),
     Column("Portals", "Listening on", show_list),
     Column("Sessions", "Sessions"),
     Column("StoreError", "Store error"),
@@ -120,6 +121,16 @@ def gateway_row(gateway: GatewayRecord, settings: Settings) -> Row:
         "IqnPrefix": gateway.iqn_prefix,
         "StatePath": str(settings.state_path),
         "ActivatedDate": iso_time(gateway.created_at_ms),
+    }
+
+
+def standing_row(standing: StandingRecord) -> Row:
+    """Return the keys that say whether this machine still is the gateway."""
+    return {
+        "GatewayOperationalState": "ACTIVE" if standing.fenced_at_ms is None else "DISABLED",
+        "StateDetail": standing.fenced_detail,
+        "StateDate": iso_time(standing.fenced_at_ms),
+        "Epoch": standing.store_epoch,
     }
 
 
@@ -255,12 +266,16 @@ def status(context: typer.Context, output: Output = None) -> None:
 
     Whether it serves, its tapes, what is not uploaded yet, how full its disks are.
     """
-    from tapectl.gateway.status import gateway_status
+    from tapectl.gateway.status import gateway_standing, gateway_status
     from tapectl.serve.client import connect
 
     with open_gateway(context) as (state, settings):
         found = gateway_status(state)
-        row = {**gateway_row(found.gateway, settings), **_status_row(found)}
+        row = {
+            **gateway_row(found.gateway, settings),
+            **standing_row(gateway_standing(state)),
+            **_status_row(found),
+        }
         supervisor = connect(settings.state_path)
         if supervisor is None:
             row |= {"GatewayState": "STATE_STOPPED"}

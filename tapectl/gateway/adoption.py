@@ -79,6 +79,7 @@ class Adoption:
     """
 
     gateway: GatewayRecord
+    epoch: int
     tapes: int
     inventory_ms: int | None
     unuploaded: Sequence[Unuploaded]
@@ -225,7 +226,7 @@ def adopt(
         raise AlreadyActivatedError(
             f"there is a state file now that was not there before: {state_path}"
         ) from error
-    return _told(record, inventory, len(taken))
+    return _told(record, document.epoch, inventory, len(taken))
 
 
 def refuse_activated(state_path: Path) -> None:
@@ -238,9 +239,9 @@ def refuse_activated(state_path: Path) -> None:
         )
 
 
-def _told(record: GatewayRecord, inventory: Inventory | None, count: int) -> Adoption:
+def _told(record: GatewayRecord, epoch: int, inventory: Inventory | None, count: int) -> Adoption:
     if inventory is None:
-        return Adoption(record, count, None, (), ())
+        return Adoption(record, epoch, count, None, (), ())
     unuploaded = [
         Unuploaded(barcode, segments, size_bytes)
         for barcode, (segments, size_bytes) in sorted(inventory.waiting.items())
@@ -248,7 +249,7 @@ def _told(record: GatewayRecord, inventory: Inventory | None, count: int) -> Ado
     chap = [
         (str(row["target"]), str(row["initiator_name"])) for row in inventory.tables.get("chap", ())
     ]
-    return Adoption(record, count, inventory.written_ms, unuploaded, chap)
+    return Adoption(record, epoch, count, inventory.written_ms, unuploaded, chap)
 
 
 def _record(document: GatewayDocument, address: StoreAddress) -> GatewayRecord:

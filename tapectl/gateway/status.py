@@ -10,7 +10,7 @@ from tapectl.scsi.library import ElementType
 from tapectl.state import disks, segments, tapes
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRole
-from tapectl.state.gateways import GatewayRecord, read_gateway
+from tapectl.state.gateways import GatewayRecord, StandingRecord, read_gateway, read_standing
 from tapectl.state.tape_status import TapeStatus
 
 
@@ -86,3 +86,9 @@ def gateway_status(state: State) -> GatewayStatus:
 
 def _percent(part: int, whole: int) -> float:
     return 100 * part / whole if whole else 0.0
+
+
+def gateway_standing(state: State) -> StandingRecord:
+    """Return whether this machine still is its gateway, as far as it knows."""
+    with state.read() as db:
+        return read_standing(db)

@@ -5,29 +5,42 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import unquote
 
 from tapectl.errors import UsageError
 from tapectl.gateway.clock import now_ms
 from tapectl.gateway.settings import Settings
-from tapectl.state.gateways import GatewayRecord
 from tapectl.store.directory import DirectoryStore
 from tapectl.store.interface import ObjectStore
 from tapectl.store.retrying import RetryingStore, RetryPolicy
 
 
-def open_store(record: GatewayRecord, settings: Settings) -> ObjectStore:
+class StoreAddress(Protocol):
+    """What a gateway's record says of its store."""
+
+    @property
+    def store_url(self) -> str: ...
+    @property
+    def region(self) -> str | None: ...
+    @property
+    def endpoint_url(self) -> str | None: ...
+    @property
+    def profile(self) -> str | None: ...
+
+
+def open_store(address: StoreAddress, settings: Settings) -> ObjectStore:
     """Return the store of `s3://bucket/prefix` or `file:///path`; reaches nothing yet.
 
     What may pass by itself is tried again. Raises UsageError for any other address.
     """
     return RetryingStore(
-        _open(record, settings), policy=RetryPolicy(), sleep=time.sleep, rng=random.random
+        _open(address, settings), policy=RetryPolicy(), sleep=time.sleep, rng=random.random
     )
 
 
-def _open(record: GatewayRecord, settings: Settings) -> ObjectStore:
-    scheme, found, rest = record.store_url.partition("://")
+def _open(address: StoreAddress, settings: Settings) -> ObjectStore:
+    scheme, found, rest = address.store_url.partition("://")
     if found and scheme == "file" and rest.startswith("/"):
         return DirectoryStore(
             Path(unquote(rest)),
@@ -42,10 +55,10 @@ def _open(record: GatewayRecord, settings: Settings) -> ObjectStore:
         return S3Store.connect(
             bucket,
             prefix,
-            region=record.region,
-            endpoint_url=record.endpoint_url,
-            profile=record.profile,
+            region=address.region,
+            endpoint_url=address.endpoint_url,
+            profile=address.profile,
         )
     raise UsageError(
-        f"not a store: {record.store_url}", hint="write s3://bucket/prefix or file:///path"
+        f"not a store: {address.store_url}", hint="write s3://bucket/prefix or file:///path"
     )

@@ -1,0 +1,307 @@
+"""`tapectl gateway`: gateways as their bucket knows them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tapectl.cli.asking import confirm
+from tapectl.cli.gateway import GATEWAY_COLUMNS, gateway_row, standing_row
+from tapectl.cli.options import Output, Yes, examples
+from tapectl.cli.render import (
+    Column,
+    Row,
+    iso_time,
+    render_record,
+    render_rows,
+    show_time,
+)
+from tapectl.cli.session import actor, load_settings, open_gateway
+from tapectl.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tapectl.gateway.adoption import Adoption
+    from tapectl.gateway.gateway_document import GatewayDocument
+    from tapectl.gateway.settings import Settings
+    from tapectl.state.database import State
+    from tapectl.store.interface import ObjectStore
+
+app = typer.Typer(
+    no_args_is_help=True, help="Gateways in their bucket: list, disable, become one of them."
+)
+
+
+def _show_unuploaded(value: object) -> str:
+    """Return the tapes that lack something, for people."""
+    if not isinstance(value, list):
+        return ""
+    return ", ".join(f"{one['TapeBarcode']} {format_size(one['WaitingBytes'])}" for one in value)
+
+
+def _show_chap(value: object) -> str:
+    """Return where CHAP secrets are missing, for people."""
+    if not isinstance(value, list):
+        return ""
+    return ", ".join(f"{one['Target']} {one['InitiatorName']}" for one in value)
+
+
+# fmt: off
+LIST_COLUMNS = (
+    Column("GatewayId", "Gateway"),
+    Column("GatewayName", "Name"),
+    Column("GatewayOperationalState", "State"),
+    Column("MediumChangerType", "Changer"),
+    Column("TapeDriveType", "Drives are"),
+    Column("DriveCount", "Drives", right=True),
+    Column("SlotCount", "Slots", right=True),
+    Column("ActivatedDate", "Activated", show_time),
+    Column("DisabledDate", "Disabled", show_time),
+    Column("DisabledBy", "By"),
+)
+SHOW_COLUMNS = (
+    *GATEWAY_COLUMNS[:2],
+    Column("GatewayOperationalState", "State"),
+    Column("StateDetail", "Because"),
+    Column("StateDate", "Since", show_time),
+    Column("Epoch", "Epoch"),
+    *GATEWAY_COLUMNS[2:],
+)
+ADOPTED_COLUMNS = (
+    *GATEWAY_COLUMNS,
+    Column("Epoch", "Epoch"),
+    Column("Tapes", "Tapes"),
+    Column("InventoryDate", "As it was at", show_time),
+    Column("NotUploaded", "Not in the bucket", _show_unuploaded),
+    Column("ChapToSet", "CHAP secrets to set", _show_chap),
+)
+# fmt: on
+
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        show_default="that of the gateway here",
+        help="The bucket: s3://bucket/prefix, or a directory, file:///path.",
+    ),
+]
+Region = Annotated[
+    str | None, typer.Option("--region", metavar="REGION", help="Region of the bucket.")
+]
+EndpointUrl = Annotated[
+    str | None,
+    typer.Option("--endpoint-url", metavar="URL", help="S3-compatible server; else Amazon."),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="NAME", help="Profile of the AWS credentials to use."),
+]
+
+
+@app.command(
+    "show",
+    epilog=examples(
+        ("tapectl gateway show", "the gateway of this machine, and whether it still is it"),
+    ),
+)
+def show(context: typer.Context, output: Output = None) -> None:
+    """Show the gateway of this machine: what it is, and whether it may still write."""
+    from tapectl.gateway.status import gateway_standing, gateway_status
+
+    with open_gateway(context) as (state, settings):
+        row = {
+            **gateway_row(gateway_status(state).gateway, settings),
+            **standing_row(gateway_standing(state)),
+        }
+    render_record(row, SHOW_COLUMNS, output=output)
+
+
+@app.command(
+    "list",
+    epilog=examples(
+        ("tapectl gateway list", "the gateways that share the bucket with this one"),
+        ("tapectl gateway list --store s3://my-bucket/tapes", "on a machine without a gateway"),
+    ),
+)
+def list_(
+    context: typer.Context,
+    store: StoreUrl = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+    profile: Profile = None,
+    output: Output = None,
+) -> None:
+    """List the gateways of a bucket."""
+    from tapectl.gateway.adoption import list_gateways
+
+    with _named_store(context, store, region, endpoint_url, profile) as (opened, _):
+        rows = [document_row(document) for document in list_gateways(opened)]
+    render_rows(rows, LIST_COLUMNS, output=output, empty="the bucket has no gateway")
+
+
+@app.command(
+    "disable",
+    epilog=examples(
+        ("tapectl gateway disable sgw-0A1B2C3D", "a gateway whose machine is gone; asks first"),
+        (
+            "tapectl gateway disable sgw-0A1B2C3D --store s3://my-bucket --yes",
+            "from a machine without a gateway",
+        ),
+    ),
+)
+def disable(
+    context: typer.Context,
+    gateway_id: Annotated[
+        str,
+        typer.Argument(metavar="GATEWAY_ID", show_default=False, help="As `gateway list` shows."),
+    ],
+    store: StoreUrl = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+    profile: Profile = None,
+    yes: Yes = False,
+    output: Output = None,
+) -> None:
+    """Disable a gateway that is dead, for good: its tapes can be recovered on others.
+
+    Should it come back, it finds out before it writes anything that counts; from then on its tapes
+    are read-only. Where the machine alone is lost, `tapectl gateway adopt` is the better way.
+    """
+    from tapectl.gateway.adoption import disable_gateway
+
+    confirm(f"Disable gateway {gateway_id} for good?", yes=yes)
+    with _named_store(context, store, region, endpoint_url, profile) as (opened, state):
+        document = disable_gateway(opened, gateway_id, by=actor(), state=state)
+    render_record(document_row(document), LIST_COLUMNS, output=output)
+
+
+@app.command(
+    "adopt",
+    epilog=examples(
+        ("tapectl gateway adopt s3://my-bucket/tapes", "the only gateway of a bucket"),
+        ("tapectl gateway adopt file:///srv/tapes --gateway sgw-0A1B2C3D --yes", "one of several"),
+    ),
+)
+def adopt(
+    context: typer.Context,
+    store_url: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE_URL",
+            show_default=False,
+            help="The bucket: s3://bucket/prefix, or a directory, file:///path.",
+        ),
+    ],
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            "--gateway", metavar="ID", show_default="the only one", help="Which gateway to become."
+        ),
+    ] = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+    profile: Profile = None,
+    yes: Yes = False,
+    output: Output = None,
+) -> None:
+    """Become the gateway that a bucket knows, on a machine that has none.
+
+    Rebuilds the state from the bucket: identity, targets, serial numbers, slots, every tape with
+    its recovery points and status. The machine that was the gateway is shut out by it. Then come
+    the disks, as after `tapectl activate`, and `tapectl serve`; secrets are to be set again.
+    """
+    from tapectl.gateway.activation import normalise_store_url
+    from tapectl.gateway.adoption import StoreAddress, choose_gateway, refuse_activated
+    from tapectl.gateway.adoption import adopt as adopt_gateway
+    from tapectl.gateway.stores import open_store
+
+    settings = load_settings(context)
+    refuse_activated(settings.state_path)
+    address = StoreAddress(
+        store_url=normalise_store_url(store_url),
+        region=region,
+        endpoint_url=endpoint_url,
+        profile=profile,
+    )
+    opened = open_store(address, settings)
+    chosen = choose_gateway(opened, gateway).document
+    confirm(
+        f"Become gateway {chosen.gateway_id} ({chosen.gateway_name}), and shut its machine out?",
+        yes=yes,
+    )
+    adopted = adopt_gateway(
+        settings.state_path, address, opened, gateway_id=chosen.gateway_id, actor=actor()
+    )
+    render_record(adopted_row(adopted, settings), ADOPTED_COLUMNS, output=output)
+
+
+def document_row(document: GatewayDocument) -> Row:
+    """Return the JSON object of a gateway as its bucket knows it."""
+    return {
+        "GatewayId": document.gateway_id,
+        "GatewayName": document.gateway_name,
+        "GatewayTimezone": document.gateway_timezone,
+        "GatewayType": "VTL",
+        "GatewayOperationalState": "ACTIVE" if document.disabled_ms is None else "DISABLED",
+        "DisabledDate": iso_time(document.disabled_ms),
+        "DisabledBy": document.disabled_by,
+        "Epoch": document.epoch,
+        "MediumChangerType": document.changer_type,
+        "TapeDriveType": document.drive_type,
+        "DriveCount": document.drive_count,
+        "SlotCount": document.slot_count,
+        "ImportExportCount": document.import_export_count,
+        "IqnPrefix": document.iqn_prefix,
+        "ActivatedDate": iso_time(document.created_at_ms),
+    }
+
+
+def adopted_row(adopted: Adoption, settings: Settings) -> Row:
+    """Return the JSON object of what a machine has become."""
+    return {
+        **gateway_row(adopted.gateway, settings),
+        "Epoch": adopted.epoch,
+        "Tapes": adopted.tapes,
+        "InventoryDate": iso_time(adopted.inventory_ms),
+        "NotUploaded": [
+            {
+                "TapeBarcode": one.barcode,
+                "WaitingSegments": one.segments,
+                "WaitingBytes": one.bytes,
+            }
+            for one in adopted.unuploaded
+        ],
+        "ChapToSet": [
+            {"Target": target, "InitiatorName": initiator} for target, initiator in adopted.chap
+        ],
+    }
+
+
+@contextmanager
+def _named_store(
+    context: typer.Context,
+    store_url: str | None,
+    region: str | None,
+    endpoint_url: str | None,
+    profile: str | None,
+) -> Iterator[tuple[ObjectStore, State | None]]:
+    """Yield the store that is named, or that of the gateway here with its state."""
+    from tapectl.gateway.activation import describe_gateway, normalise_store_url
+    from tapectl.gateway.adoption import StoreAddress
+    from tapectl.gateway.stores import open_store
+
+    if store_url is not None:
+        address = StoreAddress(
+            store_url=normalise_store_url(store_url),
+            region=region,
+            endpoint_url=endpoint_url,
+            profile=profile,
+        )
+        yield open_store(address, load_settings(context)), None
+        return
+    with open_gateway(context) as (state, settings):
+        yield open_store(describe_gateway(state), settings), state

@@ -1,0 +1,207 @@
+"""`tapectl recovery`: the recovery points of tapes, in the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tapectl.cli import completing
+from tapectl.cli.asking import confirm
+from tapectl.cli.options import Barcode, Output, Yes, examples
+from tapectl.cli.render import (
+    Column,
+    Row,
+    iso_time,
+    render_record,
+    render_rows,
+    show_size,
+    show_time,
+    show_yes,
+)
+from tapectl.cli.session import actor, change_gateway, open_gateway
+from tapectl.errors import UsageError
+
+if TYPE_CHECKING:
+    from tapectl.gateway.recovery import Restoration
+    from tapectl.gateway.recovery_points import WhichPoint
+    from tapectl.medium.manifest import ManifestHead
+    from tapectl.state.gateways import GatewayRecord
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Recovery points: undo an overwrite, take over the tapes of a dead gateway.",
+)
+
+# fmt: off
+POINT_COLUMNS = (
+    Column("TapeBarcode", "Barcode"),
+    Column("RecoveryPointNumber", "Point", right=True),
+    Column("TapeRecoveryPointTime", "Time", show_time),
+    Column("TapeStatus", "Status"),
+    Column("TapeUsedInBytes", "Used", show_size, right=True),
+    Column("TapeSizeInBytes", "Size", show_size, right=True),
+    Column("GatewayId", "Gateway"),
+)
+RESTORED_COLUMNS = (
+    Column("TapeBarcode", "Barcode"),
+    Column("RecoveryPointNumber", "Point"),
+    Column("TapeRecoveryPointTime", "As it was at", show_time),
+    Column("TapeUsedInBytes", "Used", show_size),
+    Column("FromGateway", "Of gateway"),
+    Column("TapeStatus", "Status"),
+    Column("Location", "Location"),
+    Column("DryRun", "Nothing was done", show_yes),
+)
+# fmt: on
+
+
+@app.command(
+    "list",
+    epilog=examples(
+        ("tapectl recovery list", "the latest recovery point of every tape"),
+        ("tapectl recovery list VTL001L5 --all-points", "every one of a tape"),
+        ("tapectl recovery list --gateway sgw-0A1B2C3D", "the tapes of another gateway"),
+    ),
+)
+def list_(
+    context: typer.Context,
+    barcode: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[BARCODE]",
+            show_default=False,
+            autocompletion=completing.barcodes,
+            help="Only of this tape: its last 20 recovery points.",
+        ),
+    ] = None,
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            "--gateway", metavar="ID", show_default="this one", help="Of the tapes of this gateway."
+        ),
+    ] = None,
+    all_points: Annotated[
+        bool, typer.Option("--all-points", help="All recovery points, not the last ones only.")
+    ] = False,
+    output: Output = None,
+) -> None:
+    """List recovery points, the latest of a tape first, as the object store has them."""
+    from tapectl.gateway.activation import describe_gateway
+    from tapectl.gateway.recovery import list_points
+    from tapectl.gateway.stores import open_store
+
+    if barcode is not None and gateway is not None:
+        raise UsageError("give a barcode or a gateway, not both")
+    with open_gateway(context) as (state, settings):
+        store = open_store(describe_gateway(state), settings)
+        points = list_points(
+            state, store, barcode=barcode, gateway_id=gateway, all_points=all_points
+        )
+    render_rows(
+        [point_row(point) for point in points],
+        POINT_COLUMNS,
+        output=output,
+        empty="no recovery points",
+    )
+
+
+@app.command(
+    "restore",
+    epilog=examples(
+        ('tapectl recovery restore VTL001L5 --at "2h ago"', "undo what was done to it since"),
+        ("tapectl recovery restore VTL001L5 --at 2026-11-24T05:00", "in the gateway's time zone"),
+        ("tapectl recovery restore VTL001L5 --point 17 --dry-run", "see what it would come to"),
+        ("tapectl recovery restore OLD001L5 --to slot:5 --yes", "of a disabled gateway, to here"),
+    ),
+)
+def restore(
+    context: typer.Context,
+    barcode: Barcode,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help='The last recovery point not after this: ISO 8601, "2h ago", 3d.',
+        ),
+    ] = None,
+    point: Annotated[
+        int | None,
+        typer.Option("--point", metavar="N", min=1, help="This recovery point, by its number."),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="ELEMENT",
+            show_default="the first free import/export slot",
+            help="Where a tape of another gateway comes to, e.g. slot:5.",
+        ),
+    ] = None,
+    yes: Yes = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would come to, and change nothing.")
+    ] = False,
+    output: Output = None,
+) -> None:
+    """Bring a tape back to how it was at a recovery point, the latest unless one is named.
+
+    A tape of this gateway must not be in a drive. It goes back as a whole, and stays writable if it
+    was; nothing is destroyed, so that a later recovery point brings back what is undone now. A tape
+    of another gateway, which must be disabled, becomes one of this gateway for good: RECOVERED,
+    write-protected, or on the shelf if it was archived.
+    """
+    from tapectl.gateway.activation import describe_gateway
+    from tapectl.gateway.recovery import RestoreRequest
+    from tapectl.gateway.recovery import restore as restore_tape
+    from tapectl.gateway.stores import open_store
+
+    with open_gateway(context) as (state, settings):
+        gateway = describe_gateway(state)
+        which = _which(gateway, at, point)
+    if not dry_run:
+        confirm(f"Bring tape {barcode} back to a recovery point?", yes=yes)
+    request = RestoreRequest(barcode=barcode, point=which, to_element=to, dry_run=dry_run)
+    with change_gateway(context) as (state, settings):
+        restored = restore_tape(state, open_store(gateway, settings), request, actor=actor())
+    render_record(restored_row(restored), RESTORED_COLUMNS, output=output)
+
+
+def point_row(point: ManifestHead) -> Row:
+    """Return the JSON object of a recovery point."""
+    return {
+        "TapeBarcode": point.barcode,
+        "TapeRecoveryPointTime": iso_time(point.created_ms),
+        "TapeSizeInBytes": point.size_bytes,
+        "TapeStatus": point.status,
+        "RecoveryPointNumber": point.number,
+        "TapeUsedInBytes": point.used_bytes,
+        "PoolId": point.pool,
+        "GatewayId": point.gateway_id,
+        "TapeUuid": point.tape_uuid,
+    }
+
+
+def restored_row(restored: Restoration) -> Row:
+    """Return the JSON object of what restoring came to."""
+    tape = restored.tape
+    return {
+        **point_row(restored.point),
+        "TapeStatus": restored.status.value,
+        "FromGateway": restored.from_gateway,
+        "Location": tape.location if tape is not None else None,
+        "DryRun": tape is None,
+    }
+
+
+def _which(gateway: GatewayRecord, at: str | None, number: int | None) -> WhichPoint:
+    from tapectl.gateway.clock import now_ms
+    from tapectl.gateway.points_in_time import parse_time, zone_of
+    from tapectl.gateway.recovery_points import WhichPoint
+
+    if at is not None and number is not None:
+        raise UsageError("give a time or a number, not both")
+    if at is None:
+        return WhichPoint(number=number)
+    return WhichPoint(at_ms=parse_time(at, now_ms=now_ms(), zone=zone_of(gateway.timezone)))
