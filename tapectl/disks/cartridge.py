@@ -91,7 +91,7 @@ class SegmentedCartridge:
         readers.add(segments)
         summaries = [segment.summary for segment in segments]
         next_sequence = 1 + max((summary.sequence for summary in summaries), default=0)
-        counting = [row for row in summaries if row.sequence > volume.formatted_through]
+        counting = [row for row in summaries if volume.counts(row.sequence)]
 
         def counts(summary: SegmentSummary, objects: int) -> tuple[int, int]:
             whole = Chain()
@@ -457,6 +457,10 @@ class SegmentedCartridge:
                 self._end = self._map.end_object
                 self._used_bytes = self._map.data_bytes
                 self._move(self._end, self._map.filemark_count)
+
+    def protect(self) -> None:
+        """Refuse every write from now on, until the tape is loaded again."""
+        self._tape = dataclasses.replace(self._tape, write_protected=True)
 
     def _require_writable(self) -> None:
         if self._tape.write_protected:

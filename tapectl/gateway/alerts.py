@@ -31,6 +31,7 @@ class AlertKind(enum.StrEnum):
     DISK_FAILING = "DiskFailing"
     UPLOAD_BUFFER_FULL = "UploadBufferFull"
     CACHE_FULL = "CacheFull"
+    GATEWAY_FENCED = "GatewayFenced"
 
 
 # A store outage loses nothing and stops no write: whoever looks after the gateway must look. Where
@@ -43,6 +44,7 @@ _DRIVE_FLAGS: Mapping[AlertKind, TapeAlert] = MappingProxyType(
         AlertKind.DISK_FAILING: TapeAlert.PREDICTIVE_FAILURE,
         AlertKind.UPLOAD_BUFFER_FULL: TapeAlert.WRITE_WARNING,
         AlertKind.CACHE_FULL: TapeAlert.WRITE_WARNING,
+        AlertKind.GATEWAY_FENCED: TapeAlert.HARDWARE_B,
     }
 )
 _LIBRARY_FLAGS: Mapping[AlertKind, LibraryAlert] = MappingProxyType(
@@ -52,6 +54,7 @@ _LIBRARY_FLAGS: Mapping[AlertKind, LibraryAlert] = MappingProxyType(
         AlertKind.DISK_FAILING: LibraryAlert.PREDICTIVE_FAILURE,
         AlertKind.UPLOAD_BUFFER_FULL: LibraryAlert.MAINTENANCE,
         AlertKind.CACHE_FULL: LibraryAlert.MAINTENANCE,
+        AlertKind.GATEWAY_FENCED: LibraryAlert.HARDWARE_D,
     }
 )
 _FULL = MappingProxyType(
@@ -66,6 +69,8 @@ _SICK = MappingProxyType(
         DiskState.FAILING: AlertKind.DISK_FAILING,
     }
 )
+# These do not pass by themselves.
+_AT_ONCE = frozenset((*_SICK.values(), AlertKind.GATEWAY_FENCED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +119,10 @@ class AlertWatch:
         """
         with self._state.read() as db:
             all_disks = disks.all_disks(db)
+            fenced = gateways.read_standing(db).fenced_detail
         now_ms = self._now_ms()
         seen: dict[tuple[AlertKind, str], Alert] = {}
-        for kind, subject, message in self._conditions(all_disks, store_error):
+        for kind, subject, message in self._conditions(all_disks, store_error, fenced):
             key = kind, subject
             since_ms = self._found[key].since_ms if key in self._found else now_ms
             seen[key] = Alert(kind, subject, message, since_ms)
@@ -124,15 +130,17 @@ class AlertWatch:
         alerts = tuple(
             alert
             for alert in seen.values()
-            if alert.kind in _SICK.values() or now_ms - alert.since_ms >= self._patience_ms
+            if alert.kind in _AT_ONCE or now_ms - alert.since_ms >= self._patience_ms
         )
         self._record(alerts, now_ms)
         self._alerts = alerts
         return alerts
 
     def _conditions(
-        self, all_disks: Sequence[DiskRecord], store_error: str | None
+        self, all_disks: Sequence[DiskRecord], store_error: str | None, fenced: str | None
     ) -> Iterable[tuple[AlertKind, str, str]]:
+        if fenced is not None:
+            yield AlertKind.GATEWAY_FENCED, self._gateway_id, f"{fenced}: its tapes are read-only"
         if store_error is not None:
             yield AlertKind.STORE_UNREACHABLE, self._gateway_id, store_error
         for disk in all_disks:

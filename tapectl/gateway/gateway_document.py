@@ -7,6 +7,7 @@ by conditional puts, and whoever finds it changed by another stops for good.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
@@ -21,6 +22,10 @@ from tapectl.store.interface import (
     PreconditionFailedError,
     StoreDataError,
 )
+
+_ID = re.compile(r"sgw-[0-9A-F]{8}")
+# Reads of a document that is replaced between two of them.
+_READS_MAX = 10
 
 
 class GatewayNotFoundError(TapectlError):
@@ -110,8 +115,10 @@ class GatewayObject(NamedTuple):
 def read_gateway(store: ObjectStore, gateway_id: str) -> GatewayObject:
     """Return the document of a gateway; raise GatewayNotFoundError, StoreError."""
     key = gateway_key(gateway_id)
-    while True:
+    for _ in range(_READS_MAX):
         try:
+            if _ID.fullmatch(gateway_id) is None:
+                raise ObjectNotFoundError(f"not the id of a gateway: {gateway_id}")
             etag = store.head(key).etag
             document = GatewayDocument.decode(store.get(key))
             if store.head(key).etag == etag:
@@ -121,6 +128,7 @@ def read_gateway(store: ObjectStore, gateway_id: str) -> GatewayObject:
                 f"the store knows no gateway {gateway_id}",
                 hint="run `tapectl gateway list` to see which ones it knows",
             ) from None
+    raise GatewayChangedError(f"gateway {gateway_id} changes all the time", hint="try again")
 
 
 def read_gateways(store: ObjectStore, pool: Executor) -> Iterator[GatewayObject]:

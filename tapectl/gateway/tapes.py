@@ -14,10 +14,11 @@ from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.drive_types import default_generation
 from tapectl.gateway.elements import ElementError, ElementMap
+from tapectl.gateway.gateway_document import GatewayStateError
 from tapectl.gateway.media import cleanings_left
 from tapectl.gateway.tape_info import TapeInfo, tape_info
 from tapectl.scsi.library import ElementType
-from tapectl.state import client_tokens, disks, pools, segments, tapes, verifications
+from tapectl.state import client_tokens, disks, gateways, pools, segments, tapes, verifications
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRole
 from tapectl.state.errors import TapeStatusError
@@ -127,12 +128,14 @@ def create_tapes(
     """Create tapes, all of them or none; they are CREATING until the store knows them.
 
     Raises BarcodeError, TapeSizeError, TapeExistsError, TapeLimitError, PoolNotFoundError,
-    DisksNeededError, ElementError, UsageError.
+    DisksNeededError, ElementError, GatewayStateError, UsageError.
     """
     gateway = describe_gateway(state)
     _check(request, gateway)
     by = Stamp(actor, now_ms())
     with state.write() as db:
+        if (reason := gateways.read_standing(db).fenced_detail) is not None:
+            raise GatewayStateError(reason, hint="see `tapectl gateway show`")
         created = _repeated(db, gateway, request)
         if created is None:
             created = _create(db, gateway, request, _Making(by, draw))

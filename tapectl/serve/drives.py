@@ -101,6 +101,12 @@ class DriveUnit:
         with contextlib.suppress(ChannelClosedError):
             self.child.request({"op": "alerts", "flags": sorted(flags)})
 
+    def protect(self) -> None:
+        """Let the drive refuse to write on the tape that it holds; every later one it finds
+        protected when it loads it."""
+        with contextlib.suppress(ChannelClosedError):
+            self.child.request({"op": "protect"})
+
     def find_session(self, nexus: str, tsih: int) -> LivingSession | None:
         """Return a session of the worker that a login wants to join."""
         try:

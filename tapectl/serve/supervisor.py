@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from tapectl.gateway.activation import describe_gateway
-from tapectl.gateway.alerts import Alert, drive_flags, library_flags
+from tapectl.gateway.alerts import Alert, AlertKind, drive_flags, library_flags
 from tapectl.gateway.devices import (
     CHANGER_NUMBER,
     DISCOVERY,
@@ -218,6 +218,8 @@ class Supervisor:
     def _tell_alerts(self, alerts: Sequence[Alert]) -> None:
         for drive in self._drives:
             drive.set_alerts(drive_flags(alerts))
+            if any(alert.kind is AlertKind.GATEWAY_FENCED for alert in alerts):
+                drive.protect()
         self._changer.set_alerts(library_flags(alerts))
 
     def _grow(self) -> None:

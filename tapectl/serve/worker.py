@@ -34,9 +34,10 @@ from tapectl.serve.json_lines import Message
 from tapectl.serve.nexus_link import serve_nexus
 from tapectl.serve.session_server import SessionServer
 from tapectl.serve.unit_host import UnitHost
-from tapectl.state import tapes
+from tapectl.state import gateways, tapes
 from tapectl.state.database import State
 from tapectl.state.device_memory import DeviceMemory
+from tapectl.state.errors import StateError
 
 # Run as a module, __name__ is __main__.
 _log = logging.getLogger("tapectl.serve.worker")
@@ -97,6 +98,9 @@ class DriveWorker:
             case "alerts":
                 with self._host.lock:
                     self._drive.alerts.hold(_flags(request["flags"]))
+                return {"ok": True}
+            case "protect":
+                self._protect()
                 return {"ok": True}
             case "find_session":
                 found = self._sessions.find_session(
@@ -170,22 +174,45 @@ class DriveWorker:
         return {"ok": True}
 
     def _close_cartridge(self) -> None:
-        """Seal and release the cartridge; the caller holds the unit's lock."""
+        """Seal and release the cartridge; the caller holds the unit's lock.
+
+        What could not be sealed is recovered as by a load, once: a fault that has passed must not
+        keep a tape in its drive. Raises CartridgeError; the cartridge is let go then, too.
+        """
         cartridge = self._cartridge
         if cartridge is None:
             return
         self._cartridge = None
-        cartridge.close()
-        record_used_bytes(self._state, cartridge.barcode, cartridge.volume_used_bytes)
+        try:
+            cartridge.close()
+        except CartridgeError as exc:
+            _log.warning("%s: trying again: %s", cartridge.barcode, exc)
+            cartridge = self._open_cartridge(cartridge.barcode)
+            cartridge.close()
+        self._note_used_bytes(cartridge)
+
+    def _note_used_bytes(self, cartridge: SegmentedCartridge) -> None:
+        try:
+            record_used_bytes(self._state, cartridge.barcode, cartridge.volume_used_bytes)
+        except StateError as exc:
+            # A number that is shown, and is right again after the next time.
+            _log.warning("%s: its use is not noted: %s", cartridge.barcode, exc)
+
+    def _protect(self) -> None:
+        """This machine is not the gateway any more: what is written now counts for nothing."""
+        with self._host.lock:
+            if self._cartridge is not None:
+                self._cartridge.protect()
 
     def _describe(self, barcode: str) -> TapeDescription:
         with self._state.read() as db:
             tape = tapes.get(db, barcode)
+            fenced = gateways.read_standing(db).fenced_at_ms is not None
         return TapeDescription(
             barcode=tape.barcode,
             tape_uuid=tape.tape_uuid,
             capacity_bytes=tape.size_bytes,
-            write_protected=tape.write_protected,
+            write_protected=tape.write_protected or fenced,
             worm=tape.worm,
             generation=tape.generation,
             cleaning=tape.cleaning,
@@ -215,7 +242,7 @@ class DriveWorker:
                 except CartridgeError as exc:
                     _log.warning("%s: sealing at rest: %s", cartridge.barcode, exc)
                     continue
-                record_used_bytes(self._state, cartridge.barcode, cartridge.volume_used_bytes)
+                self._note_used_bytes(cartridge)
                 self._drive.statistics.keep()
 
     def _status(self) -> Message:
