@@ -32,7 +32,10 @@ def register(app: typer.Typer) -> None:
 
 
 def metrics(context: typer.Context) -> None:
-    """Write the gateway in numbers, in the text format of Prometheus."""
+    """Write the gateway in numbers, for Prometheus.
+
+    In its text format: for an exporter that reads files, or to look at.
+    """
     from prometheus_client import CollectorRegistry, generate_latest
 
     from tapectl.gateway.metrics import gateway_metrics
