@@ -187,7 +187,21 @@ def test_what_one_nexus_does_to_another(served: Gateway) -> None:
     with pytest.raises(LoginRefusedError):
         Session(served.portal, served.targets()["library"], STRANGER)
     assert served.targets()["library"] not in discover(served.portal, STRANGER)
-    served.connect("library").logout()
+    allowed = served.connect("library")
+
+    # So does its CHAP, with secrets of the library's own.
+    name = drive.options.initiator_name
+    secrets = {}
+    for device in ("tapedrive-01", "library"):
+        secrets[device] = served.root / device
+        secrets[device].write_text(f"secret {device}"[:16])
+    served.cli("chap", "set", "tapedrive-01", name, "--secret-file", str(secrets["tapedrive-01"]))
+    assert allowed.receive_end()
+    with pytest.raises(LoginRefusedError):
+        Session(served.portal, allowed.target)
+    served.cli("chap", "set", "library", name, "--secret-file", str(secrets["library"]))
+    chap = SessionOptions(chap=(name, secrets["library"].read_text()))
+    Session(served.portal, allowed.target, chap).logout()
 
 
 def test_a_drive_whose_process_dies_is_told_of_and_the_session_lives(
