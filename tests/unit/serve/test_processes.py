@@ -19,6 +19,7 @@ from tapectl.serve.lock import lock_path, serve_lock
 
 def test_a_second_owner_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
     state = tmp_path / "tapectl.db"
+    state.touch()
     with (
         serve_lock(state, "serve"),
         pytest.raises(AlreadyServingError) as caught,
@@ -30,6 +31,7 @@ def test_a_second_owner_is_refused_and_told_who_the_first_is(tmp_path: Path) -> 
 
 def test_the_lock_lives_on_in_a_child_that_inherited_it(tmp_path: Path) -> None:
     state = tmp_path / "tapectl.db"
+    state.touch()
     with serve_lock(state, "serve") as fd:
         inherited = os.dup(fd)
     with pytest.raises(AlreadyServingError), serve_lock(state, "serve"):
