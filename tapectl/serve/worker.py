@@ -203,6 +203,7 @@ class DriveWorker:
         with self._host.lock:
             if self._cartridge is not None:
                 self._cartridge.protect()
+                self._drive.settle_guard()
 
     def _describe(self, barcode: str) -> TapeDescription:
         with self._state.read() as db:
