@@ -43,12 +43,14 @@ class _Change:
     size: int  # of the file afterwards
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Inode:
-    """A file or a folder. `content` is durable up to `pending`; `size` is that of the live file."""
+    """A file or a folder. `born` is where in the log; numbers are used again, that is not.
+    `content` is durable up to `pending`; `size` is that of the live file."""
 
     is_folder: bool
     number: int
+    born: int = 0
     content: bytearray = field(default_factory=bytearray)
     size: int = 0
     pending: list[_Change] = field(default_factory=list)
@@ -66,6 +68,10 @@ class _Naming:
 
     def touches(self, folder: _Inode) -> bool:
         return any(one is folder for one, _, _ in self.steps)
+
+    def names(self, other: tuple[_Inode, str, _Inode | None]) -> bool:
+        """Whether this changes the name that another step changes."""
+        return any(step[:2] == other[:2] for step in self.steps)
 
     def apply(self) -> None:
         for folder, name, inode in self.steps:
@@ -88,7 +94,7 @@ class DiskModel:
         """Take in the next change."""
         match record.done:
             case Done.CREATE | Done.MKDIR:
-                inode = _Inode(record.done is Done.MKDIR, record.inode)
+                inode = _Inode(record.done is Done.MKDIR, record.inode, record.at)
                 self._inodes[record.inode] = inode
                 self._name(record.at, (record.path, inode))
             case Done.LINK:
@@ -126,9 +132,10 @@ class DiskModel:
                     names(folder).pop(name, None)
                 else:
                     names(folder)[name] = inode
-        written: dict[int, Path] = {}
+        written: dict[_Inode, Path] = {}
         _write_tree(self._root, target, names, after, written)
-        return written
+        latest = sorted(written, key=lambda inode: inode.born)
+        return {inode.number: written[inode] for inode in latest}
 
     def _scan(self, path: Path) -> _Inode:
         folder = _Inode(True, path.stat().st_ino)
@@ -143,7 +150,7 @@ class DiskModel:
                 found = known
             else:
                 content = bytearray(entry.read_bytes())
-                found = _Inode(False, status.st_ino, content, len(content))
+                found = _Inode(False, status.st_ino, 0, content, len(content))
                 self._inodes[status.st_ino] = found
             folder.names[entry.name] = folder.durable[entry.name] = found
         return folder
@@ -166,7 +173,8 @@ class DiskModel:
             folder, name = self._parent(path)
             placed.append((folder, name, inode))
             if inode is None:
-                del folder.names[name]
+                # Sockets are not known here.
+                folder.names.pop(name, None)
             else:
                 folder.names[name] = inode
         self._naming.append(_Naming(at, tuple(placed)))
@@ -176,7 +184,15 @@ class DiskModel:
             done = [naming for naming in self._naming if naming.touches(inode)]
             for naming in done:
                 naming.apply()
-            self._naming = [naming for naming in self._naming if naming not in done]
+            left = [naming for naming in self._naming if naming not in done]
+            # What is durable now of a name in another folder, nothing older can undo.
+            for naming in left:
+                naming.steps = tuple(
+                    step
+                    for step in naming.steps
+                    if not any(naming.at < one.at and one.names(step) for one in done)
+                )
+            self._naming = [naming for naming in left if naming.steps]
             return
         for change in inode.pending:
             _write(inode.content, change)
@@ -313,19 +329,19 @@ def _write_tree(
     target: Path,
     names: Callable[[_Inode], Mapping[str, _Inode]],
     after: _Cut,
-    written: dict[int, Path],
+    written: dict[_Inode, Path],
 ) -> None:
     target.mkdir(mode=0o700)
     for name, inode in sorted(names(folder).items()):
         path = target / name
         if inode.is_folder:
             _write_tree(inode, path, names, after, written)
-        elif (first := written.get(inode.number)) is not None:
+        elif (first := written.get(inode)) is not None:
             os.link(first, path)
         else:
             path.write_bytes(after.content(inode))
             path.chmod(0o600)
-            written[inode.number] = path
+            written[inode] = path
 
 
 def replay(model: DiskModel, records: Iterable[Record]) -> Iterator[int]:

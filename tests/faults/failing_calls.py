@@ -26,7 +26,7 @@ from tests.faults.one_process import Objects, OneProcess, RefusedError
 from tests.faults.shim import Call, Fired, Shim
 from tests.faults.tape_life import Life, Survivor, describe
 
-_STEPS_OF_A_LIFE = 12
+_STEPS_OF_A_LIFE = 16
 # What a command may end with when a call under it fails; anything else is a fault of ours.
 _TROUBLE = (RefusedError, CartridgeError, TapectlError)
 

@@ -46,7 +46,7 @@ _LABEL_BYTES = 160
 _PASSES_MAX = 60
 _BUSY_MAX = 2000
 # A test's directories are on one file system, in no fstab, on a machine that may be full or busy.
-_OF_THE_HOST = frozenset(
+OF_THE_HOST = frozenset(
     (
         Code.OPEN_FILES_LIMIT,
         Code.CLOCK_BEHIND,
@@ -293,7 +293,7 @@ class OneProcess:
         return [
             one
             for one in report.findings
-            if one.severity is not Severity.INFO and one.code not in _OF_THE_HOST
+            if one.severity is not Severity.INFO and one.code not in OF_THE_HOST
         ]
 
     # -- the end ------------------------------------------------------------------------------

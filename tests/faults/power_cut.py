@@ -117,8 +117,11 @@ def cut_while_starting(shim: Shim, life: Life, choices: random.Random, *, shared
 
 
 def rebind_archive_records(store: Path, files: dict[int, Path]) -> None:
-    """Let the records of a directory store name their files anew: they do it by inode, and a disk
-    that was made from a log has other inodes than the one that lost power."""
+    """Let the records of a directory store name their files anew.
+
+    They do it by inode, and a disk that was made from a log has other inodes than the one that
+    lost power.
+    """
     for record in (store / ".tapectl-store" / "archived").rglob("*.json"):
         with contextlib.suppress(ValueError):
             document = json.loads(record.read_bytes())

@@ -22,7 +22,7 @@ _ON_THE_WAY = {TapeStatus.IN_TRANSIT_TO_VTS, TapeStatus.ARCHIVING}
 
 
 @dataclass(slots=True)
-class _Version:
+class Version:
     """What one command made of the tape. `issued` and `answered` are positions in the log.
 
     Not `synchronised`, it may be lost by a power cut; unanswered, it may be there or not.
@@ -38,15 +38,21 @@ class _Version:
 class History:
     """All versions of one thing, the first of them there from the beginning."""
 
-    versions: list[_Version]
+    versions: list[Version]
 
     @classmethod
     def of(cls, value: Objects | bytes) -> History:
-        return cls([_Version(value, 0, 0, True)])
+        return cls([Version(value, 0, 0, True)])
 
     @property
     def now(self) -> Objects | bytes:
         return self.versions[-1].value
+
+    def answered_last(self) -> list[Objects | bytes]:
+        """Return what may be found after the death of a process: what the last answered command
+        made, or one after it."""
+        last = max(at for at, one in enumerate(self.versions) if one.answered < NEVER)
+        return [one.value for one in self.versions[last:]]
 
     def allowed(self, cut: int) -> list[Objects | bytes]:
         """Return what may be found when the power was cut at that position of the log."""
@@ -105,7 +111,7 @@ class Life:
 
     def set_label(self) -> None:
         text = b"label %d" % self.rng.randrange(1000)
-        version = _Version(text, self.position(), NEVER, True)
+        version = Version(text, self.position(), NEVER, True)
         self.label.versions.append(version)
         self.world.set_label(text)
         version.answered = self.position()
@@ -185,7 +191,7 @@ class Life:
         self, after: Objects, command: Callable[[], object], *, synchronises: bool = False
     ) -> None:
         before = self.position()
-        version = _Version(after, before, NEVER, synchronises)
+        version = Version(after, before, NEVER, synchronises)
         self.objects.versions.append(version)
         command()
         version.answered = self.position()
