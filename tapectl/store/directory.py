@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from tapectl.store.durable_files import (
     DurableFolders,
+    remove_abandoned,
     rename_durably,
     sync_folder,
     temporary_name,
@@ -63,6 +64,7 @@ class DirectoryStore:
     ) -> None:
         self._root = root
         self._folders = DurableFolders(root)
+        self._tidied = False
         self._delay_ms = round(retrieval_delay_s * 1000)
         self._now_ms = now_ms
         self._temporary = root / _PRIVATE / "tmp"
@@ -277,6 +279,9 @@ class DirectoryStore:
         self.check()
         self._folders.make(path.parent)
         self._folders.make(self._temporary)
+        if not self._tidied:
+            self._tidied = True
+            remove_abandoned(self._temporary)
         yield
 
     @contextmanager

@@ -6,10 +6,12 @@ file system, then renamed over its final name, then the folder is synchronised.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import BinaryIO
 
 _COPY_BYTES = 1 << 20
 _SERIAL = itertools.count()
+# Longer than any upload takes.
+ABANDONED_S = 24 * 3600
 # A few for each tape of a large library; beyond them all are flushed once more.
 _KNOWN_FOLDERS_MAX = 20_000
 
@@ -65,6 +69,17 @@ def _inode(folder: Path) -> int | None:
 def temporary_name(folder: Path) -> Path:
     """Return a name in `folder` that no other thread or process uses."""
     return folder / f"{os.getpid()}-{threading.get_native_id()}-{next(_SERIAL)}"
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove temporary files that nobody has touched for a day: their processes died. What cannot
+    be removed stays."""
+    oldest_s = time.time() - ABANDONED_S
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            # Not the time of the contents: a second name of an old file is new.
+            if entry.stat(follow_symlinks=False).st_ctime < oldest_s:
+                Path(entry.path).unlink(missing_ok=True)
 
 
 @contextmanager

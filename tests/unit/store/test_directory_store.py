@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tapectl.store import directory
+from tapectl.store import directory, durable_files
 from tapectl.store.directory import DirectoryStore
 from tapectl.store.interface import (
     BucketNotFoundError,
@@ -77,6 +77,20 @@ def test_a_folder_whose_flush_failed_is_flushed_before_a_put_succeeds(
     # Another process cannot know how far the first one came.
     DirectoryStore(tmp_path, now_ms=lambda: 0).put("tapes/A/3", b"three")
     assert tmp_path / "tapes" in flushed
+
+
+def test_what_dead_processes_left_half_written_goes(
+    tmp_path: Path, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("a", b"whole")
+    left = tmp_path / ".tapectl-store/tmp/1-1-1"
+    left.write_bytes(b"half")
+    DirectoryStore(tmp_path, now_ms=lambda: 0).put("b", b"another")
+    assert left.exists()  # it may be under way
+    monkeypatch.setattr(durable_files, "ABANDONED_S", -60)
+    DirectoryStore(tmp_path, now_ms=lambda: 0).put("b", b"another")
+    assert not left.exists()
+    assert store.get("b") == b"another"
 
 
 def test_what_is_listed_is_durable(
