@@ -20,7 +20,7 @@ from tapectl.medium.segment import (
     frame_at,
     scan,
 )
-from tapectl.scsi.cartridge import CartridgeReadError
+from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeReadError
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +68,9 @@ class FetchedCopy:
     def _open(self, path: Path) -> None:
         try:
             fd = os.open(path, os.O_RDONLY)
+        except FileNotFoundError as exc:
+            # It was finished and given its final name, or evicted, since its name was told.
+            raise CartridgeBusyError(f"segment {self._sequence} has moved", 0.0) from exc
         except OSError as exc:
             raise CartridgeReadError(f"fetched segment {self._sequence}: {exc}") from exc
         self.close()

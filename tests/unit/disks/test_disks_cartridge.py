@@ -301,6 +301,21 @@ def test_what_is_only_in_the_store_is_fetched_by_range(disks, tmp_path):
     assert read_all(cartridge) == blocks
 
 
+def test_a_fetched_file_that_was_renamed_before_it_is_opened_is_asked_for_again(disks, tmp_path):
+    cartridge = disks.load()
+    write(cartridge, *BLOCKS[:1])
+    cartridge.close()
+    store = Store(disks, tmp_path)
+    ensure = store.ensure
+    store.ensure = lambda *place: ensure(*place).with_suffix(".gone")
+    cartridge = disks.load(fetcher=store)
+    buffer = memoryview(bytearray(1000))
+    with pytest.raises(CartridgeBusyError):
+        cartridge.read_block(buffer)
+    store.ensure = ensure
+    assert cartridge.read_block(buffer) == 1000
+
+
 def test_without_copies_and_store_a_block_cannot_be_read(disks):
     cartridge = disks.load()
     write(cartridge, *BLOCKS[:1])
