@@ -18,13 +18,17 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 from tapectl.errors import TapectlError
 from tapectl.scsi.cartridge import CartridgeError
+from tapectl.store.interface import ObjectStore
 from tests.faults.one_process import Objects, OneProcess, RefusedError
 from tests.faults.shim import Call, Fired, Shim
 from tests.faults.tape_life import Life, Survivor, describe
+from tests.support.failing_store import FailNth
 
 _STEPS_OF_A_LIFE = 16
 # What a command may end with when a call under it fails; anything else is a fault of ours.
@@ -33,7 +37,7 @@ _TROUBLE = (RefusedError, CartridgeError, TapectlError)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Which calls fail, and how."""
+    """Which calls of the operating system fail, and how."""
 
     call: Call
     error: int
@@ -45,6 +49,16 @@ class Failure:
         return f"{self.call.name.lower()} {errno.errorcode[self.error]}{manner}"
 
 
+@dataclass(frozen=True, slots=True)
+class StoreFailure:
+    """A call of the store fails: refused, or done and only the answer is lost."""
+
+    answer_lost: bool
+
+    def __str__(self) -> str:
+        return "store call, answer lost" if self.answer_lost else "store call refused"
+
+
 FAILURES = (
     *(Failure(call, errno.EIO) for call in Call),
     *(Failure(call, errno.ENOSPC) for call in (Call.WRITE, Call.ALLOCATE, Call.OPEN, Call.MKDIR)),
@@ -52,6 +66,7 @@ FAILURES = (
     Failure(Call.WRITE, errno.ENOSPC, lasting=True),
     Failure(Call.SYNC, errno.EIO, lasting=True),
 )
+STORE_FAILURES = (StoreFailure(answer_lost=False), StoreFailure(answer_lost=True))
 
 
 @dataclass
@@ -140,6 +155,30 @@ def lead_life(shim: Shim, seed: int, failure: Failure, at: int) -> Fired:
     )
 
 
+def lead_life_on_a_bad_store(shim: Shim, seed: int, failure: StoreFailure, at: int) -> Fired:
+    """The same, where that call of the store fails."""
+    rng = random.Random(seed)
+    shutil.rmtree(shim.root, ignore_errors=True)
+    stores: list[FailNth] = []
+
+    def failing(store: ObjectStore) -> ObjectStore:
+        stores.append(FailNth(store, at, after=failure.answer_lost))
+        return cast("ObjectStore", stores[0])
+
+    world = OneProcess(shim.root, shared=rng.random() < 0.5, wrap=failing)
+    life = TroubledLife(world, rng)
+    try:
+        life.begin()
+        life.lead(_STEPS_OF_A_LIFE)
+        world.abandon()
+        _examine(shim.root, life, world.gateway.ms, rng)
+    except Exception as error:
+        error.add_note(f"seed {seed}, call {at} of {failure}")
+        raise
+    calls = stores[0].names
+    return Fired(len(calls), calls[at - 1] if len(calls) >= at else None)
+
+
 def _examine(root: Path, life: Life, ms: int, rng: random.Random) -> None:
     world = OneProcess(root, shared=rng.random() < 0.5)
     world.gateway.ms = ms
@@ -155,28 +194,30 @@ def _examine(root: Path, life: Life, ms: int, rng: random.Random) -> None:
         world.abandon()
 
 
-def numbers(shim: Shim, seed: int, failure: Failure, sample: int) -> Iterator[int]:
+def numbers(lead: Callable[[int], Fired], rng: random.Random, sample: int) -> Iterator[int]:
     """Yield the n to try: all, for as long as the caller goes on, or a sample of all there are."""
     if not sample:
         yield from range(1, 1 << 30)
     # A call that is never reached: counts them.
-    calls = lead_life(shim, seed, failure, 1 << 40).calls
-    rng = random.Random(f"{seed} {failure}")
+    calls = lead(1 << 40).calls
     yield from sorted(rng.sample(range(1, calls + 1), min(sample, calls)))
 
 
 def main(seed: int, sample: int) -> dict[str, int]:
     shim = Shim.inherited()
+    leads: dict[str, Callable[[int], Fired]] = {
+        **{str(one): partial(lead_life, shim, seed, one) for one in FAILURES},
+        **{str(one): partial(lead_life_on_a_bad_store, shim, seed, one) for one in STORE_FAILURES},
+    }
     done: dict[str, int] = {}
-    for failure in FAILURES:
+    for failure, lead in leads.items():
         failed = 0
-        for at in numbers(shim, seed, failure, sample):
-            fired = lead_life(shim, seed, failure, at)
-            if fired.where is None:
+        for at in numbers(lead, random.Random(f"{seed} {failure}"), sample):
+            if lead(at).where is None:
                 break
             failed += 1
         assert failed, f"nothing calls {failure}"
-        done[str(failure)] = failed
+        done[failure] = failed
     return done
 
 

@@ -23,7 +23,7 @@ from tapectl.gateway.check.findings import Code, Finding, Severity
 from tapectl.gateway.check.run import CheckRequest, check_gateway
 from tapectl.gateway.check.view import Serving
 from tapectl.gateway.elements import ElementMap
-from tapectl.gateway.journal import StateJournal
+from tapectl.gateway.journal import FULL_RETRY_S, StateJournal
 from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeError, CartridgeReadError
 from tapectl.scsi.library import ElementType
@@ -102,7 +102,8 @@ class OneProcess:
     """The gateway at `root`, opened as it is, or made. Call `close`, or `abandon` as a crash does.
 
     With `sealing_delays` segments are sealed in a thread that waits so many seconds before each,
-    by turns; without in the thread that writes. `wrap` may put something before the store.
+    by turns; without in the thread that writes. `wrap` may put something before the store. Disks
+    that are made have `disk_bytes`; while they are full, the transfer engine makes room.
     """
 
     def __init__(
@@ -111,9 +112,10 @@ class OneProcess:
         *,
         shared: bool,
         sealing_delays: Sequence[float] = (),
+        disk_bytes: int = 1 << 30,
         wrap: Callable[[ObjectStore], ObjectStore] = lambda store: store,
     ) -> None:
-        self.gateway = TransferGateway(root)
+        self.gateway = TransferGateway(root, cache_bytes=disk_bytes)
         (root / "store").mkdir(exist_ok=True)
         self._store = wrap(DirectoryStore(root / "store", now_ms=lambda: self.gateway.ms))
         settings = dataclasses.replace(SETTINGS, segment_bytes=SEGMENT_BYTES)
@@ -123,6 +125,7 @@ class OneProcess:
         self._delays = list(sealing_delays)
         self._sealing = ThreadPoolExecutor(1) if sealing_delays else None
         self._engine: TransferEngine | None = None
+        self._drives_run = False
         self._random = random.Random(0)
         self.cartridge: SegmentedCartridge | None = None
         self._new_drive()
@@ -149,11 +152,14 @@ class OneProcess:
 
     def load(self) -> None:
         """Load the tape into the drive; raise CartridgeError, StateError."""
+        if not self._drives_run:
+            self.restart_engine()
+            self._drives_run = True
         tape = self.gateway.tape(TAPE)
         description = TapeDescription(
             TAPE, tape.tape_uuid, tape.size_bytes, write_protected=tape.write_protected
         )
-        self.cartridge = _when_not_busy(
+        self.cartridge = self._when_not_busy(
             lambda: SegmentedCartridge.open(
                 description,
                 journal=self._journal,
@@ -162,7 +168,7 @@ class OneProcess:
                 sealer=self._seal,
             )
         )
-        _when_not_busy(lambda: self.drive.load(self._loaded))
+        self._when_not_busy(lambda: self.drive.load(self._loaded))
 
     @property
     def _loaded(self) -> SegmentedCartridge:
@@ -191,13 +197,25 @@ class OneProcess:
     def command(self, cdb: str | bytes, data: bytes = b"") -> Reply:
         """Run a command to its end, past unit attentions and waits."""
         while True:
-            reply = _when_not_busy(lambda: self._initiator.send(cdb, data))
+            reply = self._when_not_busy(lambda: self._initiator.send(cdb, data))
             if reply.status is Status.GOOD:
                 return reply
             assert reply.status is Status.CHECK_CONDITION, reply.status
             sense = ReceivedSense.decode(reply.sense)
             if sense.key != 6:
                 raise RefusedError(sense)
+
+    def _when_not_busy(self, action: Callable[[], T]) -> T:
+        """Run what may have to wait, again and again, as the connection loop does."""
+        for _ in range(_BUSY_MAX):
+            try:
+                return action()
+            except CartridgeBusyError as busy:
+                if busy.retry_after_s >= FULL_RETRY_S:
+                    with contextlib.suppress(StoreError):
+                        self.engine().run_pass()
+                time.sleep(min(busy.retry_after_s, 0.003))
+        raise CartridgeReadError("busy for good")
 
     def write(self, block: bytes) -> None:
         self.command(b"\x0a\0" + len(block).to_bytes(3, "big"), block)
@@ -256,12 +274,13 @@ class OneProcess:
                 self._store,
                 dataclasses.replace(self._settings, upload_workers=1, retrieval_poll_s=1),
                 now_ms=lambda: self.gateway.ms,
-                drives_run=self.cartridge is not None,
+                drives_run=self._drives_run,
             )
         return self._engine
 
     def restart_engine(self) -> None:
         """Begin another transfer process; without a tape in the drive it knows that none runs."""
+        self._drives_run = self.cartridge is not None
         if self._engine is not None:
             self._engine.close()
             self._engine = None
@@ -320,13 +339,3 @@ def _forget(cartridge: SegmentedCartridge) -> None:
     if written is not None and written.writer is not None:
         written.writer.files.close()
     cartridge._readers.close()
-
-
-def _when_not_busy(action: Callable[[], T]) -> T:
-    """Run what may have to wait, again and again, as the connection loop does."""
-    for _ in range(_BUSY_MAX):
-        try:
-            return action()
-        except CartridgeBusyError as busy:
-            time.sleep(min(busy.retry_after_s, 0.003))
-    raise CartridgeReadError("busy for good")

@@ -20,7 +20,7 @@ from pathlib import Path
 from tapectl.state.tape_status import TapeStatus
 from tests.faults.disk_model import DiskModel, Kept
 from tests.faults.failing_calls import TroubledLife
-from tests.faults.one_process import TAPE, OneProcess
+from tests.faults.one_process import SEGMENT_BYTES, TAPE, OneProcess
 from tests.faults.shim import Call, Record, Shim
 from tests.faults.tape_life import Life, Survivor
 
@@ -28,6 +28,9 @@ _STEPS_OF_A_LIFE = 30
 # Seconds that segments wait before they are sealed, by turns: so that the power may be cut between
 # a write and the sealing of the segment before it.
 _SEALING_DELAYS: tuple[list[float], ...] = ([], [0.0, 0.003, 0.0, 0.01])
+
+# Room for anything, and for a few segments.
+_DISK_BYTES = (1 << 30, 10 * SEGMENT_BYTES)
 
 
 def lead_life(shim: Shim, seed: int) -> tuple[Life, DiskModel, list[Record]]:
@@ -38,7 +41,10 @@ def lead_life(shim: Shim, seed: int) -> tuple[Life, DiskModel, list[Record]]:
     rng = random.Random(seed)
     shutil.rmtree(shim.root, ignore_errors=True)
     world = OneProcess(
-        shim.root, shared=rng.random() < 0.5, sealing_delays=rng.choice(_SEALING_DELAYS)
+        shim.root,
+        shared=rng.random() < 0.5,
+        sealing_delays=rng.choice(_SEALING_DELAYS),
+        disk_bytes=rng.choice(_DISK_BYTES),
     )
     life = TroubledLife(world, rng, lambda: shim.position, repair=shim.relent)
     life.begin()

@@ -144,6 +144,8 @@ class Life:
         state, now_ms = self.world.gateway.state, self.world.gateway.ms
         retrieve_tape(state, TAPE, now_ms=lambda: now_ms)
         self.world.transfer(lambda: self.status is TapeStatus.RETRIEVED)
+        self.world.load()
+        self.world.read_all()
 
     # -- whole lives --------------------------------------------------------------------------
     def begin(self) -> None:
