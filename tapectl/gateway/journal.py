@@ -146,6 +146,12 @@ class StateJournal:
             all_disks = disks.all_disks(db)
         return [disk.path for disk in _present(all_disks)]
 
+    def lacks_disks(self) -> bool:
+        """Whether a disk that is allocated is not there."""
+        with self._state.read() as db:
+            all_disks = disks.all_disks(db)
+        return len(_present(all_disks)) < len(all_disks)
+
     def _room(self, disk: DiskRecord, sealed_bytes: int) -> _Room | None:
         """Return what the disk can take, None if it is not there.
 
@@ -153,12 +159,6 @@ class StateJournal:
         reserved. So two writers that ask at once may go over by one segment, and no more.
         """
         tapes_path = disk.path / "tapes"
-    def lacks_disks(self) -> bool:
-        """Whether a disk that is allocated is not there."""
-        with self._state.read() as db:
-            all_disks = disks.all_disks(db)
-        return len(_present(all_disks)) < len(all_disks)
-
         try:
             open_segments = sum(1 for _ in tapes_path.glob(f"*/*{OPEN}"))
             status = os.statvfs(tapes_path)
