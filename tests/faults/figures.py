@@ -21,7 +21,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import tapectl
@@ -127,8 +127,11 @@ def measure(runs: Runs, fuzz_cases: int) -> dict[str, Figures]:
         print(name, json.dumps(found[name]), flush=True)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for done in [pool.submit(run, name) for name in jobs]:
-            done.result()
+        done, _ = wait([pool.submit(run, name) for name in jobs], return_when=FIRST_EXCEPTION)
+        # What has not begun is not worth beginning when one has failed.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for one in done:
+            one.result()
     return found
 
 
