@@ -113,8 +113,7 @@ class TroubledLife(Life):
             with contextlib.suppress(*_TROUBLE):
                 self.step()
             if self.world.cartridge is None:
-                self.repair()
-                self.world.load()
+                self._look(self.tape, self.tape)
         if self.lasting:
             self.repair()
         for last in self.ending():
