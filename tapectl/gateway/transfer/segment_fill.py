@@ -65,7 +65,13 @@ class SegmentFill:
         chunks = self._stored.read_table()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        os.ftruncate(descriptor, self.source.summary.file_bytes)
+        try:
+            os.ftruncate(descriptor, self.source.summary.file_bytes)
+        except OSError:
+            # Begun anew under the same name.
+            os.close(descriptor)
+            self.path.unlink(missing_ok=True)
+            raise
         with self._lock:
             self._chunks = chunks
             self._missing = set(range(len(chunks)))

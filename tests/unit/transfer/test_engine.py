@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -438,6 +439,40 @@ def test_a_second_fill_does_not_touch_what_the_first_one_sealed(
     assert first.sealed_path.read_bytes() == content
     assert first.path.read_bytes() == content, "a reader may still have this name"
     assert not second.has(0, 1)
+
+
+def test_a_fill_that_found_no_room_for_its_file_is_begun_anew(
+    gateway: TransferGateway,
+    store: MemoryStore,
+    engine: TransferEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gateway.create_tape(TAPE)
+    content = gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    gateway.drop_cache()
+    record = gateway.segments(TAPE)[0]
+    source = FillSource(
+        barcode=TAPE,
+        summary=record.summary,
+        place=ObjectPlace(stored_key(gateway, 1), record.object_bytes or 0, archived=False),
+        disk_id=CACHE,
+        folder=gateway.cache / "tapes" / TAPE,
+    )
+    fill = SegmentFill(source, store, 1)
+
+    def full(descriptor: int, size_bytes: int) -> None:
+        raise OSError(errno.ENOSPC, f"{descriptor} {size_bytes}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", full)
+        with pytest.raises(OSError, match="No space|28"):
+            fill.open()
+    fill.open()
+    while run := fill.take():
+        fill.fetch(run)
+    fill.seal()
+    assert fill.sealed_path.read_bytes() == content
 
 
 def test_a_damaged_object_is_an_error_and_never_data(
