@@ -16,7 +16,7 @@ import random
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -121,6 +121,14 @@ class TroubledLife(Life):
                 last()
 
 
+@dataclass
+class WholeLife(TroubledLife):
+    """One that goes to the shelf and comes back in any case: there is every kind of call in it."""
+
+    def ending(self) -> Sequence[Callable[[], None]]:
+        return self.transfer, self.eject, self.retrieve
+
+
 def lead_life(shim: Shim, seed: int, failure: Failure, at: int) -> Fired:
     """Lead a life in which that call fails, check what is left, and return how it went."""
     rng = random.Random(seed)
@@ -131,7 +139,7 @@ def lead_life(shim: Shim, seed: int, failure: Failure, at: int) -> Fired:
     def relent() -> None:
         fired.append(shim.relent())
 
-    life = TroubledLife(world, rng, repair=relent, lasting=failure.lasting)
+    life = WholeLife(world, rng, repair=relent, lasting=failure.lasting)
     life.begin()
     shim.fail(
         failure.call,
@@ -165,7 +173,7 @@ def lead_life_on_a_bad_store(shim: Shim, seed: int, failure: StoreFailure, at: i
         return cast("ObjectStore", stores[0])
 
     world = OneProcess(shim.root, shared=rng.random() < 0.5, wrap=failing)
-    life = TroubledLife(world, rng)
+    life = WholeLife(world, rng)
     try:
         life.begin()
         life.lead(_STEPS_OF_A_LIFE)
