@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults.one_process import OF_THE_HOST
@@ -60,7 +60,6 @@ class Busy:
         self.commands = 0
         self.errors: list[BaseException] = []
         self._stop = threading.Event()
-        self._targets: Mapping[str, str] = {}
         # While the supervisor is being started nobody else may ask for its processes.
         self._serving = threading.Lock()
         self._command: subprocess.Popen[str] | None = None

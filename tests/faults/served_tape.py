@@ -33,11 +33,7 @@ TROUBLE = (OSError, InitiatorError, SenseError)
 
 
 class ServedTape:
-    """One tape and its drive. `position` tells where a log of changes is, if there is one.
-
-    `kept_by_death`: everything answered counts, as after the death of a process; else only
-    what was synchronised, as after a power cut.
-    """
+    """One tape and its drive. `position` tells where a log of changes is, if there is one."""
 
     def __init__(
         self,
