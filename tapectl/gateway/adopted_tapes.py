@@ -30,6 +30,8 @@ def adopted_tape(taken: TakenTape, row: Row | None, by: Stamp) -> TapeRecord:
     status = TapeStatus(head.status) if newer or before is None else before.status
     if ownership.deleted_ms is not None:
         status = TapeStatus.DELETING
+    elif head.status == TapeStatus.IRRECOVERABLE:
+        status = TapeStatus.IRRECOVERABLE
     elif status is TapeStatus.CREATING:
         status = TapeStatus.AVAILABLE
     tape = before or TapeRecord(
@@ -69,6 +71,11 @@ def tape_of_row(row: Row) -> TapeRecord:
     if values.get("previous_status") is not None:
         values["previous_status"] = TapeStatus(str(values["previous_status"]))
     return TapeRecord(**values)  # type: ignore[arg-type]  # the columns of a state like ours
+
+
+def irrecoverable(tape: TapeRecord, reason: str) -> TapeRecord:
+    """Return a tape whose log the store has lost."""
+    return replace(tape, status=TapeStatus.IRRECOVERABLE, status_detail=reason)
 
 
 def settle(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,15 +20,20 @@ from pathlib import Path
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway import gateway_document
 from tapectl.gateway.activation import AlreadyActivatedError, describe_gateway
-from tapectl.gateway.adopted_tapes import adopted_tape, settle, tape_of_row
+from tapectl.gateway.adopted_tapes import adopted_tape, irrecoverable, settle, tape_of_row
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.elements import ElementMap
 from tapectl.gateway.gateway_document import GatewayDocument, GatewayObject, GatewayStateError
 from tapectl.gateway.owned_tapes import read_owned
+from tapectl.gateway.recovery_points import read_rows
 from tapectl.gateway.takeover import NewOwner, TakenTape, enter_contents, take_over
 from tapectl.gateway.transfer.bucket_layout import TOMBSTONES_PREFIX
 from tapectl.gateway.transfer.bucket_marker import require_known
-from tapectl.gateway.transfer.inventory import Inventory, read_inventory
+from tapectl.gateway.transfer.inventory import (
+    Inventory,
+    InventoryObject,
+    read_inventory,
+)
 from tapectl.gateway.transfer.ownership import FencedError, OwnershipObject
 from tapectl.state import events, gateways, pools, tapes
 from tapectl.state import inventory as inventory_rows
@@ -36,7 +42,9 @@ from tapectl.state.errors import NotActivatedError
 from tapectl.state.gateways import GatewayRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp, TapeRecord
-from tapectl.store.interface import ObjectNotFoundError, ObjectStore
+from tapectl.store.interface import ObjectNotFoundError, ObjectStore, StoreDataError
+
+_log = logging.getLogger(__name__)
 
 GATEWAY_ADOPTED = "GatewayAdopted"
 GATEWAY_DISABLED = "GatewayDisabled"
@@ -173,7 +181,7 @@ def adopt(
     found = choose_gateway(store, gateway_id)
     document = replace(found.document, epoch=found.document.epoch + 1)
     left = gateway_document.replace_gateway(store, found, document)
-    kept = read_inventory(store, document.gateway_id)
+    kept = _inventory(store, document.gateway_id)
     rows = {str(row["barcode"]): row for row in kept.inventory.tables["tape"]} if kept else {}
     owner = NewOwner(gateway_id=document.gateway_id, gateway_epoch=document.epoch, now_ms=now_ms())
     with ThreadPoolExecutor(_REQUESTS) as pool:
@@ -207,7 +215,7 @@ def adopt(
             store_etag=left.etag,
             inventory_etag=kept.etag if kept else None,
         )
-        _enter(db, taken, inventory.tables if inventory else {}, tombstones, by)
+        _enter(db, store, taken, inventory.tables if inventory else {}, tombstones, by)
         events.append(
             db,
             events.NewEvent(
@@ -237,6 +245,15 @@ def refuse_activated(state_path: Path) -> None:
             f"a gateway is activated here already: {gateway.id} ({gateway.name})",
             hint="name another state file with --state",
         )
+
+
+def _inventory(store: ObjectStore, gateway_id: str) -> InventoryObject | None:
+    """Return the inventory, None if there is none or it is damaged: the manifests are enough."""
+    try:
+        return read_inventory(store, gateway_id)
+    except StoreDataError as error:
+        _log.error("%s", error.message)
+        return None
 
 
 def _told(record: GatewayRecord, epoch: int, inventory: Inventory | None, count: int) -> Adoption:
@@ -274,6 +291,7 @@ def _record(document: GatewayDocument, address: StoreAddress) -> GatewayRecord:
 
 def _enter(
     db: sqlite3.Connection,
+    store: ObjectStore,
     taken: Sequence[TakenTape],
     tables: inventory_rows.Tables,
     tombstones: Sequence[TapeRecord],
@@ -282,8 +300,7 @@ def _enter(
     """Fill a new state with what the store knows."""
     inventory_rows.restore_tables(db, inventory_rows.BEFORE_TAPES, tables)
     rows = {str(row["barcode"]): row for row in tables.get("tape", ())}
-    found = [(tape, adopted_tape(tape, rows.get(tape.head.barcode), by)) for tape in taken]
-    records = [record for _, record in found]
+    records = [adopted_tape(tape, rows.get(tape.head.barcode), by) for tape in taken]
     # Never claimed in the store, which has nothing of them.
     ours = {record.barcode for record in records}
     unclaimed = [
@@ -293,10 +310,20 @@ def _enter(
     ]
     elements = ElementMap.of(gateways.read_gateway(db))
     pool_ids = {pool.id for pool in pools.all_pools(db)}
+    contents = {tape.head.barcode: tape for tape in taken}
     for record in settle([*records, *unclaimed], elements, pool_ids):
+        tape = contents.get(record.barcode)
+        if tape is None:
+            tapes.insert(db, record, by)
+            continue
+        # One after the other: the logs of all tapes together may be larger than memory.
+        try:
+            log = read_rows(store, tape.point)
+        except StoreDataError as error:
+            tapes.insert(db, irrecoverable(record, error.message), by)
+            continue
         tapes.insert(db, record, by)
-    for tape, record in found:
-        enter_contents(db, record, tape)
+        enter_contents(db, record, tape, log)
     for record in tombstones:
         if tapes.find(db, record.barcode) is None:
             tapes.insert(db, record, by)

@@ -29,6 +29,7 @@ from tapectl.gateway.recovery_points import (
     point_numbers,
     read_point,
     read_points,
+    read_rows,
 )
 from tapectl.gateway.takeover import NewOwner, TakenTape, enter_contents, take_over
 from tapectl.gateway.tape_info import TapeInfo
@@ -48,7 +49,7 @@ from tapectl.gateway.transfer.ownership import (
     read_ownership,
     require_ownership,
 )
-from tapectl.medium.manifest import Manifest, ManifestHead
+from tapectl.medium.manifest import Manifest, ManifestHead, ManifestRow
 from tapectl.scsi.library import ElementType
 from tapectl.state import disks, events, gateways, pools, segments, tapes, volumes
 from tapectl.state.database import State
@@ -336,11 +337,17 @@ def _recover(
         )
     except FencedError as error:
         raise NotRestorableError(str(error), hint="another gateway was faster") from error
-    _enter(state, request, foreign, taken)
+    _enter(state, request, foreign, taken, read_rows(store, taken.point))
     return Restoration(foreign.point.head, old, status, describe_tape(state, request.barcode))
 
 
-def _enter(state: State, request: RestoreRequest, foreign: _Foreign, taken: TakenTape) -> None:
+def _enter(
+    state: State,
+    request: RestoreRequest,
+    foreign: _Foreign,
+    taken: TakenTape,
+    rows: Sequence[ManifestRow],
+) -> None:
     head, ownership, by = taken.head, taken.owned.ownership, foreign.by
     status = TapeStatus(head.status)
     with state.write() as db:
@@ -366,7 +373,7 @@ def _enter(state: State, request: RestoreRequest, foreign: _Foreign, taken: Take
             cleaning=head.cleaning,
         )
         tapes.insert(db, tape, by)
-        enter_contents(db, tape, taken)
+        enter_contents(db, tape, taken, rows)
         old = foreign.found.ownership.gateway_id
         events.append(db, _event(head.barcode, by, foreign.point.head, old))
 

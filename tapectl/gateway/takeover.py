@@ -7,6 +7,7 @@ number and its manifest is refused. Every other object it may still put is in it
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,20 +18,30 @@ from tapectl.gateway.recovery_points import (
     last_sequence,
     latest_number,
     read_point,
-    read_rows,
 )
 from tapectl.gateway.transfer.bucket_layout import manifest_key
-from tapectl.gateway.transfer.ownership import OwnershipObject, replace_owner
+from tapectl.gateway.transfer.ownership import Ownership, OwnershipObject, replace_owner
 from tapectl.medium.manifest import Manifest, ManifestHead, ManifestRow, encode_manifest
 from tapectl.medium.volume import VolumeRecord
 from tapectl.state import segments, volumes
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
-from tapectl.store.interface import ObjectStore, PreconditionFailedError
+from tapectl.store.interface import (
+    ObjectNotFoundError,
+    ObjectStore,
+    PreconditionFailedError,
+    StoreDataError,
+)
+
+_log = logging.getLogger(__name__)
 
 # Manifests that the old owner may put before it notices.
 _TRIES_MAX = 100
+
+
+# Recovery points that may be damaged, one after the other, before a tape counts as blank.
+_DAMAGED_MAX = 20
 
 
 class TakeoverError(TapectlError):
@@ -51,11 +62,15 @@ class NewOwner:
 
 @dataclass(frozen=True, slots=True)
 class TakenTape:
-    """A tape that is ours: `head` is that of our first recovery point, `rows` its log."""
+    """A tape that is ours, and our first recovery point of it. Its log can be read at any time: the
+    pages that it names never change."""
 
     owned: OwnershipObject
-    head: ManifestHead
-    rows: Sequence[ManifestRow]
+    point: Manifest
+
+    @property
+    def head(self) -> ManifestHead:
+        return self.point.head
 
     @property
     def volume(self) -> VolumeRecord:
@@ -88,11 +103,7 @@ def take_over(
     undone_from = None if point is None else last_sequence(store, point) + 1
     for _ in range(_TRIES_MAX):
         known_number = latest_number(store, ownership.barcode, known_number)
-        last = (
-            read_point(store, ownership.barcode, known_number)
-            if known_number
-            else blank_point(ownership)
-        )
+        last = _last_readable(store, ownership, known_number)
         head = replace(
             last.head,
             number=known_number + 1,
@@ -101,26 +112,30 @@ def take_over(
             epoch=ownership.epoch,
             status=last.head.status if status is None else status.value,
         )
+        ours = Manifest(head, last.page_epochs, last.rows)
         if point is not None and undone_from is not None:
             volume = point.head.volume.without(undone_from, last_sequence(store, last))
             head = replace(head, volume=volume, used_bytes=point.head.used_bytes)
+            ours = replace(ours, head=head)
         try:
             store.put_if_absent(
                 manifest_key(head.barcode, head.number),
-                encode_manifest(head, last.page_epochs, last.rows),
+                encode_manifest(head, ours.page_epochs, ours.rows),
             )
         except PreconditionFailedError:
             known_number += 1
             continue
-        return TakenTape(owned, head, read_rows(store, last))
+        return TakenTape(owned, ours)
     raise TakeoverError(
         f"the old owner of tape {ownership.barcode} goes on writing it", hint="stop it, try again"
     )
 
 
-def enter_contents(db: sqlite3.Connection, tape: TapeRecord, taken: TakenTape) -> None:
-    """Enter the segments and the volume record of a tape whose row is in the state already."""
-    for row in taken.rows:
+def enter_contents(
+    db: sqlite3.Connection, tape: TapeRecord, taken: TakenTape, rows: Sequence[ManifestRow]
+) -> None:
+    """Enter the log and the volume record of a tape whose row is in the state already."""
+    for row in rows:
         segments.insert(
             db,
             SegmentRecord(
@@ -136,3 +151,18 @@ def enter_contents(db: sqlite3.Connection, tape: TapeRecord, taken: TakenTape) -
         )
     volumes.put(db, tape.barcode, taken.volume.to_document())
     volumes.record_manifest(db, tape.barcode, 1)
+
+
+def _last_readable(store: ObjectStore, ownership: Ownership, number: int) -> Manifest:
+    """Return the latest recovery point up to a number that is not damaged; the blank tape if there
+    is none, and then IRRECOVERABLE if there was one. One object that the store has lost must cost
+    no more than that."""
+    for candidate in range(number, max(0, number - _DAMAGED_MAX), -1):
+        try:
+            return read_point(store, ownership.barcode, candidate)
+        except (StoreDataError, ObjectNotFoundError) as error:
+            _log.error("tape %s: %s", ownership.barcode, error.message)
+    blank = blank_point(ownership)
+    if number == 0:
+        return blank
+    return replace(blank, head=replace(blank.head, status=TapeStatus.IRRECOVERABLE.value))

@@ -131,7 +131,11 @@ class InventoryKeeper:
                 return store.put_if_absent(key, body).etag
             return store.put_if_match(key, body, etag=known_etag).etag
         except PreconditionFailedError:
+            pass
+        try:
             found = read_inventory(store, inventory.gateway_id)
+        except StoreDataError:
+            return store.put_if_match(key, body, etag=store.head(key).etag).etag
         if found is None:
             return store.put_if_absent(key, body).etag
         if found.inventory.epoch > inventory.epoch:

@@ -20,7 +20,7 @@ from tapectl.gateway.gateway_document import (
     GatewayNotFoundError,
     GatewayStateError,
 )
-from tapectl.gateway.transfer.bucket_layout import gateway_key, inventory_key
+from tapectl.gateway.transfer.bucket_layout import gateway_key, inventory_key, manifest_key
 from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.state import gateways, inventory, tapes
 from tapectl.state.database import State
@@ -186,6 +186,28 @@ def test_what_was_not_uploaded_is_told(
     assert [(one.barcode, one.segments) for one in told.unuploaded] == [("HALF01L5", 1)]
     fresh = machine.engine(store)
     assert read(machine, "HALF01L5", fresh) == [block(1), None]
+    fresh.close()
+
+
+def test_one_damaged_object_costs_no_more_than_itself(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, tmp_path: Path
+) -> None:
+    for barcode in ("GOOD01L5", "TORN01L5", "LOST01L5"):
+        gateway.create_tape(barcode)
+        for seed in range(2):
+            write(gateway, barcode, [block(seed)], at=seed * 2)
+            run_until_idle(engine)
+    for barcode, numbers in (("TORN01L5", (2,)), ("LOST01L5", (1, 2))):
+        for number in numbers:
+            store.put(manifest_key(barcode, number), b"torn")
+    store.put(inventory_key(GATEWAY.id), b"torn")
+    told, machine = adopt_on(gateway, store, tmp_path / "two")
+    assert (told.tapes, told.inventory_ms) == (3, None)
+    fresh = machine.engine(store)
+    run_until_idle(fresh)
+    assert read(machine, "GOOD01L5", fresh) == [block(0), None, block(1), None]
+    assert read(machine, "TORN01L5", fresh) == [block(0), None]
+    assert machine.tape("LOST01L5").status is TapeStatus.IRRECOVERABLE
     fresh.close()
 
 
