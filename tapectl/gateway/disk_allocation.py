@@ -293,6 +293,11 @@ def _make_directory(path: Path, undo: contextlib.ExitStack) -> None:
         except OSError as exc:
             raise DiskPathError(f"cannot make the directory ({exc.strerror}): {path}") from exc
         undo.callback(_remove_if_empty, directory)
+        try:
+            # The state is about to count on it.
+            disk_directory.sync_folder(directory.parent)
+        except OSError as exc:
+            raise DiskPathError(f"cannot make the directory ({exc.strerror}): {path}") from exc
 
 
 def _remove_if_empty(directory: Path) -> None:

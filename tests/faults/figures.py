@@ -123,7 +123,11 @@ def measure(runs: Runs, fuzz_cases: int) -> dict[str, Figures]:
     found: dict[str, Figures] = {}
 
     def run(name: str) -> None:
-        found[name] = jobs[name]()
+        try:
+            found[name] = jobs[name]()
+        except Exception as error:
+            print(name, error, flush=True)
+            raise
         print(name, json.dumps(found[name]), flush=True)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

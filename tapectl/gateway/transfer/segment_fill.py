@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tapectl.disks.disk_directory import sync_folder
 from tapectl.gateway.transfer.local_files import FILLING, SEALED
 from tapectl.gateway.transfer.stored_segment import ObjectPlace, StoredSegment
 from tapectl.medium.segment_object import CHUNK_BYTES, StoredChunk, chunk_numbers
@@ -125,11 +126,9 @@ class SegmentFill:
         os.fsync(self._descriptor)
         self.sealed_path.unlink(missing_ok=True)
         os.link(self.path, self.sealed_path)
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        # The tape's folder may be new, too: it goes when the tape leaves the library.
+        sync_folder(self.path.parent)
+        sync_folder(self.path.parent.parent)
         self.close()
 
     def close(self) -> None:

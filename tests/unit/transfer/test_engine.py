@@ -471,8 +471,14 @@ def test_a_fill_that_found_no_room_for_its_file_is_begun_anew(
     fill.open()
     while run := fill.take():
         fill.fetch(run)
-    fill.seal()
+    flushed = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda fd: flushed.append(os.readlink(f"/proc/self/fd/{fd}")))
+        fill.seal()
     assert fill.sealed_path.read_bytes() == content
+    # Names are there after a power cut too, that of a folder which was made for it included.
+    folder = str(fill.sealed_path.parent)
+    assert flushed == [str(fill.path), folder, os.path.dirname(folder)]
 
 
 def test_a_damaged_object_is_an_error_and_never_data(
