@@ -18,6 +18,7 @@ from tapectl.disks import block_devices, disk_directory
 from tapectl.disks.disk_directory import DiskMarker
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.surviving_disks import refuse_overtaken
 from tapectl.state import disks, events, segments
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord, DiskRole
@@ -205,7 +206,10 @@ def _allocate(
         gateway_id = read_gateway(db).id
         records = disks.all_disks(db)
     _refuse_allocated(path, records)
+    found = disk_directory.read_marker(path)
     marker = _marker(path, DiskMarker(_new_disk_id(), gateway_id, role), records)
+    if marker == found:
+        refuse_overtaken(state, path)
     record = DiskRecord(
         id=marker.disk_id,
         role=role,
@@ -218,7 +222,8 @@ def _allocate(
         disk_directory.prepare(path, marker)
         _enter(state, record, by)
     except BaseException as exc:
-        disk_directory.remove_marker(path)
+        if marker != found:
+            disk_directory.remove_marker(path)
         if isinstance(exc, OSError):
             raise DiskPathError(f"cannot write to the disk ({exc.strerror}): {path}") from exc
         raise
@@ -320,7 +325,8 @@ def _refuse_allocated(path: Path, records: Sequence[DiskRecord]) -> None:
 
 
 def _marker(path: Path, new: DiskMarker, records: Sequence[DiskRecord]) -> DiskMarker:
-    """Return the marker to write; one that an interrupted run of ours left is used again.
+    """Return the marker to write; one of ours that the state does not know is used again, as a
+    cut-off run left it, or the machine that was this gateway before.
 
     Raises DiskInUseError, DiskNotEmptyError.
     """
@@ -335,7 +341,7 @@ def _marker(path: Path, new: DiskMarker, records: Sequence[DiskRecord]) -> DiskM
         new = found
     foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in _IGNORED_NAMES)
     tapes_path = path / "tapes"
-    if tapes_path.is_dir() and any(tapes_path.iterdir()):
+    if found is None and tapes_path.is_dir() and any(tapes_path.iterdir()):
         foreign.append("tapes")
     if foreign:
         raise DiskNotEmptyError(

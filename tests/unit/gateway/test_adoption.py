@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tapectl.disks.disk_directory import read_marker
 from tapectl.gateway.activation import AlreadyActivatedError, describe_gateway
 from tapectl.gateway.adoption import (
     GatewayAmbiguousError,
@@ -15,19 +16,22 @@ from tapectl.gateway.adoption import (
     disable_gateway,
     list_gateways,
 )
+from tapectl.gateway.disk_allocation import DiskAddition, add_disk
 from tapectl.gateway.gateway_document import (
     GatewayDocument,
     GatewayNotFoundError,
     GatewayStateError,
 )
+from tapectl.gateway.surviving_disks import DiskOvertakenError
 from tapectl.gateway.transfer.bucket_layout import gateway_key, inventory_key, manifest_key
 from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.state import gateways, inventory, tapes
 from tapectl.state.database import State
+from tapectl.state.disks import DiskRole
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.memory import MemoryStore
 from tests.support.adopted_gateway import ADDRESS, adopt_on
-from tests.support.transfer_gateway import GATEWAY, TransferGateway, run_until_idle
+from tests.support.transfer_gateway import CACHE, GATEWAY, TransferGateway, run_until_idle
 from tests.support.two_gateways import block, read, write
 
 
@@ -186,6 +190,56 @@ def test_what_was_not_uploaded_is_told(
     assert [(one.barcode, one.segments) for one in told.unuploaded] == [("HALF01L5", 1)]
     fresh = machine.engine(store)
     assert read(machine, "HALF01L5", fresh) == [block(1), None]
+    fresh.close()
+
+
+def test_disks_that_survive_bring_back_what_was_not_uploaded(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, tmp_path: Path
+) -> None:
+    gateway.create_tape("HALF01L5")
+    write(gateway, "HALF01L5", [block(1)])
+    run_until_idle(engine)
+    write(gateway, "HALF01L5", [block(2)], at=2)
+    cartridge = gateway.load("HALF01L5")
+    cartridge.locate(4)
+    cartridge.write_blocks(memoryview(block(3)), 3000)  # and the state file is gone
+
+    path = tmp_path / "two.db"
+    adopt(path, ADDRESS, store, now_ms=lambda: gateway.ms)
+    machine = object.__new__(TransferGateway)
+    machine.root, machine.gateway, machine.ms = gateway.root, gateway.gateway, gateway.ms
+    machine.state = State.open(path)
+    for role, folder in (
+        (DiskRole.CACHE_STORAGE, machine.cache),
+        (DiskRole.UPLOAD_BUFFER, machine.buffer),
+    ):
+        add_disk(machine.state, DiskAddition(role=role, path=folder, allow_small=True))
+    fresh = machine.engine(store)
+    wanted = [block(1), None, block(2), None, block(3)]
+    assert read(machine, "HALF01L5", fresh) == wanted
+    run_until_idle(fresh)
+    machine.drop_cache()
+    assert read(machine, "HALF01L5", fresh) == wanted
+    fresh.close()
+
+
+def test_disks_that_were_overtaken_stay_out(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, tmp_path: Path
+) -> None:
+    gateway.create_tape("HALF01L5")
+    write(gateway, "HALF01L5", [block(1)])
+    run_until_idle(engine)
+    write(gateway, "HALF01L5", [block(2)], at=2)
+    _, machine = adopt_on(gateway, store, tmp_path / "two")
+    fresh = machine.engine(store)
+    write(machine, "HALF01L5", [block(3)], None, fresh)
+    addition = DiskAddition(role=DiskRole.CACHE_STORAGE, path=gateway.cache, allow_small=True)
+    with machine.state.write() as db:
+        db.execute("UPDATE segment SET cache_disk_id = NULL WHERE cache_disk_id = ?", [CACHE])
+        db.execute("DELETE FROM disk WHERE id = ?", [CACHE])
+    with pytest.raises(DiskOvertakenError):
+        add_disk(machine.state, addition)
+    assert read_marker(gateway.cache) is not None
     fresh.close()
 
 

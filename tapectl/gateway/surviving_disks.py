@@ -1,0 +1,47 @@
+"""Disks that outlived the state which named them: their gateway was adopted, and gets them back.
+
+What they hold beyond the store is found when its tape is loaded, as after a crash. That is only
+right while nothing else has been written there since.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tapectl.errors import ExitCode, TapectlError
+from tapectl.gateway.elements import ElementMap
+from tapectl.gateway.tapes import refuse_loaded
+from tapectl.gateway.transfer.local_files import OPEN, SEALED
+from tapectl.state import segments, tapes
+from tapectl.state.database import State
+from tapectl.state.gateways import read_gateway
+
+
+class DiskOvertakenError(TapectlError):
+    """What the disk holds cannot be gone on with: its tape was written elsewhere since."""
+
+    exit_code = ExitCode.DISK_NOT_EMPTY
+    code = "disk_overtaken"
+
+
+def refuse_overtaken(state: State, path: Path) -> None:
+    """Refuse a disk of this gateway with segments in the place of which the gateway has others.
+
+    Raises DiskOvertakenError, TapeInDriveError.
+    """
+    with state.read() as db:
+        elements = ElementMap.of(read_gateway(db))
+        for folder in sorted((path / "tapes").glob("*")):
+            tape = tapes.find(db, folder.name)
+            names = [name for name in folder.glob("*") if name.suffix in (OPEN, SEALED)]
+            if tape is None or not names:
+                continue
+            refuse_loaded(tape, elements)
+            for name in names:
+                record = segments.find(db, tape.barcode, int(name.stem))
+                # What another epoch put in the store is what this file was.
+                if record is not None and record.store_epoch in (None, tape.store_epoch):
+                    raise DiskOvertakenError(
+                        f"tape {tape.barcode} was written after {path} was lost",
+                        hint="empty the directory, or use another one",
+                    )
