@@ -23,8 +23,8 @@ from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.errors import UsageError
 
 if TYPE_CHECKING:
-    from tapectl.gateway.recovery import Restoration
     from tapectl.gateway.recovery_points import WhichPoint
+    from tapectl.gateway.restoration import Restoration
     from tapectl.medium.manifest import ManifestHead
     from tapectl.state.gateways import GatewayRecord
 
@@ -153,8 +153,8 @@ def restore(
     write-protected, or on the shelf if it was archived.
     """
     from tapectl.gateway.activation import describe_gateway
-    from tapectl.gateway.recovery import RestoreRequest
     from tapectl.gateway.recovery import restore as restore_tape
+    from tapectl.gateway.restoration import RestoreRequest
     from tapectl.gateway.stores import open_store
 
     with open_gateway(context) as (state, settings):

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from tapectl.gateway.recovery import Restoration, RestoreRequest, restore
+from tapectl.gateway.recovery import restore
 from tapectl.gateway.recovery_points import WhichPoint
+from tapectl.gateway.restoration import Restoration, RestoreRequest
 from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.scsi.cartridge import CartridgeBusyError, EncryptedBlock, Mark
 from tapectl.store.interface import ObjectStore

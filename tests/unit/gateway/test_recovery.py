@@ -11,13 +11,9 @@ from tapectl.errors import TapectlError
 from tapectl.gateway.adoption import disable_gateway
 from tapectl.gateway.elements import ElementMap
 from tapectl.gateway.gateway_document import GatewayStateError
-from tapectl.gateway.recovery import (
-    NotRestorableError,
-    RestoreRequest,
-    list_points,
-    restore,
-)
+from tapectl.gateway.recovery import list_points, restore
 from tapectl.gateway.recovery_points import RecoveryPointNotFoundError, WhichPoint
+from tapectl.gateway.restoration import NotRestorableError, RestoreRequest
 from tapectl.gateway.tapes import TapeInDriveError
 from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.scsi.cartridge import CartridgeWriteError
@@ -298,7 +294,7 @@ def test_a_takeover_that_was_cut_off_is_done_again(
         raise TapectlError("the power is gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr("tapectl.gateway.recovery._enter", die)
+        patched.setattr("tapectl.gateway.foreign_tapes._enter", die)
         with pytest.raises(TapectlError, match="power"):
             restore_point(other, store, TAPE)
     restore_point(other, store, TAPE)

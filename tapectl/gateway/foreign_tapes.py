@@ -1,0 +1,141 @@
+"""A tape of a disabled gateway becomes one of ours: taken over in the store, entered here."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tapectl.gateway import gateway_document
+from tapectl.gateway.elements import ElementError, ElementMap
+from tapectl.gateway.recovery_points import latest_number, read_point, read_rows
+from tapectl.gateway.restoration import (
+    NotRestorableError,
+    Restoration,
+    RestoreRequest,
+    restored_event,
+)
+from tapectl.gateway.takeover import NewOwner, TakenTape, enter_contents, take_over
+from tapectl.gateway.tapes import MAX_TAPES, MAX_TOTAL_BYTES, TapeLimitError, describe_tape
+from tapectl.gateway.transfer.ownership import FencedError, OwnershipObject
+from tapectl.medium.manifest import Manifest, ManifestRow
+from tapectl.scsi.library import ElementType
+from tapectl.state import events, pools, tapes
+from tapectl.state.database import State
+from tapectl.state.gateways import GatewayRecord, read_gateway
+from tapectl.state.tape_status import TapeStatus
+from tapectl.state.tapes import Stamp, TapeRecord
+from tapectl.store.interface import ObjectStore
+from tapectl.units import format_size
+
+_DEFAULT_POOL = "GLACIER"
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignTape:
+    """A tape of another gateway, the point of it that is wanted, and who wants it."""
+
+    gateway: GatewayRecord
+    found: OwnershipObject
+    point: Manifest
+    owner: NewOwner
+    by: Stamp
+
+
+def recover_foreign(
+    state: State, store: ObjectStore, request: RestoreRequest, foreign: ForeignTape
+) -> Restoration:
+    """Take over a tape of a disabled gateway and enter it here."""
+    old = foreign.found.ownership.gateway_id
+    if old != foreign.gateway.id:
+        document = gateway_document.read_gateway(store, old).document
+        if document.disabled_ms is None:
+            raise gateway_document.GatewayStateError(
+                f"tape {request.barcode} belongs to gateway {old}, which is not disabled",
+                hint=f"if it is gone for good, run `tapectl gateway disable {old}` first",
+            )
+    latest = latest_number(store, request.barcode, foreign.point.head.number)
+    # Where its data is now, whatever it was at that point.
+    last = read_point(store, request.barcode, latest) if latest else foreign.point
+    archived_through = last.head.archived_through
+    status = TapeStatus.RECOVERED if archived_through is None else TapeStatus.ARCHIVED
+    with state.read() as db:
+        _place(db, request, status)
+        _require_room(tapes.totals(db), foreign.point.head.size_bytes)
+    if request.dry_run:
+        return Restoration(foreign.point.head, old, status, None)
+    try:
+        taken = take_over(
+            store,
+            foreign.found,
+            foreign.owner,
+            point=None if latest == foreign.point.head.number else foreign.point,
+            status=status,
+            known_number=latest,
+        )
+    except FencedError as error:
+        raise NotRestorableError(str(error), hint="another gateway was faster") from error
+    _enter(state, request, foreign, taken, read_rows(store, taken.point))
+    return Restoration(foreign.point.head, old, status, describe_tape(state, request.barcode))
+
+
+def _enter(
+    state: State,
+    request: RestoreRequest,
+    foreign: ForeignTape,
+    taken: TakenTape,
+    rows: Sequence[ManifestRow],
+) -> None:
+    head, ownership, by = taken.head, taken.owned.ownership, foreign.by
+    status = TapeStatus(head.status)
+    with state.write() as db:
+        address = _place(db, request, status)
+        tape = TapeRecord(
+            barcode=head.barcode,
+            tape_uuid=head.tape_uuid,
+            size_bytes=head.size_bytes,
+            used_bytes=head.used_bytes,
+            status=status,
+            pool_id=head.pool if pools.find(db, head.pool) is not None else _DEFAULT_POOL,
+            worm=head.worm,
+            write_protected=status is TapeStatus.RECOVERED,
+            element_address=address,
+            created_at_ms=ownership.created_ms,
+            status_at_ms=by.at_ms,
+            archive_completed_at_ms=head.created_ms if status is TapeStatus.ARCHIVED else None,
+            manifest_number=head.number,
+            archived_through_sequence=head.archived_through,
+            store_epoch=ownership.epoch,
+            store_etag=taken.owned.etag,
+            generation=head.generation,
+            cleaning=head.cleaning,
+        )
+        tapes.insert(db, tape, by)
+        enter_contents(db, tape, taken, rows)
+        old = foreign.found.ownership.gateway_id
+        events.append(db, restored_event(head.barcode, by, foreign.point.head, old))
+
+
+def _place(db: sqlite3.Connection, request: RestoreRequest, status: TapeStatus) -> int | None:
+    """Return the element the tape comes to, None for one on the shelf; raise ElementError."""
+    if status is TapeStatus.ARCHIVED:
+        return None
+    elements, occupied = ElementMap.of(read_gateway(db)), tapes.occupied_elements(db)
+    if request.to_element is not None:
+        address = elements.parse(request.to_element)
+        kind = elements.type_of(address)
+        if kind not in (ElementType.STORAGE, ElementType.IMPORT_EXPORT) or address in occupied:
+            raise ElementError(f"{elements.name(address)} is not a free slot")
+        return address
+    free = elements.first_free(ElementType.IMPORT_EXPORT, occupied)
+    if not (free := free or elements.first_free(ElementType.STORAGE, occupied)):
+        raise ElementError("no slot is free", hint="move or eject another tape first")
+    return free[0]
+
+
+def _require_room(totals: tapes.TapeTotals, size_bytes: int) -> None:
+    if totals.tapes >= MAX_TAPES or totals.size_bytes + size_bytes > MAX_TOTAL_BYTES:
+        raise TapeLimitError(
+            f"the library is full: {totals.tapes} tapes, {format_size(totals.size_bytes)}",
+            hint="archive or delete tapes first",
+        )

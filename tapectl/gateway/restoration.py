@@ -1,0 +1,57 @@
+"""What is asked for, and what comes of it, when a tape is brought back to a recovery point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tapectl.errors import ExitCode, TapectlError
+from tapectl.gateway.recovery_points import WhichPoint
+from tapectl.gateway.tape_info import TapeInfo
+from tapectl.medium.manifest import ManifestHead
+from tapectl.state import events
+from tapectl.state.tape_status import TapeStatus
+from tapectl.state.tapes import Stamp
+
+RECOVERY_POINT_RESTORED = "RecoveryPointRestored"
+
+
+class NotRestorableError(TapectlError):
+    """The tape as it is now would be lost, or is another gateway's."""
+
+    exit_code = ExitCode.TAPE_STATUS
+    code = "not_restorable"
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """What restoring comes to: the tape at `point`, of gateway `from_gateway`.
+
+    `tape` is how it is afterwards, None where nothing has been done yet.
+    """
+
+    point: ManifestHead
+    from_gateway: str
+    status: TapeStatus
+    tape: TapeInfo | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreRequest:
+    """A tape and a point of it; `to_element` is where a tape of another gateway comes to
+    (`slot:5`), None for the first free import/export slot. `dry_run`: change nothing."""
+
+    barcode: str
+    point: WhichPoint
+    to_element: str | None = None
+    dry_run: bool = False
+
+
+def restored_event(barcode: str, by: Stamp, point: ManifestHead, old: str) -> events.NewEvent:
+    return events.NewEvent(
+        at_ms=by.at_ms,
+        actor=by.actor,
+        subject_kind="tape",
+        subject_id=barcode,
+        type=RECOVERY_POINT_RESTORED,
+        detail={"point": point.number, "point_at_ms": point.created_ms, "from_gateway": old},
+    )
