@@ -9,13 +9,15 @@ import pytest
 
 from tapectl.errors import TapectlError
 from tapectl.gateway.adoption import disable_gateway
-from tapectl.gateway.elements import ElementMap
+from tapectl.gateway.elements import ElementError, ElementMap
 from tapectl.gateway.gateway_document import GatewayStateError
 from tapectl.gateway.recovery import list_points, restore
 from tapectl.gateway.recovery_points import RecoveryPointNotFoundError, WhichPoint
 from tapectl.gateway.restoration import NotRestorableError, RestoreRequest
+from tapectl.gateway.takeover import NewOwner, take_over
 from tapectl.gateway.tapes import TapeInDriveError
 from tapectl.gateway.transfer.engine import TransferEngine
+from tapectl.gateway.transfer.ownership import FencedError, read_ownership
 from tapectl.scsi.cartridge import CartridgeWriteError
 from tapectl.scsi.library import ElementType
 from tapectl.state import events, gateways, tapes
@@ -300,3 +302,76 @@ def test_a_takeover_that_was_cut_off_is_done_again(
     restore_point(other, store, TAPE)
     assert read(other, TAPE, other_engine) == [block(1), None]
     assert other.tape(TAPE).store_epoch == 3
+
+
+def test_what_may_not_change_does_not(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    for seed in range(2):
+        write(gateway, TAPE, [block(seed)])
+        run_until_idle(engine)
+    with gateway.state.write() as db:
+        db.execute("UPDATE tape SET worm = 1")
+    with pytest.raises(NotRestorableError, match="write once"):
+        restore_point(gateway, store, TAPE, 1)
+    with gateway.state.write() as db:
+        db.execute("UPDATE tape SET worm = 0")
+    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
+    run_until_idle(engine)
+    gateway.change_status(TAPE, TapeStatus.RETRIEVING, retrieval_tier="Bulk")
+    run_until_idle(engine)
+    gateway.ms += 61_000
+    run_until_idle(engine)
+    assert read(gateway, TAPE, engine) == [block(1), None]
+    restore_point(gateway, store, TAPE, 1)
+    run_until_idle(engine)
+    assert read(gateway, TAPE, engine) == [block(0), None]
+    assert gateway.tape(TAPE).status is TapeStatus.RETRIEVED
+    with pytest.raises(CartridgeWriteError):
+        write(gateway, TAPE, [block(3)])
+
+
+def test_of_two_that_take_a_tape_over_one_wins(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    write(gateway, TAPE, [block(1)])
+    run_until_idle(engine)
+    found = read_ownership(store, TAPE)
+    first, second = (
+        NewOwner(gateway_id=f"sgw-{digit * 8}", gateway_epoch=1, now_ms=gateway.ms)
+        for digit in "12"
+    )
+    taken = take_over(store, found, first)
+    with pytest.raises(FencedError):
+        take_over(store, found, second)
+    assert read_ownership(store, TAPE) == taken.owned
+    assert taken.owned.ownership.gateway_id == "sgw-11111111"
+
+
+@pytest.mark.parametrize("element", ["slot:99999", "drive:1", "slot:1"])
+def test_a_place_that_is_none_changes_nothing(
+    gateway: TransferGateway,
+    other: TransferGateway,
+    store: MemoryStore,
+    engine: TransferEngine,
+    other_engine: TransferEngine,
+    element: str,
+) -> None:
+    gateway.create_tape(TAPE)
+    run_until_idle(engine)
+    other.create_tape("OWN001L5")
+    other_engine.run_pass()
+    with other.state.write() as db:
+        slot = ElementMap.of(GATEWAY).address(ElementType.STORAGE, 1)
+        tapes.update(db, "OWN001L5", element_address=slot)
+    disable_gateway(store, GATEWAY.id, by="test")
+    before = {info.key: info.etag for info in store.list("")}
+    request = RestoreRequest(barcode=TAPE, point=WhichPoint(), to_element=element)
+    with pytest.raises(ElementError):
+        restore(other.state, store, request)
+    assert {info.key: info.etag for info in store.list("")} == before
+    # A tape that was never written comes too, empty.
+    restore_point(other, store, TAPE)
+    assert read(other, TAPE, other_engine) == []
