@@ -64,7 +64,7 @@ LIST_COLUMNS = (
 )
 SHOW_COLUMNS = (
     *GATEWAY_COLUMNS[:2],
-    Column("GatewayOperationalState", "State"),
+    Column("GatewayOperationalState", "Standing"),
     Column("StateDetail", "Because"),
     Column("StateDate", "Since", show_time),
     Column("Epoch", "Epoch"),

@@ -134,7 +134,8 @@ def take_over(
 def enter_contents(
     db: sqlite3.Connection, tape: TapeRecord, taken: TakenTape, rows: Sequence[ManifestRow]
 ) -> None:
-    """Enter the log and the volume record of a tape whose row is in the state already."""
+    """Enter the log and the volume record of a tape whose row is in the state already: all that a
+    manifest says beyond the row."""
     for row in rows:
         segments.insert(
             db,
