@@ -14,9 +14,10 @@ from tapectl.disks.segment_reader import SegmentReader
 from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.disks.tape_files import TapeDescription
 from tapectl.disks.tape_map import TapeMap, Totals
-from tapectl.medium.chain import Chain
+from tapectl.medium.chain import Chain, ChainFold
 from tapectl.medium.errors import ChainGapError
 from tapectl.medium.frame import FRAME_HEADER_BYTES, FrameKind
+from tapectl.medium.sequences import SequenceSet
 from tapectl.medium.summary import SegmentSummary
 from tapectl.medium.volume import VolumeRecord
 from tapectl.scsi.cartridge import (
@@ -83,15 +84,12 @@ class SegmentedCartridge:
         `segment_bytes` is the size at which a segment is sealed. `sealer` runs a job, in another
         thread if it likes. Raises CartridgeBusyError, CartridgeReadError, CartridgeWriteError.
         """
-        segments = journal.segments(tape.barcode)
-        if recover(tape, journal, {segment.summary.sequence for segment in segments}):
-            segments = journal.segments(tape.barcode)
+        known = SequenceSet(one.summary.sequence for one in journal.segments(tape.barcode))
+        recover(tape, journal, known)
         volume = journal.volume(tape.barcode)
         readers = ReaderCache(tape.barcode, fetcher)
-        readers.add(segments)
-        summaries = [segment.summary for segment in segments]
-        next_sequence = 1 + max((summary.sequence for summary in summaries), default=0)
-        counting = [row for row in summaries if volume.counts(row.sequence)]
+        next_sequence = 1
+        folds = [ChainFold() for _ in volume.partition_bytes or (0,)]
 
         def counts(summary: SegmentSummary, objects: int) -> tuple[int, int]:
             whole = Chain()
@@ -101,10 +99,14 @@ class SegmentedCartridge:
             return index.filemarks_before(objects), index.data_bytes_before(objects)
 
         try:
-            chains = [
-                Chain.fold(counting, counts, partition=number)
-                for number in range(len(volume.partition_bytes) or 1)
-            ]
+            # One at a time: a full tape has a quarter of a million.
+            for segment in journal.segments(tape.barcode):
+                readers.add(segment)
+                summary = segment.summary
+                next_sequence = summary.sequence + 1
+                if volume.counts(summary.sequence) and summary.partition < len(folds):
+                    folds[summary.partition].add(summary)
+            chains = [fold.finish(counts) for fold in folds]
         except ChainGapError as exc:
             readers.close()
             raise CartridgeReadError(f"tape {tape.barcode}: {exc}") from exc

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -39,8 +39,8 @@ class StoredSegment:
 class SegmentJournal(Protocol):
     """The record of sealed segments and of room on the disks; kept in the state."""
 
-    def segments(self, barcode: str) -> Sequence[StoredSegment]:
-        """Return the sealed segments of a tape by ascending sequence, voided ones included."""
+    def segments(self, barcode: str) -> Iterable[StoredSegment]:
+        """Yield the sealed segments of a tape by ascending sequence, voided ones included."""
         ...
 
     def record_sealed(self, barcode: str, summary: SegmentSummary, placement: Placement) -> None:

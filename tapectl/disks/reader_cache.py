@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable
 from pathlib import Path
 
 from tapectl.disks.interface import SegmentFetcher, StoredSegment
@@ -15,9 +16,32 @@ from tapectl.medium.summary import SegmentSummary
 # Each holds up to two descriptors and an index; reading in order needs one at a time.
 _READERS_MAX = 8
 
-# The folders of the copies, in the order they are asked. Tapes have many segments in few folders:
-# one tuple for each pair, not two paths for each segment.
+# The folders of the copies, in the order they are asked.
 _Folders = tuple[Path, ...]
+
+
+class _FoldersOf:
+    """The folders of each segment. Tapes have many segments in few folders: one tuple for each
+    pair, and two numbers a segment."""
+
+    def __init__(self) -> None:
+        self._sequences = array("Q")  # ascending
+        self._numbers = array("H")
+        self._known: dict[_Folders, int] = {}
+        self._folders: list[_Folders] = []
+
+    def get(self, sequence: int) -> _Folders:
+        at = bisect_left(self._sequences, sequence)
+        found = at < len(self._sequences) and self._sequences[at] == sequence
+        return self._folders[self._numbers[at]] if found else ()
+
+    def add(self, sequence: int, folders: _Folders) -> None:
+        """Add a segment, later than all that are there."""
+        number = self._known.setdefault(folders, len(self._known))
+        if number == len(self._folders):
+            self._folders.append(folders)
+        self._sequences.append(sequence)
+        self._numbers.append(number)
 
 
 class ReaderCache:
@@ -26,26 +50,25 @@ class ReaderCache:
     def __init__(self, barcode: str, fetcher: SegmentFetcher | None) -> None:
         self._barcode = barcode
         self._fetcher = fetcher
-        self._folders: dict[int, _Folders] = {}
-        self._interned: dict[_Folders, _Folders] = {}
+        self._folders = _FoldersOf()
         self._readers: OrderedDict[int, SegmentReader] = OrderedDict()
         self._pinned: dict[int, SegmentReader] = {}
         # Blocks of which a copy was damaged and another was read.
         self.recovered_blocks = 0
 
-    def add(self, segments: Iterable[StoredSegment]) -> None:
-        """Take note of where sealed segments are."""
-        for segment in segments:
-            paths = (segment.cache_path, segment.buffer_path)
-            folders = tuple(path.parent for path in paths if path is not None)
-            self._set_folders(segment.summary.sequence, folders)
+    def add(self, segment: StoredSegment) -> None:
+        """Take note of where a sealed segment is, in order of sequence."""
+        paths = (segment.cache_path, segment.buffer_path)
+        folders = tuple(path.parent for path in paths if path is not None)
+        if folders:
+            self._folders.add(segment.summary.sequence, folders)
 
     def pin(self, summary: SegmentSummary, reader: SegmentReader, folders: _Folders) -> None:
         """Keep the reader of a segment whose files cannot be opened by name yet.
 
         It will be in the store, perhaps before it is opened by name.
         """
-        self._set_folders(summary.sequence, folders)
+        self._folders.add(summary.sequence, folders)
         self._pinned[summary.sequence] = reader
         reader.fall_back_on(self._fetched(summary.sequence, summary.file_bytes))
 
@@ -60,7 +83,7 @@ class ReaderCache:
         if reader is None:
             fetched = self._fetched(sequence, entry.file_bytes)
             name = segment_name(sequence, SEALED)
-            paths = [folder / name for folder in self._folders.get(sequence, ())]
+            paths = [folder / name for folder in self._folders.get(sequence)]
             reader = self.watched(open_segment(entry, paths, fetched))
             self._keep(sequence, reader)
         return reader
@@ -93,9 +116,6 @@ class ReaderCache:
 
     def _count_recovered(self) -> None:
         self.recovered_blocks += 1
-
-    def _set_folders(self, sequence: int, folders: _Folders) -> None:
-        self._folders[sequence] = self._interned.setdefault(folders, folders)
 
     def _keep(self, sequence: int, reader: SegmentReader) -> None:
         self._readers[sequence] = reader

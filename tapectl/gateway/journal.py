@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord, DiskRole
 from tapectl.state.errors import StateError
 from tapectl.state.segments import SegmentRecord
+
+_ROWS_AT_ONCE = 2048
 
 FULL_RETRY_S = 0.25
 """How soon a writer asks for room again: an upload of one segment makes some."""
@@ -43,22 +45,27 @@ class StateJournal:
         self._segment_bytes = settings.segment_bytes
         self._now_ms = now_ms
 
-    def segments(self, barcode: str) -> Sequence[StoredSegment]:
-        """Return the sealed segments of a tape by ascending sequence, voided ones included."""
+    def segments(self, barcode: str) -> Iterator[StoredSegment]:
+        """Yield the sealed segments of a tape by ascending sequence, voided ones included."""
         with self._state.read() as db:
-            records = segments.of_tape(db, barcode)
             all_disks = disks.all_disks(db)
         # A disk that is not there holds no copy.
         paths = {disk.id: disk.path for disk in _present(all_disks)}
-        return [
-            StoredSegment(
-                summary=record.summary,
-                cache_path=_segment_path(paths, record.cache_disk_id, record),
-                buffer_path=_segment_path(paths, record.buffer_disk_id, record),
-                uploaded=record.uploaded_at_ms is not None,
-            )
-            for record in records
-        ]
+        after = -1
+        while True:
+            # A few at a time: nothing but the drive that reads them adds any meanwhile.
+            with self._state.read() as db:
+                records = segments.of_tape_after(db, barcode, after, limit=_ROWS_AT_ONCE)
+            if not records:
+                return
+            after = records[-1].sequence
+            for record in records:
+                yield StoredSegment(
+                    summary=record.summary,
+                    cache_path=_segment_path(paths, record.cache_disk_id, record),
+                    buffer_path=_segment_path(paths, record.buffer_disk_id, record),
+                    uploaded=record.uploaded_at_ms is not None,
+                )
 
     def record_sealed(self, barcode: str, summary: SegmentSummary, placement: Placement) -> None:
         """Enter a sealed segment, whose files are fsynced; idempotent by sequence."""

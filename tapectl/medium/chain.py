@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from tapectl.medium.errors import ChainGapError
@@ -78,32 +78,11 @@ class Chain:
         `counts(summary, objects)` is asked only for segments voided in part, and may raise.
         Raises ChainGapError if objects in the middle are in no segment.
         """
-        kept: list[tuple[SegmentSummary, int]] = []
+        fold = ChainFold()
         for summary in summaries:
-            if summary.partition != partition or not voids(summary):
-                continue
-            end = kept[-1][0].first_object + kept[-1][1] if kept else 0
-            if summary.first_object > end:
-                raise ChainGapError(summary.sequence, summary.first_object, end)
-            while kept and kept[-1][0].first_object >= summary.first_object:
-                kept.pop()
-            if kept:
-                last, count = kept[-1]
-                kept[-1] = last, min(count, summary.first_object - last.first_object)
-            if summary.object_count:
-                kept.append((summary, summary.object_count))
-        chain = cls()
-        for summary, count in kept:
-            chain.append(summary)
-            if count < summary.object_count:
-                filemarks, data_bytes = counts(summary, count)
-                entry = chain.entry(len(chain) - 1)
-                chain.truncate(
-                    summary.first_object + count,
-                    file_number=entry.filemarks_before + filemarks,
-                    data_bytes=entry.data_bytes_before + data_bytes,
-                )
-        return chain
+            if summary.partition == partition:
+                fold.add(summary)
+        return fold.finish(counts)
 
     def append(self, summary: SegmentSummary) -> None:
         """Add a segment that starts at the end of data; one without objects changes nothing."""
@@ -163,6 +142,77 @@ class Chain:
         if not 0 <= number < self.filemark_count:
             raise IndexError(number)
         return self.entry(bisect_right(self._filemarks_before, number) - 1)
+
+
+class ChainFold:
+    """Takes the segments of one partition one at a time, by ascending sequence, and keeps of each
+    that still counts a few numbers: a tape of a million segments need not be in memory."""
+
+    __slots__ = ("_columns", "_firsts", "_kept")
+
+    def __init__(self) -> None:
+        self._firsts = array("Q")
+        # How many objects of each still count.
+        self._kept = array("Q")
+        # Sequence, objects, filemarks, bytes of user data, bytes of the file, partition.
+        self._columns = tuple(array("Q") for _ in range(6))
+
+    def add(self, summary: SegmentSummary) -> None:
+        """Take the next segment; raise ChainGapError if objects before it are in no segment."""
+        if not voids(summary):
+            return
+        firsts, kept = self._firsts, self._kept
+        first = summary.first_object
+        end = firsts[-1] + kept[-1] if firsts else 0
+        if first > end:
+            raise ChainGapError(summary.sequence, first, end)
+        while firsts and firsts[-1] >= first:
+            for column in (firsts, kept, *self._columns):
+                column.pop()
+        if firsts:
+            kept[-1] = min(kept[-1], first - firsts[-1])
+        if summary.object_count:
+            firsts.append(first)
+            kept.append(summary.object_count)
+            for column, value in zip(
+                self._columns,
+                (
+                    summary.sequence,
+                    summary.object_count,
+                    summary.filemark_count,
+                    summary.data_bytes,
+                    summary.file_bytes,
+                    summary.partition,
+                ),
+                strict=True,
+            ):
+                column.append(value)
+
+    @property
+    def sequences(self) -> Sequence[int]:
+        """The sequence numbers of the segments that still count, ascending."""
+        return self._columns[0]
+
+    def finish(self, counts: PartialCounts) -> Chain:
+        """Return the chain; see Chain.fold."""
+        chain = Chain()
+        for first, kept, row in zip(
+            self._firsts, self._kept, zip(*self._columns, strict=True), strict=True
+        ):
+            sequence, objects, filemarks, data_bytes, file_bytes, partition = row
+            summary = SegmentSummary(
+                sequence, first, objects, filemarks, data_bytes, file_bytes, partition
+            )
+            chain.append(summary)
+            if kept < objects:
+                filemarks, data_bytes = counts(summary, kept)
+                entry = chain.entry(len(chain) - 1)
+                chain.truncate(
+                    first + kept,
+                    file_number=entry.filemarks_before + filemarks,
+                    data_bytes=entry.data_bytes_before + data_bytes,
+                )
+        return chain
 
 
 def voids(summary: SegmentSummary) -> bool:
