@@ -48,6 +48,10 @@ class S3Server:
             client.create_bucket(Bucket=bucket)
         return S3Store(bucket, prefix, lambda: client)
 
+    def create_lock_bucket(self, bucket: str) -> None:
+        """Make a bucket with Object Lock, which has versioning."""
+        self.client().create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+
     def client(self, *, secret_key: str = SECRET_KEY):  # type: ignore[no-untyped-def]
         """Return a boto3 client as S3Store makes it, with the test's own keys."""
         import boto3
@@ -100,7 +104,7 @@ def weed_server() -> Iterator[S3Server]:
     identity = {
         "name": "tests",
         "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging", "BypassGovernanceRetention"],
     }
     config.write_text(json.dumps({"identities": [identity]}))
     names = (
@@ -155,7 +159,12 @@ def _running(command: list[str], endpoint_url: str, cwd: Path | None = None) -> 
             stdout=log,
             stderr=log,
             cwd=cwd,
-            env={**os.environ, "MOTO_ALLOW_NONEXISTENT_REGION": "true"},
+            env={
+                **os.environ,
+                "MOTO_ALLOW_NONEXISTENT_REGION": "true",
+                # SeaweedFS wraps the keys of SSE-S3 with it.
+                "WEED_S3_SSE_KEY": "of the tests",
+            },
             # A group of its own, `timeout` and the server, to be ended together.
             start_new_session=True,
         )
