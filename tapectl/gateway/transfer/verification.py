@@ -29,6 +29,7 @@ _DAY_MS = 86_400_000
 # Between two looks whether the segment in hand is done.
 _LOOK_MS = 100
 
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     verification: VerificationRecord

@@ -32,7 +32,9 @@ def test_a_time_is_understood(text: str, zone: str, wanted: str) -> None:
     assert show_time(parse_time(text, now_ms=NOW_MS, zone=zone_of(zone)), UTC) == wanted
 
 
-@pytest.mark.parametrize("text", ["", "lunch", "2 parsecs ago", "-3d", "2026-13-01", "9" * 30 + "d"])
+@pytest.mark.parametrize(
+    "text", ["", "lunch", "2 parsecs ago", "-3d", "2026-13-01", "9" * 30 + "d"]
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="not a time"):
         parse_time(text, now_ms=NOW_MS, zone=UTC)
