@@ -24,6 +24,7 @@ from tapectl.gateway.transfer.stored_segment import locate
 from tapectl.medium.errors import MediumFormatError
 from tapectl.scsi.cartridge import CartridgeReadError
 from tapectl.state import segments, tapes
+from tapectl.state.errors import StateError
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import LOADABLE, TapeStatus
 from tapectl.state.transfer_queries import next_sequence
@@ -222,7 +223,12 @@ class FetchService:
                 if job is None:
                     self._work.wait(_RETRY_S if self._fills else None)
                     continue
-            job()
+            try:
+                job()
+            except Exception:
+                # A bug in one fetch must not end the reads of all tapes for good.
+                _log.exception("a fetch failed; this is a bug")
+                self._context.stopping.wait(_RETRY_S)
 
     def _next_job(self) -> Callable[[], None] | None:
         """Return the most urgent thing to do, reserved for the caller; the lock is held."""
@@ -248,7 +254,7 @@ class FetchService:
                 self._postpone(entry, "the cache is full of segments that are not uploaded yet")
                 return
             entry.fill.open()
-        except (StoreError, MediumFormatError, OSError) as error:
+        except (StoreError, MediumFormatError, OSError, StateError) as error:
             self._fail(entry, error)
         else:
             if entry.demanded:
@@ -279,7 +285,7 @@ class FetchService:
     def _seal(self, entry: _Fill) -> None:
         try:
             self._finish(entry)
-        except OSError as error:
+        except (OSError, StateError) as error:
             self._fail(entry, error)
         finally:
             with self._work:
@@ -304,6 +310,8 @@ class FetchService:
             self._fills.pop(place, None)
             self._retired.append(entry.fill.path)
             gone = self._retired.popleft() if len(self._retired) > _RETIRED_NAMES else None
+        # Not before: what is above may fail, and is then done again.
+        entry.fill.close()
         remove(gone)
         if entry.demanded and wanted:
             self._read_ahead(source)
@@ -323,7 +331,8 @@ class FetchService:
     def _fail(self, entry: _Fill, error: Exception) -> None:
         source = entry.fill.source
         reason = f"segment {source.summary.sequence} of {source.barcode}: {error}"
-        if isinstance(error, OSError) or (isinstance(error, StoreError) and error.retryable):
+        passing = isinstance(error, OSError | StateError)
+        if passing or (isinstance(error, StoreError) and error.retryable):
             self._postpone(entry, reason)
             return
         _log.error("%s", reason)

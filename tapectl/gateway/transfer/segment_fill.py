@@ -120,7 +120,7 @@ class SegmentFill:
     def seal(self) -> None:
         """Give the complete file its sealed name too, durably.
 
-        The old name stays, for a reader who has just been told it.
+        The old name stays, for a reader who has just been told it. May be done again.
         """
         assert self._descriptor is not None
         os.fsync(self._descriptor)
@@ -129,7 +129,6 @@ class SegmentFill:
         # The tape's folder may be new, too: it goes when the tape leaves the library.
         sync_folder(self.path.parent)
         sync_folder(self.path.parent.parent)
-        self.close()
 
     def close(self) -> None:
         """Let go of the file; no fetch may be under way."""

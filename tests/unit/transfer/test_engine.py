@@ -20,6 +20,7 @@ from tapectl.medium.manifest import PAGE_ROWS, decode_manifest, decode_page
 from tapectl.medium.summary import SegmentSummary
 from tapectl.scsi.cartridge import CartridgeReadError
 from tapectl.state import segments
+from tapectl.state.errors import StateAccessError
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import (
@@ -479,6 +480,37 @@ def test_a_fill_that_found_no_room_for_its_file_is_begun_anew(
     # Names are there after a power cut too, that of a folder which was made for it included.
     folder = str(fill.sealed_path.parent)
     assert flushed == [str(fill.path), folder, os.path.dirname(folder)]
+
+
+def test_a_state_that_fails_for_a_while_ends_no_fetch(
+    gateway: TransferGateway,
+    engine: TransferEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gateway.create_tape(TAPE)
+    content = gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    gateway.drop_cache()
+    monkeypatch.setattr("tapectl.gateway.transfer.fetching._RETRY_S", 0.01)
+    failures = 6  # more than there are threads
+    set_cache_disk = segments.set_cache_disk
+
+    def failing(*arguments: Any) -> None:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise StateAccessError(gateway.root, "disk I/O error")
+        set_cache_disk(*arguments)
+
+    monkeypatch.setattr(segments, "set_cache_disk", failing)
+    assert fetch(engine, 1, 0, len(content)) == content
+    sealed = gateway.cache / "tapes" / TAPE / "00000001.seg"
+    for _ in range(2000):
+        if gateway.segments(TAPE)[0].cache_disk_id == CACHE:
+            break
+        time.sleep(0.005)
+    assert sealed.read_bytes() == content
+    assert failures < 0
 
 
 def test_a_damaged_object_is_an_error_and_never_data(
