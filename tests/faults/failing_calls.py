@@ -1,10 +1,10 @@
 """Lets the n-th call of each kind fail, for n = 1, 2, 3 and on until none fires; under the shim.
 
-    python -m tests.faults.failing_calls SEED SAMPLE
+    python -m tests.faults.failing_calls SEED SAMPLE [MANNER ...]
 
 A short life of a tape is led anew for each n. Nothing is tried that an admin would not try: a tape
 that met an error is unloaded and loaded again. SAMPLE is how many n of each kind are taken, spread
-over all there are; 0 takes every one.
+over all there are; 0 takes every one. A MANNER is how it is printed: "open EIO".
 """
 
 from __future__ import annotations
@@ -210,14 +210,15 @@ def numbers(lead: Callable[[int], Fired], rng: random.Random, sample: int) -> It
     yield from sorted(rng.sample(range(1, calls + 1), min(sample, calls)))
 
 
-def main(seed: int, sample: int) -> dict[str, int]:
+def main(seed: int, sample: int, manners: Sequence[str] = ()) -> dict[str, int]:
     shim = Shim.inherited()
     leads: dict[str, Callable[[int], Fired]] = {
         **{str(one): partial(lead_life, shim, seed, one) for one in FAILURES},
         **{str(one): partial(lead_life_on_a_bad_store, shim, seed, one) for one in STORE_FAILURES},
     }
     done: dict[str, int] = {}
-    for failure, lead in leads.items():
+    for failure in manners or leads:
+        lead = leads[failure]
         failed = 0
         for at in numbers(lead, random.Random(f"{seed} {failure}"), sample):
             if lead(at).where is None:
@@ -230,7 +231,7 @@ def main(seed: int, sample: int) -> dict[str, int]:
 
 if __name__ == "__main__":
     try:
-        print(json.dumps(main(*map(int, sys.argv[1:]))))
+        print(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])))
     except Exception:
         traceback.print_exc()
         sys.exit(1)

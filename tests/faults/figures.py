@@ -1,15 +1,17 @@
 """Makes the figures of docs/reliability.md: the long form of every test of faults.
 
-    python -m tests.faults.figures [--scale 1.0] [--seed N] [--fuzz-cases N] [--dry-run]
+    python -m tests.faults.figures [--scale 1.0] [--seed N] [--fuzz-cases N] [--results FILE]
 
 Takes about half an hour on two cores at scale 1. What fails ends it, with the seed to repeat it;
-the table is written only when nothing has been lost and nothing was stuck.
+the table is written only when nothing has been lost and nothing was stuck. What is in the file of
+results, from a run of the same seed that was ended, is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -19,13 +21,16 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 import tapectl
 from tests.faults import shim
+from tests.faults.failing_calls import FAILURES, STORE_FAILURES
 from tests.support.clients import PROJECT
 
 PAGE = PROJECT / "docs" / "reliability.md"
@@ -33,12 +38,13 @@ _BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
 # At scale 1. A life is what one tape goes through; power is cut and calls fail in it.
 KILL_RUNS, KILLS_A_RUN = 8, 25
 POWER_LIVES, CUTS_A_LIFE = 250, 20
-CALL_SEEDS = 1
 SERVED_CUTS = 24
 SERVED_LIVES = 10
-AT_ONCE = 2
+# On two cores: half of the time a gateway waits for something.
+AT_ONCE = 3
 
 Figures = Mapping[str, int]
+MANNERS = (*FAILURES, *STORE_FAILURES)
 
 
 class Runs:
@@ -48,6 +54,7 @@ class Runs:
         self._folder = folder
         self._library = shim.build(folder)
         self._scale = scale
+        self._serials = itertools.count()
         self.seed = seed
 
     def scaled(self, count: int) -> int:
@@ -63,12 +70,9 @@ class Runs:
         lives = str(self.scaled(POWER_LIVES))
         return self._under("power_cut", str(self.seed), lives, str(CUTS_A_LIFE))
 
-    def failing_calls(self) -> Figures:
-        total: Counter[str] = Counter()
-        for run in range(self.scaled(CALL_SEEDS)):
-            # 0: every call there is.
-            total.update(self._under("failing_calls", str(self.seed + run), "0"))
-        return total
+    def failing_calls(self, manner: str) -> Figures:
+        # 0: every call there is.
+        return self._under("failing_calls", str(self.seed), "0", manner)
 
     def served_cuts(self) -> Figures:
         return _module("served_faults", "power", str(self.seed), str(self.scaled(SERVED_CUTS)))
@@ -77,7 +81,8 @@ class Runs:
         return _module("served_faults", "calls", str(self.seed), str(self.scaled(SERVED_LIVES)))
 
     def _under(self, module: str, *arguments: str) -> Figures:
-        found: Figures = shim.run_under(self._library, self._folder / module, module, *arguments)
+        folder = self._folder / f"{next(self._serials)}"
+        found: Figures = shim.run_under(self._library, folder, module, *arguments)
         return found
 
 
@@ -110,17 +115,20 @@ def _run(command: list[str], environment: Mapping[str, str]) -> str:
     return done.stdout
 
 
-def measure(runs: Runs, fuzz_cases: int) -> dict[str, Figures]:
-    """Run everything; return the figures of each kind by its name."""
+def measure(runs: Runs, fuzz_cases: int, results: Path | None) -> dict[str, Figures]:
+    """Run everything that is not in `results`; return the figures of each kind by its name."""
     jobs: dict[str, Callable[[], Figures]] = {
         "power cuts": runs.power_cuts,
-        "calls": runs.failing_calls,
+        **{f"call: {one}": partial(runs.failing_calls, str(one)) for one in MANNERS},
         "kills": runs.kills,
         "served power cuts": runs.served_cuts,
         "served calls": runs.served_calls,
         "fuzz": lambda: {"cases": fuzz(fuzz_cases)},
     }
     found: dict[str, Figures] = {}
+    if results is not None and results.exists():
+        found |= json.loads(results.read_text())
+    writing = threading.Lock()
 
     def run(name: str) -> None:
         try:
@@ -129,9 +137,13 @@ def measure(runs: Runs, fuzz_cases: int) -> dict[str, Figures]:
             print(name, error, flush=True)
             raise
         print(name, json.dumps(found[name]), flush=True)
+        if results is not None:
+            with writing:
+                results.write_text(json.dumps(found))
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        done, _ = wait([pool.submit(run, name) for name in jobs], return_when=FIRST_EXCEPTION)
+        left = [pool.submit(run, name) for name in jobs if name not in found]
+        done, _ = wait(left, return_when=FIRST_EXCEPTION)
         # What has not begun is not worth beginning when one has failed.
         pool.shutdown(wait=False, cancel_futures=True)
         for one in done:
@@ -142,7 +154,8 @@ def measure(runs: Runs, fuzz_cases: int) -> dict[str, Figures]:
 def table(found: Mapping[str, Figures], seed: int) -> str:
     """Return the figures as a page has them."""
     killed = {name: count for name, count in found["kills"].items() if name != "commands"}
-    calls, served = found["calls"], found["served calls"]
+    calls = {str(one): found[f"call: {one}"][str(one)] for one in MANNERS}
+    served = found["served calls"]
     cuts, served_cuts = found["power cuts"], found["served power cuts"]
     rows = (
         (
@@ -190,17 +203,17 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(30))
     parser.add_argument("--fuzz-cases", type=int, default=5000)
-    parser.add_argument("--dry-run", action="store_true", help="do not write the page")
+    parser.add_argument("--results", type=Path)
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Runs(Path(folder), given.seed, given.scale), given.fuzz_cases)
+        runs = Runs(Path(folder), given.seed, given.scale)
+        found = measure(runs, given.fuzz_cases, given.results)
     made = table(found, given.seed)
     print(made)
-    if not given.dry_run:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(_BEGIN)
-        after = rest.partition(_END)[2]
-        PAGE.write_text(f"{before}{_BEGIN}\n{made}\n{_END}{after}", encoding="utf-8")
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    PAGE.write_text(f"{before}{_BEGIN}\n{made}\n{_END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
