@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 from dataclasses import dataclass
@@ -32,19 +33,25 @@ def work_folder() -> Path:
 
 
 def build_guest() -> None:
-    """Build the image unless it is up to date; a minute, and a Debian mirror."""
+    """Build the image unless it is up to date; a minute, and a Debian mirror.
+
+    Two test processes may want it at once: the second waits, and finds it built.
+    """
     script = require_shared("harness", "build.sh")
     require_program("qemu-system-x86_64", "qemu-system-x86")
     if not (work_folder() / "image.key").exists() and os.geteuid() != 0:
         missing("building the guest image needs root")
-    built = subprocess.run(
-        [str(script)],
-        env=os.environ | {"WORK": str(work_folder())},
-        capture_output=True,
-        text=True,
-        timeout=BUILD_LIMIT_S,
-        check=False,
-    )
+    work_folder().mkdir(parents=True, exist_ok=True)
+    with (work_folder() / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = subprocess.run(
+            [str(script)],
+            env=os.environ | {"WORK": str(work_folder())},
+            capture_output=True,
+            text=True,
+            timeout=BUILD_LIMIT_S,
+            check=False,
+        )
     if built.returncode:
         missing(f"the guest image cannot be built: {built.stdout[-1000:]}{built.stderr[-1000:]}")
 
