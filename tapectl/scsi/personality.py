@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from tapectl.scsi.media import LTO_MEDIA, Density, MediumGeneration
 
@@ -54,9 +55,16 @@ class VendorPage:
     data: bytes = b""
 
 
+class MediumTypes(NamedTuple):
+    """MEDIUM TYPE of a maker that tells data from WORM media, and no generations."""
+
+    data: int
+    worm: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrivePersonality:
-    """A tape drive's identity and limits."""
+    """A tape drive's identity and limits. Without `medium_types` those of the media count."""
 
     name: str
     vendor: str
@@ -64,6 +72,7 @@ class DrivePersonality:
     revision: str
     generation: DriveGeneration
     vendor_pages: Sequence[VendorPage] = ()
+    medium_types: MediumTypes | None = None
     inquiry_vendor_bytes: bytes = bytes(20)
     minimum_block_bytes: int = 1
     maximum_block_bytes: int = 8 << 20
@@ -83,6 +92,12 @@ class DrivePersonality:
         """Every generation of media that the drive reads, oldest first."""
         readable = {*self.generation.reads, *self.generation.writes}
         return [LTO_MEDIA[number] for number in sorted(readable)]
+
+    def medium_type(self, medium: MediumGeneration, *, worm: bool) -> int:
+        """Return what the drive calls media of a generation in MEDIUM TYPE."""
+        if self.medium_types is not None:
+            return self.medium_types.worm if worm else self.medium_types.data
+        return medium.worm_medium_type if worm else medium.medium_type
 
 
 _REED_SOLOMON, _CRC32C = 1, 2
@@ -123,6 +138,7 @@ def _hp_pages(*components: str) -> Sequence[VendorPage]:
 
 _HP_PAGES = _hp_pages("Firmware", "Hardware", "PCA", "Mechanism", "Head Assy", "ACI")
 _HPE_PAGES = _hp_pages("Firmware", "Hardware", "PCA", "Mechanism", "Head Assy")
+_MEDIUM_TYPES = {vendor: MediumTypes(data=0x00, worm=0x01) for vendor in ("HP", "HPE")}
 
 # LTFS reads the revision as a number: it wants at least B170 of a TD5 or HH5, HB81 of a TD8 or HH8.
 # fmt: off
@@ -160,6 +176,7 @@ DRIVE_PERSONALITIES: Mapping[str, DrivePersonality] = MappingProxyType(
             revision=revision,
             generation=_LTO[generation],
             vendor_pages=pages,
+            medium_types=_MEDIUM_TYPES.get(vendor),
         )
         for name, vendor, product, revision, generation, pages in _ROWS
     }
