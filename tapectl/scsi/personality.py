@@ -113,6 +113,7 @@ _LTO = {
         (7, (6, 7), (5, 6, 7), (_REED_SOLOMON, _CRC32C)),
         (8, (7, 8), (7, 8),    (_REED_SOLOMON, _CRC32C)),
         (9, (8, 9), (8, 9),    (_REED_SOLOMON, _CRC32C)),
+        (10, (10,), (10,),     (_REED_SOLOMON, _CRC32C)),
     )
 }
 # fmt: on
@@ -149,16 +150,19 @@ _ROWS = (
     ("IBM-ULT3580-TD7",  "IBM",  "ULT3580-TD7",     "P370",  7, _IBM_PAGES),
     ("IBM-ULT3580-TD8",  "IBM",  "ULT3580-TD8",     "PA11",  8, _IBM_PAGES),
     ("IBM-ULT3580-TD9",  "IBM",  "ULT3580-TD9",     "R3G3",  9, _IBM_PAGES),
+    ("IBM-ULT3580-TDA",  "IBM",  "ULT3580-TDA",     "S57A", 10, _IBM_PAGES),
     ("IBM-ULT3580-HH5",  "IBM",  "ULT3580-HH5",     "H5A1",  5, _IBM_PAGES),
     ("IBM-ULT3580-HH6",  "IBM",  "ULT3580-HH6",     "J451",  6, _IBM_PAGES),
     ("IBM-ULT3580-HH7",  "IBM",  "ULT3580-HH7",     "P370",  7, _IBM_PAGES),
     ("IBM-ULT3580-HH8",  "IBM",  "ULT3580-HH8",     "PA11",  8, _IBM_PAGES),
     ("IBM-ULT3580-HH9",  "IBM",  "ULT3580-HH9",     "R3G3",  9, _IBM_PAGES),
+    ("IBM-ULT3580-HHA",  "IBM",  "ULT3580-HHA",     "S57A", 10, _IBM_PAGES),
     ("HP-Ultrium-5",     "HP",   "Ultrium 5-SCSI",  "Z64D",  5, _HP_PAGES),
     ("HP-Ultrium-6",     "HP",   "Ultrium 6-SCSI",  "35GD",  6, _HP_PAGES),
     ("HP-Ultrium-7",     "HP",   "Ultrium 7-SCSI",  "G9Q1",  7, _HP_PAGES),
     ("HPE-Ultrium-8",    "HPE",  "Ultrium 8-SCSI",  "P383",  8, _HPE_PAGES),
     ("HPE-Ultrium-9",    "HPE",  "Ultrium 9-SCSI",  "R3G3",  9, _HPE_PAGES),
+    ("HPE-Ultrium-10",   "HPE",  "Ultrium 10-SCSI", "S57A", 10, _HPE_PAGES),
     ("Quantum-HH5",      "QUANTUM", "ULTRIUM-HH5",  "H5A1",  5, _IBM_PAGES),
     ("Quantum-HH6",      "QUANTUM", "ULTRIUM-HH6",  "J451",  6, _IBM_PAGES),
     ("Quantum-HH7",      "QUANTUM", "ULTRIUM-HH7",  "P370",  7, _IBM_PAGES),

@@ -27,24 +27,27 @@ KNOWN = {
     "IBM-ULT3580-TD7": (b"IBM     ", b"ULT3580-TD7     ", 0x5C),
     "IBM-ULT3580-TD8": (b"IBM     ", b"ULT3580-TD8     ", 0x5E),
     "IBM-ULT3580-TD9": (b"IBM     ", b"ULT3580-TD9     ", 0x60),
+    "IBM-ULT3580-TDA": (b"IBM     ", b"ULT3580-TDA     ", 0x62),
     "IBM-ULT3580-HH5": (b"IBM     ", b"ULT3580-HH5     ", 0x58),
     "IBM-ULT3580-HH6": (b"IBM     ", b"ULT3580-HH6     ", 0x5A),
     "IBM-ULT3580-HH7": (b"IBM     ", b"ULT3580-HH7     ", 0x5C),
     "IBM-ULT3580-HH8": (b"IBM     ", b"ULT3580-HH8     ", 0x5E),
     "IBM-ULT3580-HH9": (b"IBM     ", b"ULT3580-HH9     ", 0x60),
+    "IBM-ULT3580-HHA": (b"IBM     ", b"ULT3580-HHA     ", 0x62),
     "HP-Ultrium-5": (b"HP      ", b"Ultrium 5-SCSI  ", 0x58),
     "HP-Ultrium-6": (b"HP      ", b"Ultrium 6-SCSI  ", 0x5A),
     "HP-Ultrium-7": (b"HP      ", b"Ultrium 7-SCSI  ", 0x5C),
     "HPE-Ultrium-8": (b"HPE     ", b"Ultrium 8-SCSI  ", 0x5E),
     "HPE-Ultrium-9": (b"HPE     ", b"Ultrium 9-SCSI  ", 0x60),
+    "HPE-Ultrium-10": (b"HPE     ", b"Ultrium 10-SCSI ", 0x62),
     "Quantum-HH5": (b"QUANTUM ", b"ULTRIUM-HH5     ", 0x58),
     "Quantum-HH6": (b"QUANTUM ", b"ULTRIUM-HH6     ", 0x5A),
     "Quantum-HH7": (b"QUANTUM ", b"ULTRIUM-HH7     ", 0x5C),
     "Quantum-HH8": (b"QUANTUM ", b"ULTRIUM-HH8     ", 0x5E),
     "Quantum-HH9": (b"QUANTUM ", b"ULTRIUM-HH9     ", 0x60),
 }
-READS = {5: {3, 4, 5}, 6: {4, 5, 6}, 7: {5, 6, 7}, 8: {7, 8}, 9: {8, 9}}
-WRITES = {5: {4, 5}, 6: {5, 6}, 7: {6, 7}, 8: {7, 8}, 9: {8, 9}}
+READS = {5: {3, 4, 5}, 6: {4, 5, 6}, 7: {5, 6, 7}, 8: {7, 8}, 9: {8, 9}, 10: {10}}
+WRITES = {5: {4, 5}, 6: {5, 6}, 7: {6, 7}, 8: {7, 8}, 9: {8, 9}, 10: {10}}
 
 
 @pytest.fixture(params=DRIVE_PERSONALITIES.values(), ids=lambda personality: personality.name)
@@ -484,6 +487,14 @@ def test_the_memory_says_what_the_cartridge_is(tape, medium_type, density):
     assert attribute(host, 0x0405) == bytes((density,))
     host.good("1b")
     assert host.check("8c" + "00" * 10 + "00ff").code == (2, 0x3A, 0)
+
+
+def test_the_volume_statistics_name_the_generation(personality):
+    number = personality.generation.number
+    host = Initiator(make(personality, MemoryCartridge(generation=number)))
+    page = host.good("4d0057000000 00ffff")
+    name = f"Ultrium-{number}".encode()
+    assert b"\0\x45\x41" + bytes((len(name),)) + name in page
 
 
 def test_the_memory_says_when_the_cartridge_was_made_and_its_densities():
