@@ -136,6 +136,10 @@ class SegmentedCartridge:
         return self._tape.worm
 
     @property
+    def created_ms(self) -> int:
+        return self._tape.created_ms
+
+    @property
     def recovered_reads(self) -> int:
         return self._readers.recovered_blocks
 

@@ -13,7 +13,9 @@ COPYING = ".copy"
 
 @dataclass(frozen=True, slots=True)
 class TapeDescription:
-    """A tape as the state knows it. `capacity_bytes` counts user data, `tape_uuid` is its text."""
+    """A tape as the state knows it. `capacity_bytes` counts user data, `tape_uuid` is its text,
+    `created_ms` the time since 1970 when it was made.
+    """
 
     barcode: str
     tape_uuid: str
@@ -22,6 +24,7 @@ class TapeDescription:
     worm: bool = False
     generation: int = 5
     cleaning: bool = False
+    created_ms: int = 0
 
     @property
     def uuid(self) -> uuid.UUID:

@@ -102,6 +102,11 @@ class Cartridge(Protocol):
     def worm(self) -> bool: ...
 
     @property
+    def created_ms(self) -> int:
+        """When the cartridge was made, in milliseconds since 1970."""
+        ...
+
+    @property
     def recovered_reads(self) -> int:
         """How many blocks could be read from another copy only than the first, since it was opened:
         nothing is lost, and something is dying."""

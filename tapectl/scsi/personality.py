@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from tapectl.scsi.media import LTO_MEDIA, Density, MediumGeneration
 
@@ -54,9 +55,16 @@ class VendorPage:
     data: bytes = b""
 
 
+class MediumTypes(NamedTuple):
+    """MEDIUM TYPE of a maker that tells data from WORM media, and no generations."""
+
+    data: int
+    worm: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrivePersonality:
-    """A tape drive's identity and limits."""
+    """A tape drive's identity and limits. Without `medium_types` those of the media count."""
 
     name: str
     vendor: str
@@ -64,6 +72,7 @@ class DrivePersonality:
     revision: str
     generation: DriveGeneration
     vendor_pages: Sequence[VendorPage] = ()
+    medium_types: MediumTypes | None = None
     inquiry_vendor_bytes: bytes = bytes(20)
     minimum_block_bytes: int = 1
     maximum_block_bytes: int = 8 << 20
@@ -84,6 +93,12 @@ class DrivePersonality:
         readable = {*self.generation.reads, *self.generation.writes}
         return [LTO_MEDIA[number] for number in sorted(readable)]
 
+    def medium_type(self, medium: MediumGeneration, *, worm: bool) -> int:
+        """Return what the drive calls media of a generation in MEDIUM TYPE."""
+        if self.medium_types is not None:
+            return self.medium_types.worm if worm else self.medium_types.data
+        return medium.worm_medium_type if worm else medium.medium_type
+
 
 _REED_SOLOMON, _CRC32C = 1, 2
 
@@ -98,6 +113,7 @@ _LTO = {
         (7, (6, 7), (5, 6, 7), (_REED_SOLOMON, _CRC32C)),
         (8, (7, 8), (7, 8),    (_REED_SOLOMON, _CRC32C)),
         (9, (8, 9), (8, 9),    (_REED_SOLOMON, _CRC32C)),
+        (10, (10,), (10,),     (_REED_SOLOMON, _CRC32C)),
     )
 }
 # fmt: on
@@ -123,6 +139,7 @@ def _hp_pages(*components: str) -> Sequence[VendorPage]:
 
 _HP_PAGES = _hp_pages("Firmware", "Hardware", "PCA", "Mechanism", "Head Assy", "ACI")
 _HPE_PAGES = _hp_pages("Firmware", "Hardware", "PCA", "Mechanism", "Head Assy")
+_MEDIUM_TYPES = {vendor: MediumTypes(data=0x00, worm=0x01) for vendor in ("HP", "HPE")}
 
 # LTFS reads the revision as a number: it wants at least B170 of a TD5 or HH5, HB81 of a TD8 or HH8.
 # fmt: off
@@ -133,16 +150,19 @@ _ROWS = (
     ("IBM-ULT3580-TD7",  "IBM",  "ULT3580-TD7",     "P370",  7, _IBM_PAGES),
     ("IBM-ULT3580-TD8",  "IBM",  "ULT3580-TD8",     "PA11",  8, _IBM_PAGES),
     ("IBM-ULT3580-TD9",  "IBM",  "ULT3580-TD9",     "R3G3",  9, _IBM_PAGES),
+    ("IBM-ULT3580-TDA",  "IBM",  "ULT3580-TDA",     "S57A", 10, _IBM_PAGES),
     ("IBM-ULT3580-HH5",  "IBM",  "ULT3580-HH5",     "H5A1",  5, _IBM_PAGES),
     ("IBM-ULT3580-HH6",  "IBM",  "ULT3580-HH6",     "J451",  6, _IBM_PAGES),
     ("IBM-ULT3580-HH7",  "IBM",  "ULT3580-HH7",     "P370",  7, _IBM_PAGES),
     ("IBM-ULT3580-HH8",  "IBM",  "ULT3580-HH8",     "PA11",  8, _IBM_PAGES),
     ("IBM-ULT3580-HH9",  "IBM",  "ULT3580-HH9",     "R3G3",  9, _IBM_PAGES),
+    ("IBM-ULT3580-HHA",  "IBM",  "ULT3580-HHA",     "S57A", 10, _IBM_PAGES),
     ("HP-Ultrium-5",     "HP",   "Ultrium 5-SCSI",  "Z64D",  5, _HP_PAGES),
     ("HP-Ultrium-6",     "HP",   "Ultrium 6-SCSI",  "35GD",  6, _HP_PAGES),
     ("HP-Ultrium-7",     "HP",   "Ultrium 7-SCSI",  "G9Q1",  7, _HP_PAGES),
     ("HPE-Ultrium-8",    "HPE",  "Ultrium 8-SCSI",  "P383",  8, _HPE_PAGES),
     ("HPE-Ultrium-9",    "HPE",  "Ultrium 9-SCSI",  "R3G3",  9, _HPE_PAGES),
+    ("HPE-Ultrium-10",   "HPE",  "Ultrium 10-SCSI", "S57A", 10, _HPE_PAGES),
     ("Quantum-HH5",      "QUANTUM", "ULTRIUM-HH5",  "H5A1",  5, _IBM_PAGES),
     ("Quantum-HH6",      "QUANTUM", "ULTRIUM-HH6",  "J451",  6, _IBM_PAGES),
     ("Quantum-HH7",      "QUANTUM", "ULTRIUM-HH7",  "P370",  7, _IBM_PAGES),
@@ -160,6 +180,7 @@ DRIVE_PERSONALITIES: Mapping[str, DrivePersonality] = MappingProxyType(
             revision=revision,
             generation=_LTO[generation],
             vendor_pages=pages,
+            medium_types=_MEDIUM_TYPES.get(vendor),
         )
         for name, vendor, product, revision, generation, pages in _ROWS
     }

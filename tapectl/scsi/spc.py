@@ -16,6 +16,7 @@ from tapectl.scsi.identifying_information import (
 )
 from tapectl.scsi.log_parameters import log_select, log_sense
 from tapectl.scsi.logical_unit import Reply, Status
+from tapectl.scsi.management_protocol import management_protocol_in
 from tapectl.scsi.mode_parameters import (
     mode_select_6,
     mode_select_10,
@@ -207,6 +208,9 @@ SPC_COMMANDS: tuple[Command[Device], ...] = (
     Command(name="REPORT TIMESTAMP", service_action=0x0F,
             usage=bytes.fromhex("a31f00000000ffffffff0000"),
             handler=report_timestamp, access=Access.PERSISTENT),
+    Command(name="MANAGEMENT PROTOCOL IN", service_action=0x10,
+            usage=bytes.fromhex("a31fffffffffffffffffff00"),
+            handler=management_protocol_in),
     Command(name="SET IDENTIFYING INFORMATION", service_action=0x06,
             usage=bytes.fromhex("a41f00000000fffffffffe00"),
             handler=set_identifying_information),

@@ -217,6 +217,7 @@ class DriveWorker:
             worm=tape.worm,
             generation=tape.generation,
             cleaning=tape.cleaning,
+            created_ms=tape.created_at_ms,
         )
 
     def _seal_in_background(self, job: Callable[[], None]) -> None:

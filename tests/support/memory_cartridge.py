@@ -42,12 +42,14 @@ class MemoryCartridge:
         worm: bool = False,
         generation: int = 5,
         cleaning: bool = False,
+        created_ms: int = 1_700_000_000_000,
     ) -> None:
         self.barcode = barcode
         self.write_protected = write_protected
         self.worm = worm
         self.generation = generation
         self.cleaning = cleaning
+        self.created_ms = created_ms
         self.partition = 0
         self.volume_bytes = capacity_bytes
         self.sizes = [capacity_bytes]

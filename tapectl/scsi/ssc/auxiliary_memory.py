@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -107,6 +108,10 @@ def _medium_type(_drive: TapeDrive, medium: Cartridge, _partition: int) -> int:
     return _WORM if medium.worm else _DATA
 
 
+def _calendar_date(time_ms: int) -> str:
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y%m%d}"
+
+
 def memory_bytes(medium: Cartridge) -> int:
     """Return how large the memory of a medium is."""
     return _MEMORY_BYTES[max(number for number in _MEMORY_BYTES if number <= medium.generation)]
@@ -200,9 +205,12 @@ _MEDIUM = (
     _made(0x0403, 4, _number(lambda _, m, __: _density(m).media_width_tenths_mm, 4)),
     _made(0x0404, 8, _text(lambda _, m: _density(m).assigning_organization, 8), text=True),
     _made(0x0405, 1, _number(lambda _, m, __: _density(m).code, 1)),
+    _made(0x0406, 8, _text(lambda _, m: _calendar_date(m.created_ms), 8), text=True),
     _made(0x0407, 8, _number(lambda _, m, __: memory_bytes(m), 8)),
     _made(0x0408, 1, _number(_medium_type, 1)),
     _made(0x0409, 2, _number(lambda _, m, __: CLEANINGS if m.cleaning else 0, 2)),
+    # Supported density codes: a list, of one for media that are never formatted in another.
+    _made(0x040B, 10, lambda _, m, __: bytes((_density(m).code,)).ljust(10, b"\0")),
 )
 _HOST = (
     _host(0x0800, Format.ASCII, 8),     # application vendor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tapectl.scsi.command_table import Task, reply_truncated
 from tapectl.scsi.logical_unit import Reply
 from tapectl.scsi.media import MediumGeneration
-from tapectl.scsi.personality import Access
+from tapectl.scsi.personality import Access, DrivePersonality
 
 if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
@@ -67,13 +67,14 @@ def _medium_types(
 ) -> list[bytes]:
     """Data and WORM media are of two types; of the medium in the drive there is one."""
     kinds = (drive.threaded_medium().worm,) if of_medium else (False, True)
-    return [_medium_type(medium, worm=worm) for medium in media for worm in kinds]
+    personality = drive.personality
+    return [_medium_type(personality, medium, worm=worm) for medium in media for worm in kinds]
 
 
-def _medium_type(media: MediumGeneration, *, worm: bool) -> bytes:
+def _medium_type(personality: DrivePersonality, media: MediumGeneration, *, worm: bool) -> bytes:
     density = media.density
     return _MEDIUM_TYPE.pack(
-        media.worm_medium_type if worm else media.medium_type,
+        personality.medium_type(media, worm=worm),
         _MEDIUM_TYPE.size - 4,
         1,
         bytes((density.code,)),

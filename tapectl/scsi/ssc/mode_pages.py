@@ -23,7 +23,8 @@ DEVICE_CONFIGURATION_EXTENSION_PAGE = (0x10, 0x01)
 # In the body of page 10h.
 _ACTIVE_PARTITION, _COMPRESSION_ALGORITHM = 1, 12
 _APPEND_ONLY = 1  # WRITE MODE
-_SHORT_ERASE_AT_POSITION = 2  # the last SHORT ERASE MODE there is
+# SHORT ERASE MODE; the other two, 0h and 2h, make the position end of data.
+_SHORT_ERASE_WITHOUT_EFFECT, _SHORT_ERASE_MODES = 1, 3
 _MEGABYTE = 10**6
 _DEFAULT_DENSITY, _SAME_DENSITY = 0x00, 0x7F
 _WORM_MODE = 0x01
@@ -87,7 +88,7 @@ def drive_mode_pages(drive: TapeDrive) -> Sequence[ModePage]:
 
 
 def _check_device_configuration_extension(body: bytes, at: int) -> None:
-    if body[1] >> 4 > _APPEND_ONLY or body[1] & 0x0F > _SHORT_ERASE_AT_POSITION:
+    if body[1] >> 4 > _APPEND_ONLY or body[1] & 0x0F >= _SHORT_ERASE_MODES:
         raise invalid_field_in_parameter_list(at + 1)
 
 
@@ -97,14 +98,19 @@ def device_configuration_extension(drive: TapeDrive) -> tuple[bool, int]:
     return body[1] >> 4 == _APPEND_ONLY, int.from_bytes(body[2:4], "big") * _MEGABYTE
 
 
+def short_erase_has_no_effect(drive: TapeDrive) -> bool:
+    """Return whether SHORT ERASE MODE of the same page says that an ERASE leaves the medium be."""
+    body = drive.server.mode_pages.value(DEVICE_CONFIGURATION_EXTENSION_PAGE, "")
+    return body[1] & 0x0F == _SHORT_ERASE_WITHOUT_EFFECT
+
+
 def encode_mode_header(drive: TapeDrive) -> ModeHeader:
     """Return the header of a mode parameter list as it is now."""
     medium = drive.medium
     medium_type = 0
     write_protected = False
     if medium is not None:
-        generation = drive.media
-        medium_type = generation.worm_medium_type if medium.worm else generation.medium_type
+        medium_type = drive.personality.medium_type(drive.media, worm=medium.worm)
         write_protected = medium.write_protected or read_only(drive.personality, medium)
     parameters = drive.parameters
     return ModeHeader(

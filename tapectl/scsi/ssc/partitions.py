@@ -49,7 +49,9 @@ _UNIT_BYTES = {0: 1, 1: 10**3, 2: 10**6}
 _ADDITIONAL, _FLAGS, _UNITS, _SIZES = 1, 2, 4, 6
 
 # Wraps of each generation of LTO.
-_WRAPS: Mapping[int, int] = MappingProxyType({3: 44, 4: 56, 5: 80, 6: 136, 7: 112, 8: 208, 9: 280})
+_WRAPS: Mapping[int, int] = MappingProxyType(
+    {3: 44, 4: 56, 5: 80, 6: 136, 7: 112, 8: 208, 9: 280, 10: 472}
+)
 
 
 def medium_partition_page(drive: TapeDrive) -> ModePage:

@@ -23,6 +23,7 @@ from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey, invalid_fie
 from tapectl.scsi.ssc.block_coding import received, to_be_recorded
 from tapectl.scsi.ssc.block_protection import protection
 from tapectl.scsi.ssc.data_buffer import MAX_TRANSFER_BYTES
+from tapectl.scsi.ssc.mode_pages import short_erase_has_no_effect
 
 if TYPE_CHECKING:
     from tapectl.scsi.ssc.drive import TapeDrive
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _FIXED = 0x01
 _SILI = 0x02
 _IMMED = 0x01
+_LONG = 0x01
 _TRANSFER_LENGTH_BYTE = 2
 _GOOD = Status.GOOD
 
@@ -170,14 +172,19 @@ def write_6(drive: TapeDrive, task: Task) -> Reply:
     # Before the write, so that what a failing one leaves behind is synchronised too.
     drive.unsynchronised = True
     if drive.coded or block_bytes != length or not drive.parameters.buffered:
-        return _write_blocks_slowly(drive, task.nexus, data, block_bytes)
+        return _write_blocks_slowly(drive, task, block_bytes)
     try:
         medium.write_blocks(data, block_bytes)
     except CartridgeFullError:
-        raise _volume_overflow(length) from None
+        raise _volume_overflow(_transfer_length(cdb)) from None
     except CartridgeWriteError as error:
-        raise _write_failed(length) from error
+        raise _write_failed(_transfer_length(cdb)) from error
     return _written(drive, length)
+
+
+def _transfer_length(cdb: bytes) -> int:
+    """What INFORMATION counts down from: blocks with FIXED, bytes of the one block without."""
+    return int.from_bytes(cdb[2:5], "big")
 
 
 def _written_protection_bytes(drive: TapeDrive, nexus: str) -> int:
@@ -197,20 +204,17 @@ def _write_with_residual(drive: TapeDrive, task: Task, length: int) -> Reply:
     return replace(reply, data_out_bytes=length)
 
 
-def _write_blocks_slowly(drive: TapeDrive, nexus: str, data: memoryview, block_bytes: int) -> Reply:
-    """Write several blocks, or coded ones, or one that must be on stable storage before GOOD.
-
-    INFORMATION counts blocks where there are several, and bytes of the one otherwise.
-    """
+def _write_blocks_slowly(drive: TapeDrive, task: Task, block_bytes: int) -> Reply:
+    """Write several blocks, or coded ones, or one that must be on stable storage before GOOD."""
     medium = drive.threaded_medium()
     start = medium.position
-    residue = len(data) // block_bytes if len(data) != block_bytes else block_bytes
+    data, requested = task.data_out, _transfer_length(task.cdb)
     recorded, recorded_block_bytes, encrypted = data, block_bytes, False
     attributes: AbstractContextManager[None] = nullcontext()
     if drive.coded:
         try:
             recorded, recorded_block_bytes, encrypted = to_be_recorded(
-                drive, nexus, data, block_bytes, residue=residue
+                drive, task.nexus, data, block_bytes, residue=requested
             )
         except CheckCondition:
             drive.overwriting.give_back(medium)
@@ -221,9 +225,9 @@ def _write_blocks_slowly(drive: TapeDrive, nexus: str, data: memoryview, block_b
             medium.write_blocks(recorded, recorded_block_bytes, encrypted=encrypted)
     except CartridgeFullError as error:
         drive.counters.mounted.written_bytes += error.written * block_bytes
-        raise _volume_overflow(residue - error.written) from None
+        raise _volume_overflow(requested - error.written) from None
     except CartridgeWriteError as error:
-        raise _write_failed(residue - (medium.position - start)) from error
+        raise _write_failed(requested - (medium.position - start)) from error
     if not drive.parameters.buffered:
         drive.synchronise_or_step_back(start)
     return _written(drive, len(data), len(recorded))
@@ -281,14 +285,18 @@ def write_filemarks_6(drive: TapeDrive, task: Task) -> Reply:
     return _written(drive, 0)
 
 
-def erase_6(drive: TapeDrive, task: Task) -> Reply:  # noqa: ARG001 -- LONG and IMMED change nothing
+def erase_6(drive: TapeDrive, task: Task) -> Reply:
     """ERASE(6), short or long: the position becomes end of data.
 
     What was recorded is gone for readers either way; a long erase has no pattern to leave behind.
+    A short one does nothing where SHORT ERASE MODE says so. IMMED makes no difference.
     """
     medium = drive.threaded_medium()
     if drive.guarded:
         drive.check_writable(appends=False)
+    if not task.cdb[1] & _LONG and short_erase_has_no_effect(drive):
+        drive.synchronise()
+        return GOOD
     drive.unsynchronised = True
     try:
         with drive.encrypted_blocks.ending(medium) if drive.coded else nullcontext():

@@ -57,7 +57,7 @@ def drive_vpd_pages(drive: TapeDrive) -> Mapping[int, VpdPage]:
             )
             for method in personality.generation.protection_methods
         )
-        pages[0xB5] = lambda _: methods
+        pages[0xB5] = lambda _: bytes(4) + methods
     pages |= {page.code: _vendor_page(page) for page in personality.vendor_pages}
     return vpd_pages(pages)
 

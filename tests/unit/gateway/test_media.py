@@ -32,7 +32,7 @@ def test_generations_by_name(text: str) -> None:
     assert generation_name(8) == "LTO-8"
 
 
-@pytest.mark.parametrize("text", ["", "LTO", "LTO-2", "LTO-10", "M8"])
+@pytest.mark.parametrize("text", ["", "LTO", "LTO-2", "LTO-11", "M8"])
 def test_what_is_no_generation(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         parse_generation(text)

@@ -27,24 +27,27 @@ KNOWN = {
     "IBM-ULT3580-TD7": (b"IBM     ", b"ULT3580-TD7     ", 0x5C),
     "IBM-ULT3580-TD8": (b"IBM     ", b"ULT3580-TD8     ", 0x5E),
     "IBM-ULT3580-TD9": (b"IBM     ", b"ULT3580-TD9     ", 0x60),
+    "IBM-ULT3580-TDA": (b"IBM     ", b"ULT3580-TDA     ", 0x62),
     "IBM-ULT3580-HH5": (b"IBM     ", b"ULT3580-HH5     ", 0x58),
     "IBM-ULT3580-HH6": (b"IBM     ", b"ULT3580-HH6     ", 0x5A),
     "IBM-ULT3580-HH7": (b"IBM     ", b"ULT3580-HH7     ", 0x5C),
     "IBM-ULT3580-HH8": (b"IBM     ", b"ULT3580-HH8     ", 0x5E),
     "IBM-ULT3580-HH9": (b"IBM     ", b"ULT3580-HH9     ", 0x60),
+    "IBM-ULT3580-HHA": (b"IBM     ", b"ULT3580-HHA     ", 0x62),
     "HP-Ultrium-5": (b"HP      ", b"Ultrium 5-SCSI  ", 0x58),
     "HP-Ultrium-6": (b"HP      ", b"Ultrium 6-SCSI  ", 0x5A),
     "HP-Ultrium-7": (b"HP      ", b"Ultrium 7-SCSI  ", 0x5C),
     "HPE-Ultrium-8": (b"HPE     ", b"Ultrium 8-SCSI  ", 0x5E),
     "HPE-Ultrium-9": (b"HPE     ", b"Ultrium 9-SCSI  ", 0x60),
+    "HPE-Ultrium-10": (b"HPE     ", b"Ultrium 10-SCSI ", 0x62),
     "Quantum-HH5": (b"QUANTUM ", b"ULTRIUM-HH5     ", 0x58),
     "Quantum-HH6": (b"QUANTUM ", b"ULTRIUM-HH6     ", 0x5A),
     "Quantum-HH7": (b"QUANTUM ", b"ULTRIUM-HH7     ", 0x5C),
     "Quantum-HH8": (b"QUANTUM ", b"ULTRIUM-HH8     ", 0x5E),
     "Quantum-HH9": (b"QUANTUM ", b"ULTRIUM-HH9     ", 0x60),
 }
-READS = {5: {3, 4, 5}, 6: {4, 5, 6}, 7: {5, 6, 7}, 8: {7, 8}, 9: {8, 9}}
-WRITES = {5: {4, 5}, 6: {5, 6}, 7: {6, 7}, 8: {7, 8}, 9: {8, 9}}
+READS = {5: {3, 4, 5}, 6: {4, 5, 6}, 7: {5, 6, 7}, 8: {7, 8}, 9: {8, 9}, 10: {10}}
+WRITES = {5: {4, 5}, 6: {5, 6}, 7: {6, 7}, 8: {7, 8}, 9: {8, 9}, 10: {10}}
 
 
 @pytest.fixture(params=DRIVE_PERSONALITIES.values(), ids=lambda personality: personality.name)
@@ -116,13 +119,22 @@ def test_densities_of_the_drive(personality):
     assert default == [native] == [max(codes)]
 
 
+def medium_type(personality: DrivePersonality, generation: int, *, worm: bool) -> int:
+    """What LTFS expects: HP's drives tell WORM media apart, the others generations too."""
+    if personality.vendor in ("HP", "HPE"):
+        return 1 if worm else 0
+    return generation * 16 + (0x0C if worm else 0x08)
+
+
 def test_media_of_the_drive(personality):
     data = Initiator(make(personality)).good("44020000000000ffff")
     assert int.from_bytes(data[:2], "big") == len(data) - 2
-    types = {data[at]: data[at + 5] for at in range(4, len(data), 56)}
+    types = [(data[at], data[at + 5]) for at in range(4, len(data), 56)]
     assert all(data[at + 2 : at + 5] == b"\0\x34\x01" for at in range(4, len(data), 56))
     generation = personality.generation.number
-    assert types[generation * 16 + 8] == types[generation * 16 + 12] == KNOWN[personality.name][2]
+    density = KNOWN[personality.name][2]
+    native = [medium_type(personality, generation, worm=worm) for worm in (False, True)]
+    assert types[-2:] == [(kind, density) for kind in native]
     assert len(types) == 2 * len(READS[generation])
 
 
@@ -148,7 +160,7 @@ def test_mode_header_tells_medium_type_and_density(personality, worm):
     generation = personality.generation.number
     tape = MemoryCartridge(generation=generation, worm=worm)
     data = Initiator(make(personality, tape)).good("1a0000000c")
-    assert data[1] == generation * 16 + (0x0C if worm else 0x08)
+    assert data[1] == medium_type(personality, generation, worm=worm)
     assert data[3] == 8
     assert data[4] == KNOWN[personality.name][2]
 
@@ -429,10 +441,11 @@ def test_worm_capability(tape, bit):
 
 
 def test_methods_of_logical_block_protection(personality):
+    """Four reserved bytes, then the descriptors, as sg_vpd reads them."""
     page = vpd(Initiator(make(personality)), 0xB5)
-    methods = [page[at + 1] for at in range(0, len(page), 8)]
+    methods = [page[at + 1] for at in range(4, len(page), 8)]
     assert methods == ([1] if personality.generation.number < 7 else [1, 2])
-    assert all(page[at : at + 4 : 2] == b"\x07\x04" for at in range(0, len(page), 8))
+    assert all(page[at : at + 4 : 2] == b"\x07\x04" for at in range(4, len(page), 8))
 
 
 def test_firmware_pages(personality):
@@ -474,6 +487,20 @@ def test_the_memory_says_what_the_cartridge_is(tape, medium_type, density):
     assert attribute(host, 0x0405) == bytes((density,))
     host.good("1b")
     assert host.check("8c" + "00" * 10 + "00ff").code == (2, 0x3A, 0)
+
+
+def test_the_volume_statistics_name_the_generation(personality):
+    number = personality.generation.number
+    host = Initiator(make(personality, MemoryCartridge(generation=number)))
+    page = host.good("4d0057000000 00ffff")
+    name = f"Ultrium-{number}".encode()
+    assert b"\0\x45\x41" + bytes((len(name),)) + name in page
+
+
+def test_the_memory_says_when_the_cartridge_was_made_and_its_densities():
+    host = Initiator(make(IBM_8, MemoryCartridge(generation=8, created_ms=1_709_164_800_123)))
+    assert attribute(host, 0x0406) == b"20240229"
+    assert attribute(host, 0x040B) == b"\x5e".ljust(10, b"\0")
 
 
 def test_a_cleaning_cartridges_memory_counts():

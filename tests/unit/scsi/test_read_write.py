@@ -258,6 +258,16 @@ def test_volume_overflow_tells_what_was_not_written():
     assert sense_of(host.write(bytes(1000))).information == 1000
 
 
+@pytest.mark.parametrize("buffered", [True, False])
+def test_information_counts_one_fixed_block_as_one(buffered):
+    host, tape = loaded(MemoryCartridge(capacity_bytes=700))
+    host.set_block_length(512, buffered=buffered)
+    host.write_fixed(bytes(512), 1)
+    assert sense_of(host.write_fixed(bytes(512), 1)).information == 1
+    tape.fail_writes = True
+    assert sense_of(host.write_fixed(bytes(512), 1)).information == 1
+
+
 def test_an_unreadable_block_is_a_medium_error():
     host, tape = loaded()
     host.write(b"data")
@@ -372,6 +382,23 @@ def test_a_write_that_waits_consumes_no_unit_attention():
         host.write(b"data")
     assert other.check("00").code == (6, 0x2A, 1)
     assert host.write(b"data").status is Status.GOOD
+
+
+@pytest.mark.parametrize(("mode", "left"), [(0, 1), (1, 3), (2, 1)])
+def test_short_erase_mode_decides_what_a_short_erase_does(mode, left):
+    host, tape = loaded()
+    host.good(
+        "5510000000000000" + "2800",
+        bytes.fromhex("0000001000000000 5001001c 00") + bytes((mode,)) + bytes(26),
+    )
+    for block in (b"1", b"2", b"3"):
+        host.write(block)
+    host.good("2b000000000001")
+    host.good("19")
+    assert len(tape.objects) == left
+    assert host.position() == 1
+    host.good("1901")
+    assert len(tape.objects) == 1
 
 
 def test_erase_makes_the_position_end_of_data():

@@ -59,7 +59,7 @@ def test_attentions_come_before_supported_commands(unit):
 
 
 def test_service_actions_that_are_not_there(host):
-    for opcode, action in ((0xA3, 0x10), (0xA3, 0x1F), (0xA4, 0x0A)):
+    for opcode, action in ((0xA3, 0x11), (0xA3, 0x1F), (0xA4, 0x0A)):
         refused = host.check(maintenance(opcode, action, 255))
         assert refused.code == (5, 0x24, 0)
         assert refused.specific == b"\xcc\0\x01"
@@ -69,6 +69,15 @@ def test_supported_task_management_functions_with_the_extended_reply(host):
     data = host.good("a30d80000000000000100000")
     assert len(data) == 16
     assert data[3] == 12
+
+
+def test_no_management_protocol_is_there_but_the_list_of_them(host):
+    assert host.good(maintenance(0xA3, 0x10, 255)) == bytes(6) + b"\0\1\0"
+    assert host.good(maintenance(0xA3, 0x10, 8)) == bytes(6) + b"\0\1"
+    refused = host.check("a3101000000000000010")
+    assert refused.code == (5, 0x24, 0)
+    assert refused.specific == b"\xc0\0\x02"
+    assert host.check("a3100000000100000010").specific == b"\xc0\0\x03"
 
 
 # Timestamps.

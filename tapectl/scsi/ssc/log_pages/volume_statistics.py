@@ -28,6 +28,7 @@ _DATA_SET_BYTES = MappingProxyType(
         7: 5_031_936,
         8: 5_031_936,
         9: 9_805_824,
+        10: 9_805_824,
     }
 )
 
@@ -101,14 +102,14 @@ def volume_statistics(drive: TapeDrive) -> LogPage:
     volume = _mounted(drive)
     if volume is None:
         return LogPage(0x17, [counter(_PAGE_VALID, 0, 1)])
-    barcode = volume.medium.barcode
+    barcode, personality = volume.medium.barcode, f"Ultrium-{volume.medium.generation}"
     parameters = [
         counter(_PAGE_VALID, 1, 1),
         *counters(_STATISTICS, volume),
         ascii_text(0x0040, barcode, 32),
         ascii_text(0x0042, barcode, 32),
         ascii_text(0x0043, drive.server.identity.vendor, 8),
-        ascii_text(0x0045, f"Ultrium-{volume.medium.generation}", 9),
+        ascii_text(0x0045, personality, len(personality)),
         *counters(_STATE, volume),
         *_partition_records(volume.medium),
     ]
