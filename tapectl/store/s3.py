@@ -31,6 +31,7 @@ from tapectl.store.interface import (
     StoreRegionError,
 )
 from tapectl.store.keys import check_key
+from tapectl.store.s3_body import body_of
 from tapectl.store.s3_checksums import crc32c_text, require_same
 from tapectl.store.s3_errors import error_code, status_code, store_errors
 from tapectl.store.s3_parts import LARGE_PART_BYTES, SMALL_PART_BYTES, MultipartUploads
@@ -283,7 +284,7 @@ class S3Store:
             answer = self._client.put_object(
                 Bucket=self._bucket,
                 Key=self._name(key),
-                Body=body,
+                Body=body_of(body),
                 ChecksumCRC32C=crc32c,
                 **conditions,
                 **_put_request(options),

@@ -12,9 +12,12 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-_CONNECT_TIMEOUT_S = 10
-# Of one read or write of the socket, not of a whole request: a slow line is not a dead one.
-_READ_TIMEOUT_S = 60
+# Of connecting, and of each write to the socket: urllib3 has one for both. A write waits until the
+# kernel has room again, a third of a megabyte at times, which takes 35 s at 10 KiB/s.
+_CONNECT_TIMEOUT_S = 60
+# Of one read of the socket, not of a whole request. The first one waits until the server has what
+# the kernel has taken from us, which a slow line may take long for.
+_READ_TIMEOUT_S = 120
 # Who tries again is RetryingStore, where it can be seen and stopped.
 _ATTEMPTS = 1
 _CONNECTIONS = 32

@@ -14,6 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tapectl.store.interface import StoreError
+from tapectl.store.s3_body import body_of
 from tapectl.store.s3_checksums import crc32c_text, is_same, require_same
 from tapectl.store.s3_errors import error_code, status_code, store_errors
 from tapectl.units import MIB
@@ -80,7 +81,7 @@ class MultipartUploads:
                 found = there.get(number)
                 if found is None or not _holds(found, piece, crc32c):
                     found = client.upload_part(
-                        **where, PartNumber=number, Body=piece, ChecksumCRC32C=crc32c
+                        **where, PartNumber=number, Body=body_of(piece), ChecksumCRC32C=crc32c
                     )
                     require_same(found, piece, crc32c, f"part {number} of {name}")
                 part = {"PartNumber": number, "ETag": found["ETag"], "ChecksumCRC32C": crc32c}

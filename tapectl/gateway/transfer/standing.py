@@ -64,9 +64,7 @@ class Standing:
                 # Changed between two calls: what it says now decides.
                 self._seen = None
         else:
-            raise StoreError(
-                f"store says that {gateway_key(wanted.gateway_id)} is and is not there"
-            )
+            raise StoreError(f"store does not show what it has: {gateway_key(wanted.gateway_id)}")
         if etag != standing.store_etag:
             self._note(standing, etag)
         return True
