@@ -57,6 +57,7 @@ STATUS_COLUMNS = (
     Column("Portals", "Listening on", show_list),
     Column("Sessions", "Sessions"),
     Column("StoreError", "Store error"),
+    Column("StoreHint", "Hint"),
     Column("Alerts", "Alerts", show_alerts),
     Column("TapesByStatus", "Tapes", show_fields),
     Column("TapesSizeInBytes", "Size of all", show_size),
@@ -306,12 +307,15 @@ def _serving_row(answer: dict[str, object]) -> Row:
     """Return what only the supervisor knows: its portals, sessions and troubles."""
     units = [answer.get("changer"), answer.get("library"), *_objects(answer.get("drives"))]
     transfer = answer.get("transfer")
+    if not isinstance(transfer, dict):
+        transfer = {}
     return {
         "GatewayState": "STATE_RUNNING",
         "Pid": answer.get("pid"),
         "Portals": answer.get("portals"),
         "Sessions": sum(_session_count(unit) for unit in units),
-        "StoreError": transfer.get("store_error") if isinstance(transfer, dict) else None,
+        "StoreError": transfer.get("store_error"),
+        "StoreHint": transfer.get("store_hint"),
         "Alerts": alert_rows(answer),
     }
 

@@ -35,7 +35,11 @@ def open_store(address: StoreAddress, settings: Settings) -> ObjectStore:
     What may pass by itself is tried again. Raises UsageError for any other address.
     """
     return RetryingStore(
-        _open(address, settings), policy=RetryPolicy(), sleep=time.sleep, rng=random.random
+        _open(address, settings),
+        policy=RetryPolicy(),
+        sleep=time.sleep,
+        monotonic_s=time.monotonic,
+        rng=random.random,
     )
 
 
@@ -51,14 +55,12 @@ def _open(address: StoreAddress, settings: Settings) -> ObjectStore:
     if found and scheme == "s3" and bucket:
         # boto3 takes half a second to import, which a directory store need not pay.
         from tapectl.store.s3 import S3Store
+        from tapectl.store.s3_client import S3Clients
 
-        return S3Store.connect(
-            bucket,
-            prefix,
-            region=address.region,
-            endpoint_url=address.endpoint_url,
-            profile=address.profile,
+        clients = S3Clients(
+            region=address.region, endpoint_url=address.endpoint_url, profile=address.profile
         )
+        return S3Store(bucket, prefix, clients)
     raise UsageError(
         f"not a store: {address.store_url}", hint="write s3://bucket/prefix or file:///path"
     )

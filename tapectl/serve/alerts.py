@@ -64,10 +64,17 @@ class AlertMonitor:
                 return
 
     def _look(self) -> None:
-        error = self._transfer_status().get("store_error")
         before = {alert.kind for alert in self.alerts}
-        self.alerts = self._watch.look(str(error) if error is not None else None)
+        self.alerts = self._watch.look(_store_error(self._transfer_status()))
         for alert in self.alerts:
             if alert.kind not in before:
                 _log.warning("%s: %s", alert.kind.value, alert.message)
         self._tell(self.alerts)
+
+
+def _store_error(transfer_status: Message) -> str | None:
+    """Return what ails the store and what to do about it; None if nothing does."""
+    error, hint = transfer_status.get("store_error"), transfer_status.get("store_hint")
+    if error is None:
+        return None
+    return str(error) if hint is None else f"{error} ({hint})"

@@ -149,3 +149,5 @@ def start(message: Message) -> ChildService:
 
 if __name__ == "__main__":
     run_child(start)
+    # A thread may be waiting for a store that does not answer; whatever it does can be cut off.
+    os._exit(0)

@@ -170,6 +170,12 @@ class DirectoryStore:
                 # A rename between two names of one file does nothing and leaves both.
                 temporary.unlink(missing_ok=True)
 
+    def unfinished_puts(self, prefix: str) -> Iterator[str]:  # noqa: ARG002 -- temporary files have no key
+        yield from ()
+
+    def abandon_put(self, key: str) -> None:
+        """There is nothing to let go of."""
+
     def check_locks(self) -> None:
         self.check()
 

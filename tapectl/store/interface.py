@@ -270,6 +270,16 @@ class ObjectStore(Protocol):
         Raises ObjectNotFoundError, ObjectArchivedError (the source is archived)."""
         ...
 
+    def unfinished_puts(self, prefix: str) -> Iterator[str]:
+        """Yield the keys of puts that were cut off and have left something no listing shows, with
+        which the next put of the key goes on; none where puts leave nothing."""
+        ...
+
+    def abandon_put(self, key: str) -> None:
+        """Let go of what puts of this key have left that were cut off; no error if it is nothing.
+        Nobody may be putting it."""
+        ...
+
     def check_locks(self) -> None:
         """Raise StoreRefusedError, saying why, if objects cannot be locked here; write nothing."""
         ...

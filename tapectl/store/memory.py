@@ -102,6 +102,12 @@ class MemoryStore:
             self._require_deletable(check_key(destination))
             return self._enter(destination, content, options)
 
+    def unfinished_puts(self, prefix: str) -> Iterator[str]:  # noqa: ARG002 -- there are none
+        yield from ()
+
+    def abandon_put(self, key: str) -> None:
+        """There is nothing to let go of."""
+
     def check_locks(self) -> None:
         """A dictionary locks whatever it is told to."""
 

@@ -25,17 +25,22 @@ Result = TypeVar("Result")
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often and how long: the n-th wait is up to `first_delay_s` * 2**(n - 1), at most
-    `max_delay_s`, and at least half of that."""
+    `max_delay_s`, and at least half of that.
 
-    attempts: int = 4
+    No try begins later than `total_s` after the first one: a store that takes the request and never
+    answers has cost enough by then, and whoever asked wants to know of the outage.
+    """
+
+    attempts: int = 6
     first_delay_s: float = 0.25
     max_delay_s: float = 8.0
+    total_s: float = 30.0
 
 
 class RetryingStore:
     """See store.interface.ObjectStore; errors that are not `retryable` pass at once.
 
-    `sleep` takes seconds, `rng` returns a number in [0, 1).
+    `sleep` takes seconds, `monotonic_s` returns them, `rng` returns a number in [0, 1).
     """
 
     def __init__(
@@ -44,11 +49,13 @@ class RetryingStore:
         *,
         policy: RetryPolicy,
         sleep: Callable[[float], None],
+        monotonic_s: Callable[[], float],
         rng: Callable[[], float],
     ) -> None:
         self._inner = inner
         self._policy = policy
         self._sleep = sleep
+        self._monotonic_s = monotonic_s
         self._rng = rng
 
     def check(self) -> None:
@@ -93,24 +100,30 @@ class RetryingStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         # Stores differ in the order of folders, so that a last key alone does not say how far.
         seen: set[str] = set()
-        failures = 0
+        begun_s, failures = self._monotonic_s(), 0
         while True:
             try:
                 for info in self._inner.list(prefix):
                     if info.key not in seen:
                         seen.add(info.key)
-                        failures = 0
+                        begun_s, failures = self._monotonic_s(), 0
                         yield info
                 return
             except StoreError as error:
                 failures += 1
-                self._wait(error, failures)
+                self._wait(error, failures, begun_s)
 
     def delete(self, key: str, *, bypass_governance: bool = False) -> None:
         self._retry(lambda: self._inner.delete(key, bypass_governance=bypass_governance))
 
     def copy(self, source: str, destination: str, *, options: PutOptions = PLAIN) -> ObjectInfo:
         return self._retry(lambda: self._inner.copy(source, destination, options=options))
+
+    def unfinished_puts(self, prefix: str) -> Iterator[str]:
+        yield from self._retry(lambda: list(self._inner.unfinished_puts(prefix)))
+
+    def abandon_put(self, key: str) -> None:
+        self._retry(lambda: self._inner.abandon_put(key))
 
     def check_locks(self) -> None:
         self._retry(self._inner.check_locks)
@@ -124,13 +137,13 @@ class RetryingStore:
         return self._retry(lambda: self._inner.restore(key, tier=tier, days=days))
 
     def _retry(self, call: Callable[[], Result]) -> Result:
-        failures = 0
+        begun_s, failures = self._monotonic_s(), 0
         while True:
             try:
                 return call()
             except StoreError as error:
                 failures += 1
-                self._wait(error, failures)
+                self._wait(error, failures, begun_s)
 
     def _retry_conditional(
         self, key: str, body: bytes, call: Callable[[], ObjectInfo]
@@ -149,9 +162,10 @@ class RetryingStore:
                 raise error from None
             raise
 
-    def _wait(self, error: StoreError, failures: int) -> None:
+    def _wait(self, error: StoreError, failures: int, begun_s: float) -> None:
         """Sleep before the next try, or raise `error` if there is none."""
-        if not error.retryable or failures >= self._policy.attempts:
+        late = self._monotonic_s() - begun_s >= self._policy.total_s
+        if not error.retryable or failures >= self._policy.attempts or late:
             raise error
         delay_s = min(self._policy.first_delay_s * 2 ** (failures - 1), self._policy.max_delay_s)
         self._sleep(delay_s * (0.5 + self._rng() / 2))

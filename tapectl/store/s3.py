@@ -1,25 +1,19 @@
 """An object store in a bucket of Amazon S3 or of a server that speaks its protocol.
 
-With `s3_errors` the only module that imports boto3. Payloads are not signed
+With its neighbours `s3_*` the only module that imports boto3. Payloads are not signed
 (it costs as much CPU as all the rest together); a CRC32C in the request is what the
 server checks the body by.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import re
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
-import boto3
-from awscrt import checksums
-from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tapectl.store.interface import (
@@ -33,26 +27,20 @@ from tapectl.store.interface import (
     RetrievalTier,
     SSEAlgorithm,
     StorageClass,
-    StoreDataError,
     StoreError,
     StoreRegionError,
 )
 from tapectl.store.keys import check_key
+from tapectl.store.s3_body import body_of
+from tapectl.store.s3_checksums import crc32c_text, require_same
 from tapectl.store.s3_errors import error_code, status_code, store_errors
+from tapectl.store.s3_parts import LARGE_PART_BYTES, SMALL_PART_BYTES, MultipartUploads
+from tapectl.store.s3_reading import read_object
 from tapectl.store.s3_versions import VersionedBucket, retention_of
 from tapectl.units import MIB
 
-# Larger bodies go in parts, so that a broken connection repeats one part and not all of it.
+# The largest body of one request, unless that was broken off: then it goes in parts.
 MULTIPART_BYTES = 128 * MIB
-_PART_BYTES = 32 * MIB
-_PART_THREADS = 4
-_CONNECT_TIMEOUT_S = 10
-# Of one read of the socket, not of a whole request.
-_READ_TIMEOUT_S = 60
-# Within one call; whoever waits longer does it in RetryingStore, where it can be stopped.
-_ATTEMPTS = 3
-_CONNECTIONS = 32
-_READ_BYTES = 4 * MIB
 _EXPIRY = re.compile(r'expiry-date="([^"]*)"')
 _NO_RESTORE = frozenset({405, 501})
 
@@ -60,58 +48,18 @@ _NO_RESTORE = frozenset({405, 501})
 class S3Store:
     """See store.interface.ObjectStore; keys stand below `prefix` in `bucket`.
 
-    `client_factory` makes the boto3 client at first use; threads share it.
+    `clients` returns the boto3 client to use (see `s3_client`).
     """
 
-    def __init__(self, bucket: str, prefix: str, client_factory: Callable[[], Any]) -> None:
+    def __init__(self, bucket: str, prefix: str, clients: Callable[[], Any]) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._client_factory = client_factory
-        self._made_client: Any = None
-        self._lock = threading.Lock()
+        self._clients = clients
+        self._uploads = MultipartUploads(clients, bucket, self._prefix)
         # Learnt from its first answer: some servers keep the archive classes readable.
         self._knows_restore = True
         # Whether the bucket keeps versions; None until somebody deletes.
         self._keeps_versions: bool | None = None
-
-    @classmethod
-    def connect(
-        cls,
-        bucket: str,
-        prefix: str = "",
-        *,
-        region: str | None = None,
-        endpoint_url: str | None = None,
-        profile: str | None = None,
-    ) -> S3Store:
-        """Return a store with credentials from boto3's usual places; reaches nothing yet."""
-
-        def make_client() -> Any:
-            session = boto3.Session(profile_name=profile)
-            config = Config(
-                connect_timeout=_CONNECT_TIMEOUT_S,
-                read_timeout=_READ_TIMEOUT_S,
-                max_pool_connections=_CONNECTIONS,
-                retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                # Bucket names in the path need no DNS of the server's own.
-                s3={
-                    "payload_signing_enabled": False,
-                    "addressing_style": "path" if endpoint_url else "auto",
-                },
-            )
-            return session.client(
-                "s3",
-                # An endpoint of one's own has no regions, but signatures name one.
-                region_name=region
-                or session.region_name
-                or ("us-east-1" if endpoint_url else None),
-                endpoint_url=endpoint_url,
-                config=config,
-            )
-
-        return cls(bucket, prefix, make_client)
 
     def check(self) -> None:
         where = f"s3://{self._bucket}/{self._prefix}"
@@ -136,16 +84,14 @@ class S3Store:
         options: PutOptions = PLAIN,
     ) -> ObjectInfo:
         if isinstance(body, bytes | bytearray | memoryview):
-            if len(body) <= MULTIPART_BYTES:
-                whole = bytes(body) if isinstance(body, memoryview) else body
-                return self._put_bytes(key, whole, options)
-            body = io.BytesIO(body)
+            return self._put(key, bytes(body) if isinstance(body, memoryview) else body, options)
         start = body.tell()
         size_bytes = body.seek(0, 2) - start
         body.seek(start)
         if size_bytes <= MULTIPART_BYTES:
-            return self._put_bytes(key, body.read(), options)
-        return self._put_parts(key, body, size_bytes, options)
+            return self._put(key, body.read(), options)
+        pieces = iter(lambda: body.read(LARGE_PART_BYTES), b"")
+        return self._put_parts(key, pieces, size_bytes, options)
 
     def put_if_absent(self, key: str, body: bytes, *, options: PutOptions = PLAIN) -> ObjectInfo:
         return self._put_bytes(key, body, options, IfNoneMatch="*")
@@ -170,30 +116,13 @@ class S3Store:
             end = "" if size_bytes is None else str(offset + size_bytes - 1)
             options["Range"] = f"bytes={offset}-{end}"
         with store_errors(self._where(key)):
-            try:
-                answer = self._client.get_object(
-                    Bucket=self._bucket, Key=self._name(key), **options
-                )
-            except ClientError as error:
-                if status_code(error) == 416:  # nothing at or after the offset
-                    return b""
-                raise
-            expected = int(answer["ContentLength"])
-            content = bytearray()
-            with answer["Body"] as stream:
-                while piece := stream.read(_READ_BYTES):
-                    content += piece
-        if len(content) != expected:
-            raise StoreError(f"connection closed in the middle: {self._where(key)}")
-        # A server that does not know ranges sends it all.
-        if options and answer["ResponseMetadata"]["HTTPStatusCode"] == 200:
-            end_bytes = None if size_bytes is None else offset + size_bytes
-            return bytes(content[offset:end_bytes])
-        return bytes(content)
+            return read_object(
+                self._client, self._bucket, self._name(key), offset=offset, size_bytes=size_bytes
+            )
 
     def head(self, key: str) -> ObjectInfo:
         with store_errors(self._where(key)):
-            answer = self._client.head_object(Bucket=self._bucket, Key=self._name(key))
+            answer = self._head(self._name(key))
         storage_class = _storage_class(answer.get("StorageClass"))
         state, until_ms = self._restore_state(storage_class, answer.get("Restore"))
         return ObjectInfo(
@@ -239,6 +168,8 @@ class S3Store:
         request = {"StorageClass": options.storage_class.value, **_put_request(options)}
         if options.tags:
             request["TaggingDirective"] = "REPLACE"
+        # Before and not after: some servers do not show for a while what is new.
+        info = self.head(source)
         with store_errors(self._where(source)):
             answer = self._client.copy_object(
                 Bucket=self._bucket,
@@ -251,7 +182,23 @@ class S3Store:
                 self._versions.delete_versions(
                     self._name(source), bypass_governance=False, keep=version
                 )
-        return self.head(destination)
+        return replace(
+            info,
+            key=destination,
+            etag=answer["CopyObjectResult"]["ETag"].strip('"'),
+            storage_class=options.storage_class,
+            restore_state=self._restore_state(options.storage_class, None)[0],
+            restored_until_ms=None,
+            encryption=_encryption(answer),
+            retention=None,
+        )
+
+    def unfinished_puts(self, prefix: str) -> Iterator[str]:
+        for name in self._uploads.unfinished(self._prefix + prefix):
+            yield name[len(self._prefix) :]
+
+    def abandon_put(self, key: str) -> None:
+        self._uploads.abort(self._name(key))
 
     def check_locks(self) -> None:
         self._versions.check_locks()
@@ -285,10 +232,8 @@ class S3Store:
 
     @property
     def _client(self) -> Any:
-        with self._lock:
-            if self._made_client is None:
-                self._made_client = self._client_factory()
-            return self._made_client
+        with store_errors(self._where("")):
+            return self._clients()
 
     @property
     def _versions(self) -> VersionedBucket:
@@ -300,52 +245,71 @@ class S3Store:
     def _where(self, key: str) -> str:
         return f"s3://{self._bucket}/{self._prefix}{key}"
 
+    def _head(self, name: str) -> dict[str, Any]:
+        client = self._client
+        try:
+            answer: dict[str, Any] = client.head_object(Bucket=self._bucket, Key=name)
+        except ClientError as error:
+            if status_code(error) in (400, 403):
+                # There is no body that says why: no permission, keys that are expired, clocks that
+                # differ. A listing that is refused says it.
+                client.list_objects_v2(Bucket=self._bucket, Prefix=name, MaxKeys=1)
+            raise
+        return answer
+
+    def _put(self, key: str, body: bytes | bytearray, options: PutOptions) -> ObjectInfo:
+        name, size_bytes = self._name(key), len(body)
+        small = size_bytes <= MULTIPART_BYTES
+        part_bytes = SMALL_PART_BYTES if small else LARGE_PART_BYTES
+        splits = size_bytes > part_bytes
+        if splits and (not small or self._uploads.wanted(name)):
+            view = memoryview(body)
+            starts = range(0, size_bytes, part_bytes)
+            pieces = (bytes(view[start : start + part_bytes]) for start in starts)
+            return self._put_parts(key, pieces, size_bytes, options)
+        try:
+            return self._put_bytes(key, body, options)
+        except StoreError as error:
+            if splits and error.retryable:
+                self._uploads.expect(name)
+            raise
+
     def _put_bytes(
         self, key: str, body: bytes | bytearray, options: PutOptions, **conditions: str
     ) -> ObjectInfo:
-        checksum = base64.b64encode(checksums.crc32c(body).to_bytes(4, "big")).decode()
+        crc32c = crc32c_text(body)
         with store_errors(self._where(key)):
             # The value itself, not only the algorithm: boto3 would else send it as a trailer over
             # TLS, which several servers refuse or store as part of the object.
             answer = self._client.put_object(
                 Bucket=self._bucket,
                 Key=self._name(key),
-                Body=body,
-                ChecksumCRC32C=checksum,
+                Body=body_of(body),
+                ChecksumCRC32C=crc32c,
                 **conditions,
                 **_put_request(options),
             )
-        if answer.get("ChecksumCRC32C", checksum) != checksum:
-            raise StoreDataError(f"store has other bytes than were sent: {self._where(key)}")
+        require_same(answer, body, crc32c, self._where(key))
+        return self._info_of_put(key, answer, len(body), options)
+
+    def _put_parts(
+        self, key: str, pieces: Iterable[bytes], size_bytes: int, options: PutOptions
+    ) -> ObjectInfo:
+        with store_errors(self._where(key)):
+            answer = self._uploads.put(self._name(key), pieces, _put_request(options))
+        return self._info_of_put(key, answer, size_bytes, options)
+
+    def _info_of_put(
+        self, key: str, answer: dict[str, Any], size_bytes: int, options: PutOptions
+    ) -> ObjectInfo:
         return ObjectInfo(
             key=key,
-            size_bytes=len(body),
+            size_bytes=size_bytes,
             etag=answer["ETag"].strip('"'),
             storage_class=options.storage_class,
             restore_state=self._restore_state(options.storage_class, None)[0],
             encryption=_encryption(answer),
         )
-
-    def _put_parts(
-        self, key: str, body: BinaryIO, size_bytes: int, options: PutOptions
-    ) -> ObjectInfo:
-        transfer = TransferConfig(
-            multipart_threshold=_PART_BYTES,
-            multipart_chunksize=_PART_BYTES,
-            max_concurrency=_PART_THREADS,
-        )
-        with store_errors(self._where(key)):
-            self._client.upload_fileobj(
-                _Unclosed(body),
-                self._bucket,
-                self._name(key),
-                ExtraArgs={"ChecksumAlgorithm": "CRC32C", **_put_request(options)},
-                Config=transfer,
-            )
-        info = self.head(key)
-        if info.size_bytes != size_bytes:
-            raise StoreDataError(f"store has other bytes than were sent: {self._where(key)}")
-        return info
 
     def _restore_state(
         self, storage_class: StorageClass, header: str | None
@@ -364,22 +328,6 @@ class S3Store:
             RestoreState.RESTORED,
             round(parsedate_to_datetime(expiry.group(1)).timestamp() * 1000),
         )
-
-
-class _Unclosed:
-    """A file that s3transfer may not close: a retry has to read it again."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def read(self, size_bytes: int = -1) -> bytes:
-        return self._file.read(size_bytes)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
 
 
 def _put_request(options: PutOptions) -> dict[str, Any]:

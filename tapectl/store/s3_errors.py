@@ -1,6 +1,6 @@
 """What botocore raises, as the errors that every store promises: a table, one line each.
 
-Only this module and `s3` know botocore.
+Only the modules `s3*` know botocore.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from boto3.exceptions import Boto3Error, S3UploadFailedError
+from boto3.exceptions import Boto3Error
 from botocore import exceptions as botocore_errors
 
 from tapectl.store.interface import (
@@ -131,12 +131,6 @@ def store_errors(where: str) -> Iterator[None]:
         raise _of_answer(error, where) from error
     except botocore_errors.BotoCoreError as error:
         raise _of_class(error, where) from error
-    except S3UploadFailedError as error:
-        # It is raised while the error that says why is handled.
-        cause = error.__cause__ or error.__context__
-        if isinstance(cause, botocore_errors.ClientError):
-            raise _of_answer(cause, where) from error
-        raise StoreError(f"upload failed: {where}") from error
     except Boto3Error as error:
         raise StoreError(f"{_one_line(error)}: {where}") from error
 

@@ -83,6 +83,14 @@ class WatchedStore:
     def copy(self, source: str, destination: str, *, options: PutOptions = PLAIN) -> ObjectInfo:
         return self._watch(lambda: self._inner.copy(source, destination, options=options))
 
+    def unfinished_puts(self, prefix: str) -> Iterator[str]:
+        found = self._inner.unfinished_puts(prefix)
+        while (key := self._watch(lambda: next(found, None))) is not None:
+            yield key
+
+    def abandon_put(self, key: str) -> None:
+        self._watch(lambda: self._inner.abandon_put(key))
+
     def check_locks(self) -> None:
         self._watch(self._inner.check_locks)
 

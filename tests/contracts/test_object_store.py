@@ -69,7 +69,13 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Subject:
     if request.param == "retrying":
         inner = MemoryStore(retrieval_delay_s=60, now_ms=clock.now_ms)
         policy = RetryPolicy()
-        retrying = RetryingStore(inner, policy=policy, sleep=lambda _: None, rng=lambda: 0.0)
+        retrying = RetryingStore(
+            inner,
+            policy=policy,
+            sleep=lambda _: None,
+            monotonic_s=lambda: 0.0,
+            rng=lambda: 0.0,
+        )
         return Subject(retrying, clock=clock)
     server: S3Server = request.getfixturevalue(request.param)
     prefix = request.node.name.partition("[")[0]
@@ -293,3 +299,10 @@ def test_keys_that_no_store_takes(store: ObjectStore, key: str) -> None:
 def test_check_writes_nothing(store: ObjectStore) -> None:
     store.check()
     assert list(store.list("")) == []
+
+
+def test_a_put_that_ends_leaves_nothing_unfinished(store: ObjectStore) -> None:
+    store.put("tapes/A/whole", b"whole")
+    assert list(store.unfinished_puts("tapes/")) == []
+    store.abandon_put("tapes/A/whole")
+    assert store.get("tapes/A/whole") == b"whole"

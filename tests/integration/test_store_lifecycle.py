@@ -29,6 +29,7 @@ from tapectl.store.interface import (
     StoreError,
 )
 from tapectl.store.s3 import S3Store
+from tapectl.store.s3_client import S3Clients
 from tests.support.s3_servers import S3Server, free_ports, moto_server, weed_server
 from tests.support.transfer_gateway import TransferGateway, run_until_idle
 
@@ -206,7 +207,7 @@ def test_no_credentials_at_all(
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    store = S3Store.connect("secret", endpoint_url=weed.endpoint_url)
+    store = S3Store("secret", "", S3Clients(endpoint_url=weed.endpoint_url))
     with pytest.raises(StoreCredentialsError) as caught:
         store.check()
     assert caught.value.hint
@@ -217,7 +218,7 @@ def test_an_endpoint_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     (port,) = free_ports(1)
-    store = S3Store.connect("bucket", endpoint_url=f"http://127.0.0.1:{port}")
+    store = S3Store("bucket", "", S3Clients(endpoint_url=f"http://127.0.0.1:{port}"))
     with pytest.raises(StoreError) as caught:
         store.check()
     assert caught.value.retryable

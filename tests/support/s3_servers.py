@@ -30,6 +30,9 @@ from tests.support.clients import missing
 
 ACCESS_KEY = "testak"
 SECRET_KEY = "testsecret123"
+# Another pair that SeaweedFS knows, for what happens when keys are renewed.
+NEW_ACCESS_KEY = "testak2"
+NEW_SECRET_KEY = "testsecret456"
 _LIFE_S = 900
 _START_S = 60
 
@@ -103,7 +106,10 @@ def weed_server() -> Iterator[S3Server]:
     config = directory / "s3.json"
     identity = {
         "name": "tests",
-        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+        "credentials": [
+            {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY},
+            {"accessKey": NEW_ACCESS_KEY, "secretKey": NEW_SECRET_KEY},
+        ],
         "actions": ["Admin", "Read", "Write", "List", "Tagging", "BypassGovernanceRetention"],
     }
     config.write_text(json.dumps({"identities": [identity]}))

@@ -6,8 +6,15 @@ gateway that lost a tape while it was in the middle of something can only write 
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
 MARKER = "tapectl.json"
 FORMAT_VERSION = 1
+_SEGMENT_KEY = re.compile(r"tapes/([^/]+)/segments/(\d{6})-(\d{8})-\d+")
+
+
+TAPES_PREFIX = "tapes/"
 
 
 def tape_prefix(barcode: str) -> str:
@@ -30,6 +37,20 @@ def segment_key(barcode: str, epoch: int, sequence: int, object_bytes: int) -> s
     """The size is in the key because a segment that is put again after a crash may have been
     compressed otherwise, when others already read the object that was put before."""
     return f"tapes/{barcode}/segments/{epoch:06d}-{sequence:08d}-{object_bytes}"
+
+
+class SegmentPlace(NamedTuple):
+    """What the key of a segment that is not archived says."""
+
+    barcode: str
+    epoch: int
+    sequence: int
+
+
+def segment_of(key: str) -> SegmentPlace | None:
+    """Return what a key says, None if it is not that of a segment that is not archived."""
+    found = _SEGMENT_KEY.fullmatch(key)
+    return found and SegmentPlace(found[1], int(found[2]), int(found[3]))
 
 
 def epoch_of(key: str) -> int:

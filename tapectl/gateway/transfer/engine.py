@@ -7,6 +7,7 @@ instant, and enters it in the state; so a pass after a crash goes on where the l
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -31,6 +32,7 @@ from tapectl.gateway.transfer.local_files import sweep
 from tapectl.gateway.transfer.retrieval import Retrieval
 from tapectl.gateway.transfer.standing import Standing
 from tapectl.gateway.transfer.tape_errors import TapeErrors
+from tapectl.gateway.transfer.unfinished_puts import UnfinishedPuts
 from tapectl.gateway.transfer.uploads import Uploads
 from tapectl.gateway.transfer.verification import Verification
 from tapectl.gateway.transfer.volume_changes import VolumeChanges
@@ -52,9 +54,9 @@ class _Step(Protocol):
 class TransferEngine:
     """One a gateway and process. `run_pass` is for one thread, `stop` and `fetch_service` for any.
 
-    `now_ms` is the time since 1970. With `drives_run` false the caller holds the lock that keeps
-    drives from running, and what they left open is sealed and uploaded too. Raises
-    NotActivatedError if the state has no gateway.
+    `now_ms` is the time since 1970, `monotonic_s` is for waits. With `drives_run` false the caller
+    holds the lock that keeps drives from running, and what they left open is sealed and uploaded
+    too. Raises NotActivatedError if the state has no gateway.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class TransferEngine:
         settings: Settings,
         *,
         now_ms: Callable[[], int] = clock_now_ms,
+        monotonic_s: Callable[[], float] = time.monotonic,
         drives_run: bool = True,
     ) -> None:
         with state.read() as db:
@@ -73,7 +76,7 @@ class TransferEngine:
         self._context = context = TransferContext(
             state, self._store, settings, gateway, now_ms, pool, threading.Event()
         )
-        self.fetch_service = FetchService(context)
+        self.fetch_service = FetchService(context, monotonic_s=monotonic_s)
         self._standing = Standing(context)
         self._inventory = InventoryKeeper(context, at_once=not drives_run)
         errors = TapeErrors(context)
@@ -86,6 +89,7 @@ class TransferEngine:
             Archiving(context, errors),
             Retrieval(context, errors),
             Deletion(context, errors),
+            UnfinishedPuts(context),
         )
         self._verification = Verification(context)
         self._eviction = Eviction(context, self.fetch_service.filling_bytes)
@@ -134,6 +138,7 @@ class TransferEngine:
             "waiting_bytes": waiting.bytes,
             "fetching_bytes": sum(self.fetch_service.filling_bytes().values()),
             "store_error": None if outage is None else outage.error.message,
+            "store_hint": None if outage is None else outage.error.hint,
             "store_error_since_ms": None if outage is None else outage.since_ms,
         }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from tapectl.state.errors import StateError
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import LOADABLE, TapeStatus
 from tapectl.state.transfer_queries import next_sequence
-from tapectl.store.interface import StoreError
+from tapectl.store.interface import OF_ONE_OBJECT, ObjectArchivedError, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +37,9 @@ _THREADS = 4
 _FILLS_MAX = 16
 # A fill that met a store that is down, or a full cache, goes on after this.
 _RETRY_S = 1.0
+# That an object is gone, or its bytes are not what they were, is believed when it has been found
+# for so long: some stores do not show at once what they have, and a wire may damage data.
+_DOUBT_S = 30.0
 # A reader may have been told the name of an unfinished file just before it was finished, and not
 # have opened it yet: the names of so many finished ones are kept.
 _RETIRED_NAMES = 2
@@ -61,6 +63,8 @@ class _Fill:
     busy: bool = False
     users: int = 0
     retry_at_s: float = 0.0
+    # Since when the object is in doubt, without a fetch that was right in between.
+    doubted_since_s: float | None = None
     failure: str | None = None
     abandoned: bool = False
 
@@ -76,12 +80,7 @@ class _Fill:
 class FetchService:
     """Thread-safe. `monotonic_s` is used for retries only."""
 
-    def __init__(
-        self,
-        context: TransferContext,
-        *,
-        monotonic_s: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, context: TransferContext, *, monotonic_s: Callable[[], float]) -> None:
         self._context = context
         self._monotonic_s = monotonic_s
         self._eviction = Eviction(context, self.filling_bytes)
@@ -272,6 +271,8 @@ class FetchService:
             entry.fill.fetch(run)
         except (StoreError, MediumFormatError, OSError) as error:
             self._fail(entry, error)
+        else:
+            entry.doubted_since_s = None
         finally:
             with self._work:
                 entry.users -= 1
@@ -329,10 +330,19 @@ class FetchService:
             self._work.notify_all()
 
     def _fail(self, entry: _Fill, error: Exception) -> None:
+        """Put the fill off, or give it up if the object is lost or cannot be read as it is."""
         source = entry.fill.source
         reason = f"segment {source.summary.sequence} of {source.barcode}: {error}"
-        passing = isinstance(error, OSError | StateError)
-        if passing or (isinstance(error, StoreError) and error.retryable):
+        if not isinstance(error, (*OF_ONE_OBJECT, MediumFormatError)):
+            # The store, a disk or the state cannot be used now.
+            self._postpone(entry, reason)
+            return
+        with self._work:
+            now_s = self._monotonic_s()
+            if entry.doubted_since_s is None:
+                entry.doubted_since_s = now_s
+            believed = now_s - entry.doubted_since_s >= _DOUBT_S
+        if not believed and not isinstance(error, ObjectArchivedError):
             self._postpone(entry, reason)
             return
         _log.error("%s", reason)

@@ -10,7 +10,11 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
-from tapectl.gateway.transfer.bucket_layout import FORMAT_VERSION, ownership_key
+from tapectl.gateway.transfer.bucket_layout import (
+    FORMAT_VERSION,
+    ownership_key,
+    tombstone_key,
+)
 from tapectl.store.interface import (
     ObjectNotFoundError,
     ObjectStore,
@@ -122,10 +126,17 @@ def replace_owner(store: ObjectStore, found: OwnershipObject, new: Ownership) ->
 
 
 def require_ownership(store: ObjectStore, barcode: str, etag: str | None) -> None:
-    """Raise FencedError unless the ownership object is still the one with this etag."""
+    """Raise FencedError unless the ownership object is still the one with this etag.
+
+    Raises ObjectNotFoundError if it is not shown: that a tape is gone only its tombstone says.
+    """
     try:
         found = store.head(ownership_key(barcode)).etag
-    except ObjectNotFoundError:
-        raise FencedError(f"tape {barcode} is gone from the store") from None
+    except ObjectNotFoundError as error:
+        try:
+            store.head(tombstone_key(barcode))
+        except ObjectNotFoundError:
+            raise error from None
+        raise FencedError(f"tape {barcode} was deleted from the store") from None
     if found != etag:
         raise FencedError(f"tape {barcode} has another owner in the store")

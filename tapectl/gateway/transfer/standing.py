@@ -15,11 +15,15 @@ from tapectl.gateway.transfer.bucket_marker import mark_bucket
 from tapectl.gateway.transfer.context import TransferContext
 from tapectl.state import events, gateways
 from tapectl.state.gateways import StandingRecord
-from tapectl.store.interface import ObjectNotFoundError, PreconditionFailedError
+from tapectl.store.interface import ObjectNotFoundError, PreconditionFailedError, StoreError
 
 _log = logging.getLogger(__name__)
 
 GATEWAY_FENCED = "GatewayFenced"
+
+# Each further look stands for a change between two calls. A store that does not show what it has
+# would have us look for ever.
+_LOOKS_MAX = 4
 
 
 class Standing:
@@ -45,29 +49,36 @@ class Standing:
         if not self._marked:
             mark_bucket(context.store)
             self._marked = True
-        key = gateway_key(wanted.gateway_id)
-        try:
+        for _ in range(_LOOKS_MAX):
             try:
-                etag = context.store.head(key).etag
-                if self._seen is None or self._seen[1] != etag:
-                    self._seen = GatewayDocument.decode(context.store.get(key)), etag
-            except ObjectNotFoundError:
-                info = context.store.put_if_absent(key, wanted.encode())
-                self._seen = wanted, info.etag
-            found, etag = self._seen
-            if reason := why_fenced(found, wanted.epoch):
-                self._fence(reason)
-                return False
-            if found != wanted:
-                etag = context.store.put_if_match(key, wanted.encode(), etag=etag).etag
-                self._seen = wanted, etag
-        except PreconditionFailedError:
-            # Changed between two calls: what it says now decides.
-            self._seen = None
-            return self.holds()
+                found, etag = self._look(wanted)
+                if reason := why_fenced(found, wanted.epoch):
+                    self._fence(reason)
+                    return False
+                if found != wanted:
+                    key = gateway_key(wanted.gateway_id)
+                    etag = context.store.put_if_match(key, wanted.encode(), etag=etag).etag
+                    self._seen = wanted, etag
+                break
+            except PreconditionFailedError:
+                # Changed between two calls: what it says now decides.
+                self._seen = None
+        else:
+            raise StoreError(f"store does not show what it has: {gateway_key(wanted.gateway_id)}")
         if etag != standing.store_etag:
             self._note(standing, etag)
         return True
+
+    def _look(self, wanted: GatewayDocument) -> tuple[GatewayDocument, str]:
+        """Return the document in the store and its etag; put it if there is none."""
+        store, key = self._context.store, gateway_key(wanted.gateway_id)
+        try:
+            etag = store.head(key).etag
+            if self._seen is None or self._seen[1] != etag:
+                self._seen = GatewayDocument.decode(store.get(key)), etag
+        except ObjectNotFoundError:
+            self._seen = wanted, store.put_if_absent(key, wanted.encode()).etag
+        return self._seen
 
     def _note(self, standing: StandingRecord, etag: str) -> None:
         noted = replace(standing, store_etag=etag)

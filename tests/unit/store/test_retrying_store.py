@@ -16,15 +16,23 @@ from tapectl.store.memory import MemoryStore
 from tapectl.store.retrying import RetryingStore, RetryPolicy
 from tests.support.failing_store import FailNth
 
-POLICY = RetryPolicy(attempts=4, first_delay_s=1.0, max_delay_s=3.0)
+POLICY = RetryPolicy(attempts=4, first_delay_s=1.0, max_delay_s=3.0, total_s=60.0)
 
 
 class Naps(list[float]):
-    """Records the waits instead of waiting."""
+    """Records the waits instead of waiting; `now_s` is the time, which only the test moves."""
+
+    now_s = 0.0
 
 
 def retrying(failing: object, naps: Naps, rng: float = 1.0) -> RetryingStore:
-    return RetryingStore(failing, policy=POLICY, sleep=naps.append, rng=lambda: rng)  # type: ignore[arg-type]
+    return RetryingStore(
+        failing,  # type: ignore[arg-type]
+        policy=POLICY,
+        sleep=naps.append,
+        monotonic_s=lambda: naps.now_s,
+        rng=lambda: rng,
+    )
 
 
 def test_waits_grow_up_to_a_limit_and_then_it_gives_up() -> None:
@@ -41,6 +49,19 @@ def test_waits_are_jittered_by_half() -> None:
     with pytest.raises(StoreError):
         store.head("key")
     assert naps == [0.5, 1.0, 1.5]
+
+
+def test_a_store_that_lets_each_try_wait_is_given_up_sooner() -> None:
+    naps = Naps()
+
+    def silence() -> StoreError:
+        naps.now_s += 40.0
+        return StoreError("store does not answer")
+
+    failing = FailNth(MemoryStore(), 1, forever=True, error=silence)
+    with pytest.raises(StoreError):
+        retrying(failing, naps).head("key")
+    assert failing.calls == 2
 
 
 @pytest.mark.parametrize("error", [StoreDeniedError, ObjectNotFoundError])

@@ -267,7 +267,13 @@ def test_to_the_shelf_and_back(
     gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
     run_until_idle(gateway.engine(watched))  # type: ignore[arg-type]
     assert gateway.tape(TAPE).status is TapeStatus.ARCHIVED
-    assert set(watched.names) <= {"put_if_absent", "put_if_match", "head", "get"}
+    assert set(watched.names) <= {
+        "put_if_absent",
+        "put_if_match",
+        "head",
+        "get",
+        "unfinished_puts",
+    }
     assert set(tape_keys(store)) == before
     assert not [name for name in gateway.local_files() if name.endswith(".seg")]
 
