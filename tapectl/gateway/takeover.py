@@ -121,6 +121,7 @@ def take_over(
             store.put_if_absent(
                 manifest_key(head.barcode, head.number),
                 encode_manifest(head, ours.page_epochs, ours.rows),
+                options=ownership.options,
             )
         except PreconditionFailedError:
             known_number += 1

@@ -239,6 +239,9 @@ class S3Store:
         request = {"StorageClass": options.storage_class.value, **_put_request(options)}
         if options.tags:
             request["TaggingDirective"] = "REPLACE"
+        if source == destination:
+            # Servers refuse a copy onto itself that they think changes nothing; we put no metadata.
+            request["MetadataDirective"] = "REPLACE"
         with store_errors(self._where(source)):
             answer = self._client.copy_object(
                 Bucket=self._bucket,

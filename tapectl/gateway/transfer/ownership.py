@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 from tapectl.gateway.transfer.bucket_layout import FORMAT_VERSION, ownership_key
+from tapectl.gateway.transfer.object_options import record_options
 from tapectl.store.interface import (
     ObjectNotFoundError,
     ObjectStore,
     PreconditionFailedError,
+    PutOptions,
     StoreDataError,
 )
 
@@ -40,6 +42,13 @@ class Ownership:
     generation: int = 5
     cleaning: bool = False
     deleted_ms: int | None = None
+    encryption: str | None = None
+    kms_key: str | None = None
+
+    @property
+    def options(self) -> PutOptions:
+        """How this object, like every one of the tape, is put."""
+        return record_options(self)
 
     def encode(self) -> bytes:
         return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, indent=2).encode() + b"\n"
@@ -92,7 +101,8 @@ def claim(store: ObjectStore, wanted: Ownership) -> OwnershipObject:
     """
     key = ownership_key(wanted.barcode)
     try:
-        return OwnershipObject(wanted, store.put_if_absent(key, wanted.encode()).etag)
+        info = store.put_if_absent(key, wanted.encode(), options=wanted.options)
+        return OwnershipObject(wanted, info.etag)
     except PreconditionFailedError:
         found = read_ownership(store, wanted.barcode)
     ownership = found.ownership
@@ -115,7 +125,9 @@ def replace_owner(store: ObjectStore, found: OwnershipObject, new: Ownership) ->
     Raises FencedError if it is not there any more: somebody else was faster.
     """
     try:
-        info = store.put_if_match(ownership_key(new.barcode), new.encode(), etag=found.etag)
+        info = store.put_if_match(
+            ownership_key(new.barcode), new.encode(), etag=found.etag, options=new.options
+        )
     except PreconditionFailedError as error:
         raise FencedError(f"tape {new.barcode} has another owner in the store") from error
     return OwnershipObject(new, info.etag)
