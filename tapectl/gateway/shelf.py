@@ -18,6 +18,7 @@ from tapectl.gateway.tapes import (
     MAX_TAPES,
     MAX_TOTAL_BYTES,
     TapeLimitError,
+    begin_deletion,
     describe_tape,
     list_tapes,
     refuse_loaded,
@@ -228,12 +229,14 @@ def delete_archive(
     state: State,
     barcode: str,
     *,
+    bypass_governance: bool = False,
     actor: str = "cli",
     now_ms: Callable[[], int] = clock_now_ms,
 ) -> TapeInfo:
     """Begin to delete an archived tape; the transfer engine deletes its data.
 
-    Raises TapeNotFoundError, TapeStatusError for every status but ARCHIVED.
+    Raises TapeNotFoundError, TapeStatusError for every status but ARCHIVED, and TapeLockedError
+    until the date of its retention; of GOVERNANCE, unless that is to be bypassed.
     """
     check_barcode(barcode)
     with state.write() as db:
@@ -247,7 +250,8 @@ def delete_archive(
                 if tape.status in ON_SHELF
                 else f"a tape of the library goes with `tapectl tape delete {barcode}`",
             )
-        tapes.transition(db, barcode, TapeStatus.DELETING, Stamp(actor, now_ms()))
+        by = Stamp(actor, now_ms())
+        begin_deletion(db, tape, by, bypass_governance=bypass_governance)
     return describe_tape(state, barcode)
 
 

@@ -289,7 +289,7 @@ ALTER TABLE pool ADD COLUMN retention_lock_days INTEGER NOT NULL DEFAULT 0
 ALTER TABLE pool ADD COLUMN tags TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(tags));
 ALTER TABLE gateway ADD COLUMN tags TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(tags));
 ALTER TABLE tape ADD COLUMN tags TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(tags));
--- manifest_stale: 1: pool or tags are newer than the last manifest; the transfer engine puts another.
+-- manifest_stale: 1: pool or tags are newer than the last manifest; the transfer engine puts one.
 ALTER TABLE tape ADD COLUMN manifest_stale INTEGER NOT NULL DEFAULT 0
     CHECK (manifest_stale IN (0, 1));
 -- pool_entered_at_ms: when it came to its custom pool (AWS PoolEntryDate); NULL: a built-in one.
@@ -301,14 +301,14 @@ ALTER TABLE tape ADD COLUMN retention_mode TEXT
     CHECK (retention_mode IN ('GOVERNANCE', 'COMPLIANCE'));
 ALTER TABLE tape ADD COLUMN retained_until_ms INTEGER
     CHECK ((retained_until_ms IS NULL) = (retention_mode IS NULL));
--- archive_pending: 1: what is archived of it is not all as its pool wants it (class, lock), since it
--- was assigned to another one; the transfer engine resolves it.
+-- archive_pending: 1: what is archived of it may not be as its pool wants it (class, lock): it was
+-- assigned to another one, or its lock begins; the transfer engine resolves it.
 ALTER TABLE tape ADD COLUMN archive_pending INTEGER NOT NULL DEFAULT 0
     CHECK (archive_pending IN (0, 1));
 -- bypass_governance: 1: GOVERNANCE locks do not hold against what is being done to it.
 ALTER TABLE tape ADD COLUMN bypass_governance INTEGER NOT NULL DEFAULT 0
     CHECK (bypass_governance IN (0, 1));
--- encryption, kms_key: of every object of the tape; NULL: as the store does it, or by its default key.
+-- encryption, kms_key: of every object of the tape; NULL: as the store does it, its default key.
 ALTER TABLE tape ADD COLUMN encryption TEXT CHECK (encryption IN ('AES256', 'aws:kms'));
 ALTER TABLE tape ADD COLUMN kms_key TEXT CHECK (kms_key IS NULL OR encryption = 'aws:kms');
 """,

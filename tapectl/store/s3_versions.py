@@ -94,9 +94,7 @@ class VersionedBucket(NamedTuple):
                 raise
 
     def _put_retention(self, key: str, wanted: dict[str, Any], bypass: dict[str, bool]) -> None:
-        self.client.put_object_retention(
-            Bucket=self.name, Key=key, Retention=wanted, **bypass
-        )
+        self.client.put_object_retention(Bucket=self.name, Key=key, Retention=wanted, **bypass)
 
     def delete_versions(
         self, key: str, *, bypass_governance: bool, keep: str | None = None
@@ -150,9 +148,10 @@ class VersionedBucket(NamedTuple):
         held = retention_of(answer)
         if held is None or held.until_ms <= datetime.now(UTC).timestamp() * 1000:
             return
+        error = locked_error(where, held)
         if bypass_governance and held.mode is RetentionMode.GOVERNANCE:
-            return  # then it is the permission to bypass it that is missing
-        raise locked_error(where, held)
+            error.hint = "the credentials lack the permission s3:BypassGovernanceRetention"
+        raise error
 
 
 def retention_of(answer: dict[str, Any]) -> Retention | None:
