@@ -26,6 +26,10 @@ class TapeEncryption:
     kms_key: str | None = None
 
 
+AS_STORED = TapeEncryption()
+"""As the store does it by itself."""
+
+
 def choose_encryption(
     word: str | None, kms_key: str | None, *, default_word: str, default_key: str
 ) -> TapeEncryption:

@@ -14,13 +14,14 @@ from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.drive_types import default_generation
 from tapectl.gateway.elements import ElementError, ElementMap
-from tapectl.gateway.encryption import TapeEncryption
+from tapectl.gateway.encryption import AS_STORED, TapeEncryption
 from tapectl.gateway.gateway_document import GatewayStateError
 from tapectl.gateway.media import cleanings_left
 from tapectl.gateway.pools import find_pool
 from tapectl.gateway.retention import refuse_locked
 from tapectl.gateway.tag_rules import check_tags
 from tapectl.gateway.tape_info import TapeInfo, tape_info
+from tapectl.gateway.tape_sizes import check_size
 from tapectl.scsi.library import ElementType
 from tapectl.state import (
     client_tokens,
@@ -38,11 +39,8 @@ from tapectl.state.errors import TapeStatusError
 from tapectl.state.gateways import GatewayRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp, TapeFilter, TapeRecord
-from tapectl.units import GIB, MIB, PIB, TIB, format_size
+from tapectl.units import MIB, PIB, format_size
 
-MIN_SIZE_BYTES = 100 * GIB
-MAX_SIZE_BYTES = 15 * TIB
-MIN_SMALL_SIZE_BYTES = MIB
 MAX_TAPES = 1500
 MAX_TOTAL_BYTES = PIB
 MIN_TOKEN_CHARACTERS, MAX_TOKEN_CHARACTERS = 5, 100
@@ -66,14 +64,6 @@ class TapeLimitError(TapectlError):
     exit_code = ExitCode.TAPE_LIMIT
     code = "tape_limit"
     aws_code = "MaximumTapeCartridgeCountExceeded"
-
-
-class TapeSizeError(TapectlError):
-    """A size that no tape can have."""
-
-    exit_code = ExitCode.TAPE_INVALID
-    code = "tape_size"
-    aws_code = "InvalidParameters"
 
 
 class TapeInDriveError(TapectlError):
@@ -120,7 +110,7 @@ class TapeCreation:
     if_not_exists: bool = False
     generation: int | None = None
     cleaning: bool = False
-    encryption: TapeEncryption = TapeEncryption()
+    encryption: TapeEncryption = AS_STORED
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -310,7 +300,7 @@ def _check(request: TapeCreation, gateway: GatewayRecord) -> None:
     if request.cleaning:
         _check_cleaning(request)
     else:
-        _check_size(request.size_bytes, allow_small=request.allow_small)
+        check_size(request.size_bytes, allow_small=request.allow_small)
     check_tags(request.tags)
     if request.encryption.algorithm is not None and gateway.store_url.startswith("file:"):
         raise UsageError(
@@ -327,23 +317,6 @@ def _check_cleaning(request: TapeCreation) -> None:
             barcodes.check_cleaning_barcode(text)
 
 
-def _check_size(size_bytes: int, *, allow_small: bool) -> None:
-    minimum = MIN_SMALL_SIZE_BYTES if allow_small else MIN_SIZE_BYTES
-    if not minimum <= size_bytes <= MAX_SIZE_BYTES:
-        lab = "" if allow_small else "; --allow-small takes less, for labs"
-        raise TapeSizeError(
-            f"a tape cannot have this size: {format_size(size_bytes)}",
-            hint=f"{format_size(minimum)} to {format_size(MAX_SIZE_BYTES)}{lab}",
-        )
-    step = MIB if size_bytes < MIN_SIZE_BYTES else GIB
-    if size_bytes % step:
-        raise TapeSizeError(
-            f"the size of a tape must be whole {'MiB' if step == MIB else 'GiB'}:"
-            f" {size_bytes} bytes",
-            hint=f"the next one is {format_size(-(-size_bytes // step) * step)}",
-        )
-
-
 def _request_facts(request: TapeCreation) -> dict[str, object]:
     """Return what a repeat with the same client token must ask for again."""
     kind: dict[str, object] = {}  # not of tapes as they were when tokens were first kept
@@ -352,7 +325,7 @@ def _request_facts(request: TapeCreation) -> dict[str, object]:
     if request.cleaning:
         kind["cleaning"] = True
     if request.encryption.algorithm is not None:
-        kind["encryption"] = astuple(request.encryption)
+        kind["encryption"] = list(astuple(request.encryption))
     if request.tags:
         kind["tags"] = dict(request.tags)
     return {

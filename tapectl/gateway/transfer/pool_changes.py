@@ -1,7 +1,8 @@
 """ARCHIVED tapes that were assigned to another pool: their objects change class and lock in place.
 
-What is in GLACIER has to be restored before it can be copied, which takes hours; the tape is ARCHIVED
-all the time, and may be retrieved in the middle. A tape of the library changes when it is archived.
+What is in GLACIER has to be restored before it can be copied, which takes hours; the tape is
+ARCHIVED all the time, and may be retrieved in the middle. A tape of the library changes when it is
+archived.
 """
 
 from __future__ import annotations
