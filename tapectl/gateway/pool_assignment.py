@@ -102,13 +102,11 @@ def _require_assignable(tape: TapeRecord, old: PoolRecord, new: PoolRecord) -> N
 
 def _columns(tape: TapeRecord, new: PoolRecord, at_ms: int) -> dict[str, Value]:
     archived = tape.status is TapeStatus.ARCHIVED
-    lifted = lock_of(tape, at_ms) is not None
     return {
         "pool_id": new.id,
         "pool_entered_at_ms": None if new.built_in else at_ms,
         "manifest_stale": 1,
         "archive_pending": int(archived or tape.archived_through_sequence is not None),
-        # Said once, it holds until what is archived is as the new pool wants it.
-        "bypass_governance": int(lifted or (tape.bypass_governance and tape.archive_pending)),
+        "bypass_governance": int(tape.bypass_governance or lock_of(tape, at_ms) is not None),
         **(lock_columns(new, at_ms) if archived else NO_LOCK_COLUMNS),
     }

@@ -235,7 +235,7 @@ def _refuse_used(db: sqlite3.Connection, record: PoolRecord) -> None:
         raise PoolInUseError(f"pool {record.id} is built in and cannot be deleted")
     if count := tapes.count_in_pool(db, record.id):
         raise PoolInUseError(
-            f"pool {record.name} cannot be deleted, {count} tapes are in it",
+            f"pool {record.name} cannot be deleted while tapes are in it: {count}",
             hint=f"see `tapectl tape list --pool {record.id}`; assign them to another, or delete"
             " them",
         )

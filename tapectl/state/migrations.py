@@ -305,7 +305,8 @@ ALTER TABLE tape ADD COLUMN retained_until_ms INTEGER
 -- assigned to another one, or its lock begins; the transfer engine resolves it.
 ALTER TABLE tape ADD COLUMN archive_pending INTEGER NOT NULL DEFAULT 0
     CHECK (archive_pending IN (0, 1));
--- bypass_governance: 1: GOVERNANCE locks do not hold against what is being done to it.
+-- bypass_governance: 1: somebody has bypassed a GOVERNANCE lock of it; what is left of that lock in
+-- the store, of old recovery points, does not hold against us either.
 ALTER TABLE tape ADD COLUMN bypass_governance INTEGER NOT NULL DEFAULT 0
     CHECK (bypass_governance IN (0, 1));
 -- encryption, kms_key: of every object of the tape; NULL: as the store does it, its default key.

@@ -179,7 +179,6 @@ class Archiving:
                 archived_through_sequence=through,
                 restore_until_ms=None,
                 archive_pending=0,
-                bypass_governance=0,
             )
         for place in cached:
             remove(local.file(place.disk_id, place.barcode, place.sequence, SEALED))

@@ -49,7 +49,5 @@ class PoolChanges:
             now = tapes.get(db, tape.barcode)
             # Assigned again meanwhile, it is looked at once more.
             if (now.pool_id, now.status) == (tape.pool_id, tape.status):
-                tapes.update(
-                    db, tape.barcode, archive_pending=0, bypass_governance=0, progress=None
-                )
+                tapes.update(db, tape.barcode, archive_pending=0, progress=None)
         return StepReport(done=1)
