@@ -52,6 +52,9 @@ SETTINGS = {
     "library_target": "Show the whole library as one target too: LUN 0 the changer, LUN 1 the first"
     " drive, and so on.",
     "user": "User that serve, started as root, becomes once its ports are bound.",
+    "encryption": "How new tapes are encrypted in the store: SSE-S3, SSE-KMS, or NONE: as it does"
+    " by itself.",
+    "kms_key": "Key of SSE-KMS for new tapes; empty: the default one of the store.",
     "allow_anonymous": "Listen beyond this machine even if anyone could log in.",
 }
 CONFIG_FILES = "/etc/tapectl/tapectl.toml for root, else $XDG_CONFIG_HOME/tapectl/tapectl.toml"

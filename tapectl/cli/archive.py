@@ -8,7 +8,15 @@ import typer
 
 from tapectl.cli import completing
 from tapectl.cli.asking import confirm
-from tapectl.cli.options import ArchivedBarcode, Output, Timeout, Wait, Yes, examples
+from tapectl.cli.options import (
+    ArchivedBarcode,
+    BypassGovernance,
+    Output,
+    Timeout,
+    Wait,
+    Yes,
+    examples,
+)
 from tapectl.cli.render import render_rows
 from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.cli.tape_rows import ARCHIVE_COLUMNS, render_tape, tape_row
@@ -67,24 +75,34 @@ def show(context: typer.Context, barcode: ArchivedBarcode, output: Output = None
     epilog=examples(
         ("tapectl archive delete VTL001L5", "asks first"),
         ("tapectl archive delete VTL001L5 --yes --wait", "for a script"),
+        (
+            "tapectl archive delete VTL001L5 --bypass-governance-retention",
+            "a GOVERNANCE lock or not",
+        ),
     ),
 )
 def delete(
     context: typer.Context,
     barcode: ArchivedBarcode,
+    bypass_governance_retention: BypassGovernance = False,
     yes: Yes = False,
     wait: Wait = False,
     timeout: Timeout = None,
     output: Output = None,
 ) -> None:
-    """Delete an ARCHIVED tape and all its data. Its barcode is never used again."""
+    """Delete an ARCHIVED tape and all its data. Its barcode is never used again.
+
+    A tape that the lock of its pool holds is refused until its date.
+    """
     from tapectl.gateway.shelf import delete_archive, describe_archive
 
     with open_gateway(context) as (state, _):
         describe_archive(state, barcode)
     confirm(f"Delete archived tape {barcode} and all its data?", yes=yes)
     with change_gateway(context) as (state, _):
-        tape = delete_archive(state, barcode, actor=actor())
+        tape = delete_archive(
+            state, barcode, bypass_governance=bypass_governance_retention, actor=actor()
+        )
     if wait:
         with open_gateway(context) as (state, settings):
             (tape,) = wait_for_tapes(state, settings, [barcode], Wanted.DELETED, timeout_s=timeout)

@@ -17,10 +17,13 @@ from tapectl.cli import (
     gateway,
     gateways,
     metrics,
+    pool,
     quickstart,
     recovery,
     serving,
+    tag,
     tape,
+    tape_pool,
     tape_verify,
 )
 from tapectl.cli.options import ConfigPath, StatePath, examples
@@ -82,8 +85,11 @@ gateway.register(app)
 app.add_typer(gateways.app, name="gateway")
 app.add_typer(disk.app, name="disk")
 tape_verify.register(tape.app)
+tape_pool.register(tape.app)
 app.add_typer(tape.app, name="tape")
 app.add_typer(archive.app, name="archive")
+app.add_typer(pool.app, name="pool")
+app.add_typer(tag.app, name="tag")
 app.add_typer(recovery.app, name="recovery")
 app.add_typer(device.app, name="device")
 app.add_typer(chap.app, name="chap")

@@ -44,8 +44,38 @@ def devices_or_all(context: typer.Context, incomplete: str) -> Candidates:
 
 
 def pools(context: typer.Context, incomplete: str) -> Candidates:
-    """Return the ids of the pools."""
+    """Return the names of the pools, and the ids of those whose name is no word."""
     return _complete(context, incomplete, _pools)
+
+
+def resources(context: typer.Context, incomplete: str) -> Candidates:
+    """Return what can have tags: the gateway, tapes, custom pools."""
+
+    def candidates(state: State) -> Iterable[tuple[str, str]]:
+        return [("gateway", ""), *_tapes(state), *_pools(state)]
+
+    return _complete(context, incomplete, candidates)
+
+
+def archive_classes(incomplete: str) -> list[str]:
+    """Return the storage classes of archived tapes."""
+    from tapectl.state.pools import BUILT_IN
+
+    return [name for name in BUILT_IN if name.startswith(incomplete.upper())]
+
+
+def lock_types(incomplete: str) -> list[str]:
+    """Return the types of retention locks."""
+    from tapectl.gateway.pools import LOCK_TYPES
+
+    return [name for name in LOCK_TYPES if name.startswith(incomplete.upper())]
+
+
+def encryptions(incomplete: str) -> list[str]:
+    """Return the ways to encrypt in the store."""
+    from tapectl.gateway.encryption import ALGORITHMS
+
+    return [word for word in ALGORITHMS if word.startswith(incomplete.upper())]
 
 
 def disks(context: typer.Context, incomplete: str) -> Candidates:
@@ -121,7 +151,12 @@ def _pools(state: State) -> Iterable[tuple[str, str]]:
     from tapectl.state.pools import all_pools
 
     with state.read() as db:
-        return [(pool.id, pool.storage_class) for pool in all_pools(db)]
+        return [
+            (pool.id, pool.name)
+            if pool.built_in or " " in pool.name
+            else (pool.name, f"{pool.storage_class}, lock {pool.retention_lock_type}")
+            for pool in all_pools(db)
+        ]
 
 
 def _disks(state: State) -> Iterable[tuple[str, str]]:

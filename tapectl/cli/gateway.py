@@ -23,6 +23,7 @@ from tapectl.cli.render import (
     show_time,
 )
 from tapectl.cli.session import actor, load_settings, open_gateway
+from tapectl.cli.tag import show_tags, tag_list
 
 if TYPE_CHECKING:
     from tapectl.gateway.settings import Settings
@@ -49,6 +50,7 @@ GATEWAY_COLUMNS = (
     Column("ImportExportCount", "Import/export slots"),
     Column("IqnPrefix", "Target prefix"),
     Column("StatePath", "State"),
+    Column("Tags", "Tags", show_tags),
 )
 STATUS_COLUMNS = (
     *GATEWAY_COLUMNS[:4],
@@ -106,6 +108,8 @@ def register(app: typer.Typer) -> None:
 
 def gateway_row(gateway: GatewayRecord, settings: Settings) -> Row:
     """Return the JSON object of a gateway."""
+    from tapectl.state.tags import decode
+
     return {
         "GatewayId": gateway.id,
         "GatewayName": gateway.name,
@@ -122,6 +126,7 @@ def gateway_row(gateway: GatewayRecord, settings: Settings) -> Row:
         "IqnPrefix": gateway.iqn_prefix,
         "StatePath": str(settings.state_path),
         "ActivatedDate": iso_time(gateway.created_at_ms),
+        "Tags": tag_list(decode(gateway.tags)),
     }
 
 

@@ -19,6 +19,7 @@ from tapectl.cli.render import (
     show_time,
 )
 from tapectl.cli.session import actor, load_settings, open_gateway
+from tapectl.cli.tag import show_tags, tag_list
 from tapectl.units import format_size
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ LIST_COLUMNS = (
     Column("ActivatedDate", "Activated", show_time),
     Column("DisabledDate", "Disabled", show_time),
     Column("DisabledBy", "By"),
+    Column("Tags", "Tags", show_tags),
 )
 SHOW_COLUMNS = (
     *GATEWAY_COLUMNS[:2],
@@ -257,6 +259,7 @@ def document_row(document: GatewayDocument) -> Row:
         "ImportExportCount": document.import_export_count,
         "IqnPrefix": document.iqn_prefix,
         "ActivatedDate": iso_time(document.created_at_ms),
+        "Tags": tag_list(document.tags),
     }
 
 

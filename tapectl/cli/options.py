@@ -70,7 +70,29 @@ Pool = Annotated[
         "--pool",
         metavar="POOL",
         autocompletion=completing.pools,
-        help="Pool that decides the storage class of the archived tape: GLACIER or DEEP_ARCHIVE.",
+        help="Pool for when it is archived: GLACIER, DEEP_ARCHIVE, or one of `tapectl pool list`.",
+    ),
+]
+PoolName = Annotated[
+    str,
+    typer.Argument(
+        metavar="POOL",
+        show_default=False,
+        autocompletion=completing.pools,
+        help="Pool, by name or id, as `tapectl pool list` shows it.",
+    ),
+]
+BypassGovernance = Annotated[
+    bool,
+    typer.Option(
+        "--bypass-governance-retention",
+        help="Also when a GOVERNANCE lock holds it; never when a COMPLIANCE lock does.",
+    ),
+]
+Tags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tag", metavar="KEY=VALUE", show_default=False, help="Tag of it; may be repeated."
     ),
 ]
 Wait = Annotated[

@@ -8,8 +8,18 @@ import typer
 
 from tapectl.cli import completing
 from tapectl.cli.asking import confirm
-from tapectl.cli.options import Barcode, Output, Pool, Timeout, Wait, Yes, examples
-from tapectl.cli.session import actor, change_gateway, open_gateway
+from tapectl.cli.options import (
+    Barcode,
+    BypassGovernance,
+    Output,
+    Pool,
+    Tags,
+    Timeout,
+    Wait,
+    Yes,
+    examples,
+)
+from tapectl.cli.session import actor, change_gateway, load_settings, open_gateway
 from tapectl.cli.tape_rows import render_tape, render_tapes
 from tapectl.cli.waiting import Wanted, wait_for_tapes
 from tapectl.errors import UsageError
@@ -31,6 +41,10 @@ app = typer.Typer(
         ),
         ("tapectl tape create --size 5TiB --pool DEEP_ARCHIVE", "to be archived in Deep Archive"),
         ("tapectl tape create --cleaning --to-slots", "a cleaning cartridge, CLNU1A2B"),
+        (
+            "tapectl tape create --size 1TiB --kms-key alias/tapes --tag owner=finance",
+            "encrypted with a key of your own (SSE-KMS), with a tag",
+        ),
     ),
 )
 def create(
@@ -84,6 +98,27 @@ def create(
             "--cleaning", help="Cleaning cartridges, of no size; barcodes begin with CLN."
         ),
     ] = False,
+    encryption: Annotated[
+        str | None,
+        typer.Option(
+            "--encryption",
+            metavar="HOW",
+            show_default="setting encryption, NONE",
+            autocompletion=completing.encryptions,
+            help="Of all its objects in the store, for good: SSE-S3, SSE-KMS; NONE: as the store"
+            " does.",
+        ),
+    ] = None,
+    kms_key: Annotated[
+        str | None,
+        typer.Option(
+            "--kms-key",
+            metavar="KEY",
+            show_default="setting kms_key",
+            help="Key of SSE-KMS: the ARN of a symmetric key, or alias/NAME.",
+        ),
+    ] = None,
+    tag: Tags = None,
     to_slots: Annotated[
         bool,
         typer.Option(
@@ -116,9 +151,12 @@ def create(
     They are CREATING until the object store knows their barcodes, which a running `tapectl serve`
     sees to at once, and `tapectl sync` or --wait without it.
     """
+    from tapectl.gateway.encryption import choose_encryption
     from tapectl.gateway.media import parse_generation
+    from tapectl.gateway.tag_rules import parse_tags
     from tapectl.gateway.tapes import TapeCreation, create_tapes
 
+    settings = load_settings(context)
     if size is None and not cleaning:
         raise UsageError("give the tapes a size", hint="as in --size 1TiB")
     request = TapeCreation(
@@ -134,6 +172,13 @@ def create(
         allow_small=allow_small,
         to_slots=to_slots,
         if_not_exists=if_not_exists,
+        encryption=choose_encryption(
+            encryption,
+            kms_key,
+            default_word=settings.encryption,
+            default_key=settings.kms_key,
+        ),
+        tags=parse_tags(tag or ()),
     )
     with change_gateway(context) as (state, _):
         created = create_tapes(state, request, actor=actor())
@@ -418,6 +463,7 @@ def cancel_retrieve_(context: typer.Context, barcode: Barcode, output: Output = 
 def delete(
     context: typer.Context,
     barcode: Barcode,
+    bypass_governance_retention: BypassGovernance = False,
     yes: Yes = False,
     wait: Wait = False,
     timeout: Timeout = None,
@@ -433,7 +479,9 @@ def delete(
         describe_tape(state, barcode)
     confirm(f"Delete tape {barcode} and all its data?", yes=yes)
     with change_gateway(context) as (state, _):
-        tape = delete_tape(state, barcode, actor=actor())
+        tape = delete_tape(
+            state, barcode, bypass_governance=bypass_governance_retention, actor=actor()
+        )
     if wait:
         with open_gateway(context) as (state, settings):
             (tape,) = wait_for_tapes(state, settings, [barcode], Wanted.DELETED, timeout_s=timeout)

@@ -16,11 +16,18 @@ from tapectl.cli.render import (
     show_time,
     show_yes,
 )
+from tapectl.cli.tag import show_tags, tag_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tapectl.gateway.tape_info import TapeInfo
+
+
+def show_encryption(value: object) -> str:
+    """Return how a tape is encrypted for people; nothing where that is the store's own affair."""
+    return "" if value == "NONE" else str(value)
+
 
 # fmt: off
 LIST_COLUMNS = (
@@ -40,6 +47,7 @@ ARCHIVE_COLUMNS = (
     Column("TapeUsedInBytes", "Used", show_size, right=True),
     Column("PoolId", "Pool"),
     Column("CompletionTime", "Archived", show_time),
+    Column("RetainUntilDate", "Locked until", show_time),
     Column("RetrievedTo", "Retrieved to"),
 )
 DETAIL_COLUMNS = (
@@ -54,6 +62,12 @@ DETAIL_COLUMNS = (
     Column("VTLDevice", "Device"),
     Column("HoldUntil", "Cancellable by a move until", show_time),
     Column("PoolId", "Pool"),
+    Column("PoolName", "Pool's name"),
+    Column("PoolEntryDate", "In its pool since", show_time),
+    Column("RetentionLockType", "Lock"),
+    Column("RetentionStartDate", "Locked since", show_time),
+    Column("RetainUntilDate", "Locked until", show_time),
+    Column("PoolChangePending", "On its way into its pool", show_yes),
     Column("Generation", "Media"),
     Column("Worm", "WORM", show_yes),
     Column("Cleaning", "Cleaning cartridge", show_yes),
@@ -67,6 +81,9 @@ DETAIL_COLUMNS = (
     Column("RestoreExpiryDate", "Readable until", show_time),
     Column("VerifyStatus", "Last verification"),
     Column("VerifiedDate", "Verified", show_time),
+    Column("Encryption", "Encryption", show_encryption),
+    Column("KMSKey", "KMS key"),
+    Column("Tags", "Tags", show_tags),
 )
 # fmt: on
 
@@ -81,6 +98,12 @@ def tape_row(tape: TapeInfo) -> Row:
         "TapeSizeInBytes": tape.size_bytes,
         "TapeUsedInBytes": tape.used_bytes,
         "PoolId": tape.pool_id,
+        "PoolName": tape.pool_name,
+        "PoolEntryDate": iso_time(tape.pool_entered_at_ms),
+        "PoolChangePending": tape.archive_pending,
+        "RetentionLockType": tape.retention_mode,
+        "RetentionStartDate": iso_time(tape.retention_start_at_ms),
+        "RetainUntilDate": iso_time(tape.retained_until_ms),
         "Generation": generation_name(tape.generation),
         "Worm": tape.worm,
         "Cleaning": tape.cleaning,
@@ -104,6 +127,10 @@ def tape_row(tape: TapeInfo) -> Row:
         else iso_time(tape.verification.finished_at_ms),
         "StatusDetail": tape.status_detail,
         "TapeUuid": tape.tape_uuid,
+        "Encryption": tape.encryption,
+        "KMSEncrypted": tape.encryption == "SSE-KMS",
+        "KMSKey": tape.kms_key,
+        "Tags": tag_list(tape.tags),
     }
 
 

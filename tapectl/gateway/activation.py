@@ -29,7 +29,7 @@ MAX_DRIVES = 64
 MAX_SLOTS = 10_000
 
 # AWS's GatewayName: printable ASCII without `/` and `\\`, and not blank altogether.
-_NAME = re.compile(r"[ -.0-\[\]-~]*[!-.0-\[\]-~][ -.0-\[\]-~]*")
+PRINTABLE_NAME = re.compile(r"[ -.0-\[\]-~]*[!-.0-\[\]-~][ -.0-\[\]-~]*")
 _TIMEZONE = re.compile(r"GMT(?:[+-](\d{1,2}):([0-5]\d))?")
 _MAX_TIMEZONE_HOURS = 14
 _IQN_PREFIX = re.compile(r"iqn\.\d{4}-(?:0[1-9]|1[0-2])\.[a-z0-9][a-z0-9.:-]*")
@@ -187,7 +187,7 @@ def _record(request: ActivationRequest, created_at_ms: int) -> GatewayRecord:
 
 
 def _check(request: ActivationRequest) -> None:
-    if not 2 <= len(request.name) <= 255 or _NAME.fullmatch(request.name) is None:
+    if not 2 <= len(request.name) <= 255 or PRINTABLE_NAME.fullmatch(request.name) is None:
         raise UsageError(
             f"not a gateway name: {request.name}",
             hint="2 to 255 printable ASCII characters without / and \\",

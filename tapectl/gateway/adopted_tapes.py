@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields, replace
 
 from tapectl.gateway.elements import ElementMap
-from tapectl.gateway.takeover import TakenTape
+from tapectl.gateway.takeover import TakenTape, with_head
 from tapectl.scsi.library import ElementType
 from tapectl.state.inventory import Row
 from tapectl.state.pools import BUILT_IN
@@ -50,7 +50,7 @@ def adopted_tape(taken: TakenTape, row: Row | None, by: Stamp) -> TapeRecord:
     if status in WRITE_PROTECTED or status is TapeStatus.AVAILABLE:
         tape = replace(tape, write_protected=status in WRITE_PROTECTED)
     if newer:
-        tape = replace(tape, pool_id=head.pool, status_detail=None, progress=None)
+        tape = replace(with_head(tape, head), status_detail=None, progress=None)
     return replace(
         tape,
         status=status,

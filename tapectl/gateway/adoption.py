@@ -25,6 +25,7 @@ from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.elements import ElementMap
 from tapectl.gateway.gateway_document import GatewayDocument, GatewayObject, GatewayStateError
 from tapectl.gateway.owned_tapes import read_owned
+from tapectl.gateway.pool_document import enter_pools
 from tapectl.gateway.recovery_points import read_rows
 from tapectl.gateway.takeover import NewOwner, TakenTape, enter_contents, take_over
 from tapectl.gateway.transfer.bucket_layout import TOMBSTONES_PREFIX
@@ -35,7 +36,7 @@ from tapectl.gateway.transfer.inventory import (
     read_inventory,
 )
 from tapectl.gateway.transfer.ownership import FencedError, OwnershipObject
-from tapectl.state import events, gateways, pools, tapes
+from tapectl.state import events, gateways, pools, tags, tapes
 from tapectl.state import inventory as inventory_rows
 from tapectl.state.database import State
 from tapectl.state.errors import NotActivatedError
@@ -286,6 +287,7 @@ def _record(document: GatewayDocument, address: StoreAddress) -> GatewayRecord:
         iqn_prefix=document.iqn_prefix,
         device_serial_base=document.device_serial_base,
         created_at_ms=document.created_at_ms,
+        tags=tags.encode(document.tags),
     )
 
 
@@ -299,6 +301,8 @@ def _enter(
 ) -> None:
     """Fill a new state with what the store knows."""
     inventory_rows.restore_tables(db, inventory_rows.BEFORE_TAPES, tables)
+    gateway = gateways.read_gateway(db)
+    enter_pools(db, store, gateway.id, {tape.head.pool for tape in taken})
     rows = {str(row["barcode"]): row for row in tables.get("tape", ())}
     records = [adopted_tape(tape, rows.get(tape.head.barcode), by) for tape in taken]
     # Never claimed in the store, which has nothing of them.
@@ -308,7 +312,7 @@ def _enter(
         for barcode, row in rows.items()
         if barcode not in ours and row["status"] == TapeStatus.CREATING
     ]
-    elements = ElementMap.of(gateways.read_gateway(db))
+    elements = ElementMap.of(gateway)
     pool_ids = {pool.id for pool in pools.all_pools(db)}
     contents = {tape.head.barcode: tape for tape in taken}
     for record in settle([*records, *unclaimed], elements, pool_ids):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tapectl.gateway import gateway_document
 from tapectl.gateway.elements import ElementError, ElementMap
+from tapectl.gateway.pool_document import PoolDocument, enter_pool, read_pool
 from tapectl.gateway.recovery_points import latest_number, read_point, read_rows
 from tapectl.gateway.restoration import (
     NotRestorableError,
@@ -15,7 +16,13 @@ from tapectl.gateway.restoration import (
     RestoreRequest,
     restored_event,
 )
-from tapectl.gateway.takeover import NewOwner, TakenTape, enter_contents, take_over
+from tapectl.gateway.takeover import (
+    NewOwner,
+    TakenTape,
+    enter_contents,
+    take_over,
+    with_head,
+)
 from tapectl.gateway.tapes import MAX_TAPES, MAX_TOTAL_BYTES, TapeLimitError, describe_tape
 from tapectl.gateway.transfer.ownership import FencedError, OwnershipObject
 from tapectl.medium.manifest import Manifest, ManifestRow
@@ -40,6 +47,15 @@ class ForeignTape:
     point: Manifest
     owner: NewOwner
     by: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A tape that is ours, its log, and its pool if that is a custom one."""
+
+    taken: TakenTape
+    rows: Sequence[ManifestRow]
+    pool: PoolDocument | None
 
 
 def recover_foreign(
@@ -75,7 +91,8 @@ def recover_foreign(
         )
     except FencedError as error:
         raise NotRestorableError(str(error), hint="another gateway was faster") from error
-    _enter(state, request, foreign, taken, read_rows(store, taken.point))
+    pool = read_pool(store, taken.head.pool)
+    _enter(state, request, foreign, Found(taken, read_rows(store, taken.point), pool))
     return Restoration(foreign.point.head, old, status, describe_tape(state, request.barcode))
 
 
@@ -83,12 +100,14 @@ def _enter(
     state: State,
     request: RestoreRequest,
     foreign: ForeignTape,
-    taken: TakenTape,
-    rows: Sequence[ManifestRow],
+    found: Found,
 ) -> None:
+    taken, pool = found.taken, found.pool
     head, ownership, by = taken.head, taken.owned.ownership, foreign.by
     status = TapeStatus(head.status)
     with state.write() as db:
+        if pool is not None:
+            enter_pool(db, pool)
         address = _place(db, request, status)
         tape = TapeRecord(
             barcode=head.barcode,
@@ -96,7 +115,7 @@ def _enter(
             size_bytes=head.size_bytes,
             used_bytes=head.used_bytes,
             status=status,
-            pool_id=head.pool if pools.find(db, head.pool) is not None else _DEFAULT_POOL,
+            pool_id=head.pool,
             worm=head.worm,
             write_protected=status is TapeStatus.RECOVERED,
             element_address=address,
@@ -110,8 +129,11 @@ def _enter(
             generation=head.generation,
             cleaning=head.cleaning,
         )
+        tape = with_head(tape, head)
+        if pools.find(db, head.pool) is None:
+            tape = replace(tape, pool_id=_DEFAULT_POOL)
         tapes.insert(db, tape, by)
-        enter_contents(db, tape, taken, rows)
+        enter_contents(db, tape, taken, found.rows)
         old = foreign.found.ownership.gateway_id
         events.append(db, restored_event(head.barcode, by, foreign.point.head, old))
 

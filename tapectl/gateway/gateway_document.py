@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.transfer.bucket_layout import FORMAT_VERSION, GATEWAYS_PREFIX, gateway_key
+from tapectl.state import tags
 from tapectl.state.gateways import GatewayRecord
 from tapectl.store.interface import (
     ObjectNotFoundError,
@@ -69,6 +70,7 @@ class GatewayDocument:
     epoch: int = 1
     disabled_ms: int | None = None
     disabled_by: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, record: GatewayRecord, epoch: int = 1) -> GatewayDocument:
@@ -86,6 +88,7 @@ class GatewayDocument:
             device_serial_base=record.device_serial_base,
             created_at_ms=record.created_at_ms,
             epoch=epoch,
+            tags=tags.decode(record.tags),
         )
 
     def encode(self) -> bytes:

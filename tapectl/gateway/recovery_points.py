@@ -68,6 +68,8 @@ def blank_point(ownership: Ownership) -> Manifest:
         worm=ownership.worm,
         generation=ownership.generation,
         cleaning=ownership.cleaning,
+        encryption=ownership.encryption,
+        kms_key=ownership.kms_key,
     )
     return Manifest(head, (), ())
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Self
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
+from tapectl.gateway.encryption import ALGORITHMS
 from tapectl.units import MIB, format_size, parse_size
 
 ENVIRONMENT_PREFIX = "TAPECTL_"
@@ -92,6 +93,10 @@ class Settings:
     library_target: bool
     # User that `serve` becomes once its ports are bound; empty: it stays who it is.
     user: str
+    # How new tapes are encrypted in the store: SSE-S3, SSE-KMS, or NONE: as the store does.
+    encryption: str
+    # Key of SSE-KMS for new tapes; empty: the default one of the store.
+    kms_key: str
     # Listen beyond loopback without CHAP or an initiator list.
     allow_anonymous: bool
     # Name of each setting -> where its value comes from.
@@ -173,6 +178,15 @@ def _parse_word(name: str, raw: object, source: str) -> str:
     if not isinstance(raw, str) or raw != raw.strip():
         raise _bad(name, raw, source, "want a name")
     return raw
+
+
+def _one_of(words: Sequence[str]) -> Callable[[str, object, str], str]:
+    def parse(name: str, raw: object, source: str) -> str:
+        if str(raw).upper() not in words:
+            raise _bad(name, raw, source, f"want {', '.join(words)}")
+        return str(raw).upper()
+
+    return parse
 
 
 def _parse_listeners(name: str, raw: object, source: str) -> tuple[ListenAddress, ...]:
@@ -328,6 +342,8 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("verify_bytes_per_s",           _size_between(MIB, 1 << 40),      100 * MIB),
     _spec("library_target",               _parse_boolean,                   False),
     _spec("user",                         _parse_word,                      ""),
+    _spec("encryption",                   _one_of(tuple(ALGORITHMS)),       "NONE"),
+    _spec("kms_key",                      _parse_word,                      ""),
     _spec("allow_anonymous",              _parse_boolean,                   False),
 )))
 # fmt: on

@@ -18,6 +18,7 @@ from tapectl.gateway.tapes import (
     MAX_TAPES,
     MAX_TOTAL_BYTES,
     TapeLimitError,
+    begin_deletion,
     describe_tape,
     list_tapes,
     refuse_loaded,
@@ -28,7 +29,7 @@ from tapectl.state.database import State
 from tapectl.state.errors import TapeStatusError
 from tapectl.state.gateways import read_gateway
 from tapectl.state.tape_status import LOADABLE, ON_SHELF, TapeStatus
-from tapectl.state.tapes import Stamp
+from tapectl.state.tapes import Stamp, TapeRecord
 from tapectl.store.interface import RetrievalTier, StorageClass
 from tapectl.units import format_size
 
@@ -228,27 +229,40 @@ def delete_archive(
     state: State,
     barcode: str,
     *,
+    bypass_governance: bool = False,
     actor: str = "cli",
     now_ms: Callable[[], int] = clock_now_ms,
 ) -> TapeInfo:
     """Begin to delete an archived tape; the transfer engine deletes its data.
 
-    Raises TapeNotFoundError, TapeStatusError for every status but ARCHIVED.
+    Raises TapeNotFoundError, TapeStatusError for every status but ARCHIVED, and TapeLockedError
+    until the date of its retention; of GOVERNANCE, unless that is to be bypassed. A deletion that
+    a lock in the store holds up, of which the state knows nothing, goes on with the bypass.
     """
     check_barcode(barcode)
     with state.write() as db:
         tape = tapes.get(db, barcode)
-        if tape.status is not TapeStatus.ARCHIVED:
-            raise TapeStatusError(
-                f"tape {barcode} is {tape.status} and not in the archive alone",
-                status=tape.status,
-                hint=f"run `tapectl tape cancel-retrieve {barcode}`, or"
-                f" `tapectl tape eject {barcode}` and wait until it is ARCHIVED"
-                if tape.status in ON_SHELF
-                else f"a tape of the library goes with `tapectl tape delete {barcode}`",
-            )
-        tapes.transition(db, barcode, TapeStatus.DELETING, Stamp(actor, now_ms()))
+        if tape.status is TapeStatus.DELETING and bypass_governance:
+            tapes.update(db, barcode, bypass_governance=1)
+        else:
+            _require_archived(tape)
+            by = Stamp(actor, now_ms())
+            begin_deletion(db, tape, by, bypass_governance=bypass_governance)
     return describe_tape(state, barcode)
+
+
+def _require_archived(tape: TapeRecord) -> None:
+    if tape.status is TapeStatus.ARCHIVED:
+        return
+    barcode = tape.barcode
+    raise TapeStatusError(
+        f"tape {barcode} is {tape.status} and not in the archive alone",
+        status=tape.status,
+        hint=f"run `tapectl tape cancel-retrieve {barcode}`, or"
+        f" `tapectl tape eject {barcode}` and wait until it is ARCHIVED"
+        if tape.status in ON_SHELF
+        else f"a tape of the library goes with `tapectl tape delete {barcode}`",
+    )
 
 
 def _check_tier(db: sqlite3.Connection, tier: RetrievalTier | str, pool_id: str) -> RetrievalTier:

@@ -23,7 +23,7 @@ from tapectl.gateway.transfer.bucket_layout import manifest_key
 from tapectl.gateway.transfer.ownership import Ownership, OwnershipObject, replace_owner
 from tapectl.medium.manifest import Manifest, ManifestHead, ManifestRow, encode_manifest
 from tapectl.medium.volume import VolumeRecord
-from tapectl.state import segments, volumes
+from tapectl.state import segments, tags, volumes
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
@@ -121,6 +121,7 @@ def take_over(
             store.put_if_absent(
                 manifest_key(head.barcode, head.number),
                 encode_manifest(head, ours.page_epochs, ours.rows),
+                options=ownership.options,
             )
         except PreconditionFailedError:
             known_number += 1
@@ -128,6 +129,25 @@ def take_over(
         return TakenTape(owned, ours)
     raise TakeoverError(
         f"the old owner of tape {ownership.barcode} goes on writing it", hint="stop it, try again"
+    )
+
+
+def with_head(tape: TapeRecord, head: ManifestHead) -> TapeRecord:
+    """Return a tape with what a manifest says of it beside its data.
+
+    Whether what is archived is as its pool wants it the manifest cannot say: it is looked at.
+    """
+    return replace(
+        tape,
+        pool_id=head.pool,
+        tags=tags.encode(head.tags),
+        pool_entered_at_ms=head.pool_entered_ms,
+        retention_start_at_ms=head.retention_start_ms,
+        retention_mode=head.retention_mode,
+        retained_until_ms=head.retained_until_ms,
+        encryption=head.encryption,
+        kms_key=head.kms_key,
+        archive_pending=head.archived_through is not None,
     )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tapectl.gateway.devices import device_id
 from tapectl.gateway.elements import ElementMap
+from tapectl.gateway.encryption import encryption_word
 from tapectl.scsi.library import ElementType
+from tapectl.state import tags
 from tapectl.state.gateways import GatewayRecord
+from tapectl.state.pools import PoolRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
 from tapectl.state.verifications import VerificationRecord
@@ -22,7 +26,9 @@ class TapeInfo:
     `size_bytes` is 0 for a cleaning cartridge, and `cleanings_left` None for all others.
     `location` is `drive 1`, `slot 20`, `import/export 3` or `shelf`, None when it is on its way.
     `vtl_device` is the id of the drive it is loaded in. `waiting_bytes` is what is not in the
-    store yet. `retrieved_to` is the id of the gateway it is retrieved to.
+    store yet. `retrieved_to` is the id of the gateway it is retrieved to. `archive_pending`: what
+    is archived of it is on its way into another pool. Times of the retention are those of its lock,
+    of which `retention_mode` None says that there is none.
     """
 
     barcode: str
@@ -50,6 +56,15 @@ class TapeInfo:
     cleaning: bool
     cleanings_left: int | None
     verification: VerificationRecord | None
+    pool_name: str
+    pool_entered_at_ms: int | None
+    archive_pending: bool
+    retention_start_at_ms: int | None
+    retention_mode: str | None
+    retained_until_ms: int | None
+    encryption: str
+    kms_key: str | None
+    tags: Mapping[str, str]
 
 
 def tape_info(
@@ -60,6 +75,7 @@ def tape_info(
     waiting_bytes: int,
     cleanings_left: int | None,
     verification: VerificationRecord | None,
+    pool: PoolRecord,
 ) -> TapeInfo:
     """Return what users see of a tape."""
     address = tape.element_address
@@ -93,4 +109,13 @@ def tape_info(
         cleaning=tape.cleaning,
         cleanings_left=cleanings_left,
         verification=verification,
+        pool_name=pool.name,
+        pool_entered_at_ms=tape.pool_entered_at_ms,
+        archive_pending=tape.archive_pending,
+        retention_start_at_ms=tape.retention_start_at_ms,
+        retention_mode=tape.retention_mode,
+        retained_until_ms=tape.retained_until_ms,
+        encryption=encryption_word(tape.encryption),
+        kms_key=tape.kms_key,
+        tags=tags.decode(tape.tags),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway import barcodes
@@ -14,22 +14,33 @@ from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.drive_types import default_generation
 from tapectl.gateway.elements import ElementError, ElementMap
+from tapectl.gateway.encryption import AS_STORED, TapeEncryption
 from tapectl.gateway.gateway_document import GatewayStateError
 from tapectl.gateway.media import cleanings_left
+from tapectl.gateway.pools import find_pool
+from tapectl.gateway.retention import refuse_locked
+from tapectl.gateway.tag_rules import check_tags
 from tapectl.gateway.tape_info import TapeInfo, tape_info
+from tapectl.gateway.tape_sizes import check_size
 from tapectl.scsi.library import ElementType
-from tapectl.state import client_tokens, disks, gateways, pools, segments, tapes, verifications
+from tapectl.state import (
+    client_tokens,
+    disks,
+    gateways,
+    pools,
+    segments,
+    tags,
+    tapes,
+    verifications,
+)
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRole
 from tapectl.state.errors import TapeStatusError
 from tapectl.state.gateways import GatewayRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp, TapeFilter, TapeRecord
-from tapectl.units import GIB, MIB, PIB, TIB, format_size
+from tapectl.units import MIB, PIB, format_size
 
-MIN_SIZE_BYTES = 100 * GIB
-MAX_SIZE_BYTES = 15 * TIB
-MIN_SMALL_SIZE_BYTES = MIB
 MAX_TAPES = 1500
 MAX_TOTAL_BYTES = PIB
 MIN_TOKEN_CHARACTERS, MAX_TOKEN_CHARACTERS = 5, 100
@@ -55,14 +66,6 @@ class TapeLimitError(TapectlError):
     aws_code = "MaximumTapeCartridgeCountExceeded"
 
 
-class TapeSizeError(TapectlError):
-    """A size that no tape can have."""
-
-    exit_code = ExitCode.TAPE_INVALID
-    code = "tape_size"
-    aws_code = "InvalidParameters"
-
-
 class TapeInDriveError(TapectlError):
     """The tape is loaded in a drive."""
 
@@ -74,14 +77,6 @@ class TapeInDriveError(TapectlError):
             f"tape {barcode} is loaded in {drive}",
             hint=f"run `tapectl tape unload {barcode}` first",
         )
-
-
-class PoolNotFoundError(TapectlError):
-    """No pool has this id."""
-
-    exit_code = ExitCode.POOL
-    code = "pool_not_found"
-    aws_code = "InvalidParameters"
 
 
 class DisksNeededError(TapectlError):
@@ -100,7 +95,7 @@ class TapeCreation:
     into storage slots, else into import/export slots as AWS does. `if_not_exists` goes with
     `barcode`, `client_token` with both: a repeat returns the tapes there are. `generation` is that
     of the gateway's drives where it is None. With `cleaning` they are cleaning cartridges, which
-    have no size.
+    have no size. `pool_id` may be the name of a pool.
     """
 
     size_bytes: int
@@ -115,6 +110,8 @@ class TapeCreation:
     if_not_exists: bool = False
     generation: int | None = None
     cleaning: bool = False
+    encryption: TapeEncryption = AS_STORED
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def create_tapes(
@@ -136,6 +133,7 @@ def create_tapes(
     with state.write() as db:
         if (reason := gateways.read_standing(db).fenced_detail) is not None:
             raise GatewayStateError(reason, hint="see `tapectl gateway show`")
+        request = replace(request, pool_id=find_pool(db, request.pool_id).id)
         created = _repeated(db, gateway, request)
         if created is None:
             created = _create(db, gateway, request, _Making(by, draw))
@@ -151,15 +149,16 @@ def list_tapes(
 ) -> Sequence[TapeInfo]:
     """Return tapes of the library and the shelf by barcode; `barcode` is a glob (`VTL*`).
 
-    DELETED tapes come only when their status is asked for.
+    DELETED tapes come only when their status is asked for. `pool_id` may be the name of a pool.
+    Raises PoolNotFoundError.
     """
-    wanted = TapeFilter(
-        statuses=None if statuses is None else frozenset(statuses),
-        pool_id=pool_id,
-        barcode_glob=barcode,
-    )
     gateway = describe_gateway(state)
     with state.read() as db:
+        wanted = TapeFilter(
+            statuses=None if statuses is None else frozenset(statuses),
+            pool_id=None if pool_id is None else find_pool(db, pool_id).id,
+            barcode_glob=barcode,
+        )
         return _infos(db, gateway, tapes.select(db, wanted))
 
 
@@ -176,6 +175,7 @@ def describe_tape(state: State, barcode: str) -> TapeInfo:
             waiting_bytes=segments.waiting_uploads(db, barcode).bytes,
             cleanings_left=cleanings_left(db, record),
             verification=verifications.find_verification(db, barcode),
+            pool=find_pool(db, record.pool_id),
         )
 
 
@@ -183,13 +183,14 @@ def delete_tape(
     state: State,
     barcode: str,
     *,
+    bypass_governance: bool = False,
     actor: str = "cli",
     now_ms: Callable[[], int] = clock_now_ms,
 ) -> TapeInfo:
     """Begin to delete a tape of the library; the transfer engine deletes its data.
 
-    Raises TapeNotFoundError, TapeInDriveError, and TapeStatusError for tapes on the shelf or on
-    their way.
+    Raises TapeNotFoundError, TapeInDriveError, TapeLockedError, and TapeStatusError for tapes on
+    the shelf or on their way.
     """
     barcodes.check_barcode(barcode)
     elements = ElementMap.of(describe_gateway(state))
@@ -203,8 +204,17 @@ def delete_tape(
                 status=tape.status,
                 hint=_DELETE_HINTS[tape.status].format(barcode=barcode),
             )
-        tapes.transition(db, barcode, TapeStatus.DELETING, by)
+        begin_deletion(db, tape, by, bypass_governance=bypass_governance)
     return describe_tape(state, barcode)
+
+
+def begin_deletion(
+    db: sqlite3.Connection, tape: TapeRecord, by: Stamp, *, bypass_governance: bool
+) -> None:
+    """Make a tape DELETING unless it is locked; raise TapeLockedError."""
+    refuse_locked(tape, by.at_ms, bypass_governance=bypass_governance, what="deleted")
+    changes = {"bypass_governance": 1} if bypass_governance else {}
+    tapes.transition(db, tape.barcode, TapeStatus.DELETING, by, **changes)
 
 
 def barcode_in_element(state: State, address: int) -> str | None:
@@ -232,6 +242,7 @@ def _infos(
 ) -> Sequence[TapeInfo]:
     waiting = segments.waiting_bytes_by_tape(db)
     verified = verifications.all_verifications(db)
+    known_pools = {pool.id: pool for pool in pools.all_pools(db)}
     elements = ElementMap.of(gateway)
     return [
         tape_info(
@@ -241,6 +252,7 @@ def _infos(
             waiting_bytes=waiting.get(record.barcode, 0),
             cleanings_left=cleanings_left(db, record),
             verification=verified.get(record.barcode),
+            pool=known_pools[record.pool_id],
         )
         for record in records
     ]
@@ -288,7 +300,13 @@ def _check(request: TapeCreation, gateway: GatewayRecord) -> None:
     if request.cleaning:
         _check_cleaning(request)
     else:
-        _check_size(request.size_bytes, allow_small=request.allow_small)
+        check_size(request.size_bytes, allow_small=request.allow_small)
+    check_tags(request.tags)
+    if request.encryption.algorithm is not None and gateway.store_url.startswith("file:"):
+        raise UsageError(
+            "a directory store does not encrypt",
+            hint="put the directory on an encrypted file system, or say --encryption NONE",
+        )
 
 
 def _check_cleaning(request: TapeCreation) -> None:
@@ -299,23 +317,6 @@ def _check_cleaning(request: TapeCreation) -> None:
             barcodes.check_cleaning_barcode(text)
 
 
-def _check_size(size_bytes: int, *, allow_small: bool) -> None:
-    minimum = MIN_SMALL_SIZE_BYTES if allow_small else MIN_SIZE_BYTES
-    if not minimum <= size_bytes <= MAX_SIZE_BYTES:
-        lab = "" if allow_small else "; --allow-small takes less, for labs"
-        raise TapeSizeError(
-            f"a tape cannot have this size: {format_size(size_bytes)}",
-            hint=f"{format_size(minimum)} to {format_size(MAX_SIZE_BYTES)}{lab}",
-        )
-    step = MIB if size_bytes < MIN_SIZE_BYTES else GIB
-    if size_bytes % step:
-        raise TapeSizeError(
-            f"the size of a tape must be whole {'MiB' if step == MIB else 'GiB'}:"
-            f" {size_bytes} bytes",
-            hint=f"the next one is {format_size(-(-size_bytes // step) * step)}",
-        )
-
-
 def _request_facts(request: TapeCreation) -> dict[str, object]:
     """Return what a repeat with the same client token must ask for again."""
     kind: dict[str, object] = {}  # not of tapes as they were when tokens were first kept
@@ -323,6 +324,10 @@ def _request_facts(request: TapeCreation) -> dict[str, object]:
         kind["generation"] = request.generation
     if request.cleaning:
         kind["cleaning"] = True
+    if request.encryption.algorithm is not None:
+        kind["encryption"] = list(astuple(request.encryption))
+    if request.tags:
+        kind["tags"] = dict(request.tags)
     return {
         **kind,
         "size_bytes": request.size_bytes,
@@ -358,7 +363,7 @@ def _repeated(
             hint="choose another barcode",
         )
     wanted = _new_tape(gateway, request, tape.barcode)
-    facts = ("size_bytes", "pool_id", "worm", "generation", "cleaning")
+    facts = ("size_bytes", "pool_id", "worm", "generation", "cleaning", "encryption", "kms_key")
     if request.if_not_exists and all(getattr(tape, f) == getattr(wanted, f) for f in facts):
         return [tape.barcode]
     raise TapeExistsError(
@@ -397,6 +402,7 @@ def _create(
             placed_by_operator=not request.to_slots,
             created_at_ms=making.by.at_ms,
             status_at_ms=making.by.at_ms,
+            pool_entered_at_ms=None if request.pool_id in pools.BUILT_IN else making.by.at_ms,
         )
         tapes.insert(db, tape, making.by)
     if request.client_token is not None:
@@ -425,6 +431,10 @@ def _new_tape(gateway: GatewayRecord, request: TapeCreation, barcode: str) -> Ta
         cleaning=request.cleaning,
         created_at_ms=0,
         status_at_ms=0,
+        encryption=request.encryption.algorithm,
+        kms_key=request.encryption.kms_key,
+        tags=tags.encode(request.tags),
+        manifest_stale=bool(request.tags),
     )
 
 
@@ -458,9 +468,6 @@ def _check_against_library(db: sqlite3.Connection, request: TapeCreation) -> Non
             f"allocate {' and '.join(what for what, _ in wanted)} before creating tapes",
             hint="run " + " and ".join(f"`{command} DIRECTORY`" for _, command in wanted),
         )
-    if pools.find(db, request.pool_id) is None:
-        known = ", ".join(pool.id for pool in pools.all_pools(db))
-        raise PoolNotFoundError(f"no such pool: {request.pool_id}", hint=f"there are {known}")
     totals = tapes.totals(db)
     if totals.tapes + request.count > MAX_TAPES:
         raise TapeLimitError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,20 @@ FORMAT_VERSION = 2
 # Format 1 had no volume record.
 _KNOWN_FORMATS = (1, 2)
 PAGE_ROWS = 512
+# What manifests of before did not say yet.
+_MAY_LACK = frozenset(
+    {
+        "generation",
+        "cleaning",
+        "tags",
+        "pool_entered_ms",
+        "retention_start_ms",
+        "retention_mode",
+        "retained_until_ms",
+        "encryption",
+        "kms_key",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +53,8 @@ class ManifestHead:
     """What a recovery point says of the tape as a whole; times in ms since 1970.
 
     `archived_through` is the last sequence number whose object is below `archive/`, None if
-    there is none. `generation` is that of LTO.
+    there is none. `generation` is that of LTO. `retention_mode` and `retained_until_ms` are the
+    lock that the archived objects have, `encryption` and `kms_key` how every object is encrypted.
     """
 
     number: int
@@ -57,6 +72,13 @@ class ManifestHead:
     volume: VolumeRecord = field(default_factory=VolumeRecord)
     generation: int = 5
     cleaning: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    pool_entered_ms: int | None = None
+    retention_start_ms: int | None = None
+    retention_mode: str | None = None
+    retained_until_ms: int | None = None
+    encryption: str | None = None
+    kms_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +126,13 @@ def decode_manifest(data: bytes) -> Manifest:
             raise MediumFormatError(f"pages of {document['page_rows']} rows")
         volume = document.pop("volume", None)
         document["volume"] = VolumeRecord.from_document(volume) if volume else VolumeRecord()
-        document.setdefault("generation", 5)
-        document.setdefault("cleaning", False)
-        head = ManifestHead(**{name: document[name] for name in ManifestHead.__slots__})
+        head = ManifestHead(
+            **{
+                name: document[name]
+                for name in ManifestHead.__slots__
+                if name in document or name not in _MAY_LACK
+            }
+        )
         page_epochs = [int(epoch) for epoch, count in document["pages"] for _ in range(int(count))]
         return Manifest(head, page_epochs, _decode_rows(document["segments"]))
     except (KeyError, TypeError, ValueError) as error:

@@ -28,6 +28,7 @@ class GatewayRecord:
     iqn_prefix: str
     device_serial_base: str
     created_at_ms: int
+    tags: str = "{}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,11 @@ def update_library(db: sqlite3.Connection, gateway: GatewayRecord) -> None:
             gateway.import_export_count,
         ),
     )
+
+
+def set_tags(db: sqlite3.Connection, tags: str) -> None:
+    """Set the tags of the gateway, as JSON."""
+    db.execute("UPDATE gateway SET tags = ?", (tags,))
 
 
 def get_setting(db: sqlite3.Connection, key: str) -> str | None:

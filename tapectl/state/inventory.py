@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 Row = Mapping[str, object]
 Tables = Mapping[str, Sequence[Row]]
 
-BEFORE_TAPES = ("setting", "pool")
+BEFORE_TAPES = ("setting",)
 AFTER_TAPES = ("allowed_initiator", "client_token", "device_memory", "verification")
 KEPT = (*BEFORE_TAPES, "disk", "tape", *AFTER_TAPES)
 """Tables that are kept as they are. Those before and after the tapes are restored as they are, too;
@@ -20,6 +20,7 @@ disks are those of the machine that is gone."""
 
 NOT_KEPT = {
     "gateway": "its document in the store says it",
+    "pool": "their documents in the store say it",
     "segment": "the manifests of the tapes say it, but for what is not in the store",
     "volume": "the manifests of the tapes say it",
     "chap": "secrets; kept without them",

@@ -278,6 +278,41 @@ INSERT INTO chap SELECT target, initiator_name, x'', iif(target_secret IS NULL, 
     created_at_ms FROM chap_unsealed;
 DROP TABLE chap_unsealed;
 """,
+    # Custom pools: retention locks, changes of pool, encryption, tags.
+    """
+-- retention_lock_type, retention_lock_days: tapes archived in the pool are locked so long.
+ALTER TABLE pool ADD COLUMN retention_lock_type TEXT NOT NULL DEFAULT 'NONE'
+    CHECK (retention_lock_type IN ('NONE', 'GOVERNANCE', 'COMPLIANCE'));
+ALTER TABLE pool ADD COLUMN retention_lock_days INTEGER NOT NULL DEFAULT 0
+    CHECK (retention_lock_days BETWEEN 0 AND 36500);
+-- tags: JSON object, key -> value, at most 50.
+ALTER TABLE pool ADD COLUMN tags TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(tags));
+ALTER TABLE gateway ADD COLUMN tags TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(tags));
+ALTER TABLE tape ADD COLUMN tags TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(tags));
+-- manifest_stale: 1: pool or tags are newer than the last manifest; the transfer engine puts one.
+ALTER TABLE tape ADD COLUMN manifest_stale INTEGER NOT NULL DEFAULT 0
+    CHECK (manifest_stale IN (0, 1));
+-- pool_entered_at_ms: when it came to its custom pool (AWS PoolEntryDate); NULL: a built-in one.
+ALTER TABLE tape ADD COLUMN pool_entered_at_ms INTEGER;
+-- retention_start_at_ms: when it was first archived under the lock of its pool; NULL: never was.
+ALTER TABLE tape ADD COLUMN retention_start_at_ms INTEGER;
+-- retention_mode, retained_until_ms: the lock that its archived objects have, from its pool.
+ALTER TABLE tape ADD COLUMN retention_mode TEXT
+    CHECK (retention_mode IN ('GOVERNANCE', 'COMPLIANCE'));
+ALTER TABLE tape ADD COLUMN retained_until_ms INTEGER
+    CHECK ((retained_until_ms IS NULL) = (retention_mode IS NULL));
+-- archive_pending: 1: what is archived of it may not be as its pool wants it (class, lock): it was
+-- assigned to another one, or its lock begins; the transfer engine resolves it.
+ALTER TABLE tape ADD COLUMN archive_pending INTEGER NOT NULL DEFAULT 0
+    CHECK (archive_pending IN (0, 1));
+-- bypass_governance: 1: somebody has bypassed a GOVERNANCE lock of it; what is left of that lock in
+-- the store, of old recovery points, does not hold against us either.
+ALTER TABLE tape ADD COLUMN bypass_governance INTEGER NOT NULL DEFAULT 0
+    CHECK (bypass_governance IN (0, 1));
+-- encryption, kms_key: of every object of the tape; NULL: as the store does it, its default key.
+ALTER TABLE tape ADD COLUMN encryption TEXT CHECK (encryption IN ('AES256', 'aws:kms'));
+ALTER TABLE tape ADD COLUMN kms_key TEXT CHECK (kms_key IS NULL OR encryption = 'aws:kms');
+""",
 )
 
 

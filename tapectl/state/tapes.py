@@ -58,6 +58,16 @@ class TapeRecord:
     status_detail: str | None = None
     generation: int = 5
     cleaning: bool = False
+    tags: str = "{}"
+    manifest_stale: bool = False
+    pool_entered_at_ms: int | None = None
+    retention_start_at_ms: int | None = None
+    retention_mode: str | None = None
+    retained_until_ms: int | None = None
+    archive_pending: bool = False
+    bypass_governance: bool = False
+    encryption: str | None = None
+    kms_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +101,15 @@ class TapeTotals:
 
 
 _COLUMNS = tuple(field.name for field in fields(TapeRecord))
-_BOOLEANS = ("worm", "write_protected", "placed_by_operator", "cleaning")
+_BOOLEANS = (
+    "worm",
+    "write_protected",
+    "placed_by_operator",
+    "cleaning",
+    "manifest_stale",
+    "archive_pending",
+    "bypass_governance",
+)
 
 UPDATABLE = frozenset(_COLUMNS) - {
     "barcode",
@@ -104,6 +122,8 @@ UPDATABLE = frozenset(_COLUMNS) - {
     "created_at_ms",
     "generation",
     "cleaning",
+    "encryption",
+    "kms_key",
 }
 """Columns that `update` may set; statuses change through `transition`, the others never."""
 
@@ -213,6 +233,20 @@ def with_status(db: sqlite3.Connection, status: TapeStatus) -> Sequence[TapeReco
         "SELECT * FROM tape WHERE status = ? ORDER BY status_at_ms, barcode", (status,)
     )
     return [_record(row) for row in rows]
+
+
+def with_stale_manifest(db: sqlite3.Connection) -> Sequence[str]:
+    """Return the barcodes whose pool or tags are newer than their last manifest."""
+    rows = db.execute("SELECT barcode FROM tape WHERE manifest_stale ORDER BY barcode")
+    return [str(row[0]) for row in rows]
+
+
+def count_in_pool(db: sqlite3.Connection, pool_id: str) -> int:
+    """Return how many tapes, deleted ones apart, are in a pool."""
+    row = db.execute(
+        "SELECT count(*) FROM tape WHERE pool_id = ? AND status <> ?", (pool_id, TapeStatus.DELETED)
+    ).fetchone()
+    return int(row[0])
 
 
 def ready_to_archive(db: sqlite3.Connection, now_ms: int) -> Sequence[TapeRecord]:

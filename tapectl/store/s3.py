@@ -168,6 +168,9 @@ class S3Store:
         request = {"StorageClass": options.storage_class.value, **_put_request(options)}
         if options.tags:
             request["TaggingDirective"] = "REPLACE"
+        if source == destination:
+            # Servers refuse a copy onto itself that they think changes nothing; we put no metadata.
+            request["MetadataDirective"] = "REPLACE"
         # Before and not after: some servers do not show for a while what is new.
         info = self.head(source)
         with store_errors(self._where(source)):

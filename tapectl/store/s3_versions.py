@@ -7,7 +7,7 @@ their versions are deleted one by one. Retention is of a version too.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -24,6 +24,10 @@ _LOCK_HINT = "use a bucket that was made with Object Lock, which also turns vers
 _BYPASS = {"BypassGovernanceRetention": True}
 # Answers of servers that know nothing of versions or locks, or do not let us look.
 _UNKNOWN = frozenset({400, 403, 404, 405, 409, 501})
+# Answers to a retention that is to be none.
+_NO_EMPTY = frozenset({"InvalidRequest", "MalformedXML"})
+# A date that has passed is refused, and clocks differ.
+_ENDS_IN = timedelta(seconds=2)
 
 
 class VersionedBucket(NamedTuple):
@@ -68,15 +72,18 @@ class VersionedBucket(NamedTuple):
             # S3 counts whole seconds; a lock may not end too early.
             until = datetime.fromtimestamp(-(-retention.until_ms // 1000), UTC)
             wanted = {"Mode": retention.mode.value, "RetainUntilDate": until}
-        where = f"s3://{self.name}/{key}"
-        with store_errors(where):
+        bypass = _BYPASS if bypass_governance else {}
+        with store_errors(f"s3://{self.name}/{key}"):
             try:
-                self.client.put_object_retention(
-                    Bucket=self.name,
-                    Key=key,
-                    Retention=wanted,
-                    **(_BYPASS if bypass_governance else {}),
-                )
+                try:
+                    self._put_retention(key, wanted, bypass)
+                except ClientError as error:
+                    if retention is not None or error_code(error) not in _NO_EMPTY:
+                        raise
+                    # SeaweedFS takes none away, but lets one end early.
+                    until = datetime.now(UTC) + _ENDS_IN
+                    short = {"Mode": RetentionMode.GOVERNANCE.value, "RetainUntilDate": until}
+                    self._put_retention(key, short, bypass)
             except ClientError as error:
                 if status_code(error) == 403:
                     self._raise_if_locked(key, None, bypass_governance)
@@ -85,6 +92,9 @@ class VersionedBucket(NamedTuple):
                         f"bucket cannot lock objects: s3://{self.name}", hint=_LOCK_HINT
                     ) from error
                 raise
+
+    def _put_retention(self, key: str, wanted: dict[str, Any], bypass: dict[str, bool]) -> None:
+        self.client.put_object_retention(Bucket=self.name, Key=key, Retention=wanted, **bypass)
 
     def delete_versions(
         self, key: str, *, bypass_governance: bool, keep: str | None = None
@@ -138,9 +148,10 @@ class VersionedBucket(NamedTuple):
         held = retention_of(answer)
         if held is None or held.until_ms <= datetime.now(UTC).timestamp() * 1000:
             return
+        error = locked_error(where, held)
         if bypass_governance and held.mode is RetentionMode.GOVERNANCE:
-            return  # then it is the permission to bypass it that is missing
-        raise locked_error(where, held)
+            error.hint = "the credentials lack the permission s3:BypassGovernanceRetention"
+        raise error
 
 
 def retention_of(answer: dict[str, Any]) -> Retention | None:

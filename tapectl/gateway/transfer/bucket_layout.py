@@ -79,6 +79,10 @@ def manifest_key(barcode: str, number: int) -> str:
     return f"tapes/{barcode}/manifests/{number:08d}.json"
 
 
+def pages_prefix(barcode: str) -> str:
+    return f"tapes/{barcode}/pages/"
+
+
 def page_key(barcode: str, epoch: int, number: int) -> str:
     return f"tapes/{barcode}/pages/{epoch:06d}-{number:06d}.json"
 
@@ -88,6 +92,13 @@ TOMBSTONES_PREFIX = "tombstones/"
 
 def tombstone_key(barcode: str) -> str:
     return f"{TOMBSTONES_PREFIX}{barcode}.json"
+
+
+POOLS_PREFIX = "pools/"
+
+
+def pool_key(pool_id: str) -> str:
+    return f"{POOLS_PREFIX}{pool_id}.json"
 
 
 GATEWAYS_PREFIX = "gateways/"

@@ -44,6 +44,8 @@ class Claims:
             created_ms=tape.created_at_ms,
             generation=tape.generation,
             cleaning=tape.cleaning,
+            encryption=tape.encryption,
+            kms_key=tape.kms_key,
         )
         try:
             self._require_no_tombstone(tape.barcode)

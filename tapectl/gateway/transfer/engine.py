@@ -29,6 +29,7 @@ from tapectl.gateway.transfer.fetching import FetchService
 from tapectl.gateway.transfer.inventory import InventoryKeeper
 from tapectl.gateway.transfer.leftovers import Leftovers
 from tapectl.gateway.transfer.local_files import sweep
+from tapectl.gateway.transfer.pool_changes import PoolChanges
 from tapectl.gateway.transfer.retrieval import Retrieval
 from tapectl.gateway.transfer.standing import Standing
 from tapectl.gateway.transfer.tape_errors import TapeErrors
@@ -87,6 +88,7 @@ class TransferEngine:
             Uploads(context, errors),
             VolumeChanges(context, errors),
             Archiving(context, errors),
+            PoolChanges(context, errors),
             Retrieval(context, errors),
             Deletion(context, errors),
             UnfinishedPuts(context),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tapectl.gateway.transfer.bucket_layout import manifest_key, page_key
 from tapectl.gateway.transfer.context import TransferContext
+from tapectl.gateway.transfer.object_options import record_options
 from tapectl.gateway.transfer.ownership import FencedError
 from tapectl.medium.manifest import (
     PAGE_ROWS,
@@ -18,8 +19,9 @@ from tapectl.medium.manifest import (
     encode_page,
 )
 from tapectl.medium.volume import VolumeRecord
-from tapectl.state import tapes, volumes
+from tapectl.state import tags, tapes, volumes
 from tapectl.state.tape_status import TapeStatus
+from tapectl.state.tapes import TapeRecord
 from tapectl.state.transfer_queries import epochs_of_rows, uploaded_count, uploaded_rows
 from tapectl.store.interface import PreconditionFailedError
 
@@ -38,15 +40,20 @@ class RecoveryPoint:
 
 @dataclass(frozen=True, slots=True)
 class PutManifest:
-    """The number of a manifest in the store, and the version of the volume record it holds."""
+    """The number of a manifest in the store, the version of the volume record it holds, and what
+    it says of pool and tags."""
 
     number: int
     volume_version: int
+    facts: tuple[str, str, int | None]
 
 
 def note_manifest(db: sqlite3.Connection, barcode: str, put: PutManifest) -> None:
-    """Enter that the store has the volume record; the number is entered with what it is for."""
+    """Enter what the store knows now; the number is entered with what it is for."""
     volumes.record_manifest(db, barcode, put.volume_version)
+    tape = tapes.find(db, barcode)
+    if tape is not None and tape.manifest_stale and _facts(tape) == put.facts:
+        tapes.update(db, barcode, manifest_stale=0)
 
 
 def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -> PutManifest:
@@ -70,40 +77,64 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
     ]
     rows += point.added
     pages = (count + len(point.added)) // PAGE_ROWS
+    options = record_options(tape)
     for page in range(first_page, pages):
         start = (page - first_page) * PAGE_ROWS
         key = page_key(barcode, tape.store_epoch, page)
-        context.store.put(key, encode_page(page, rows[start:][:PAGE_ROWS]))
+        content = encode_page(page, rows[start:][:PAGE_ROWS])
+        context.store.put(key, content, options=options)
         page_epochs.append(tape.store_epoch)
     tail = rows[(pages - first_page) * PAGE_ROWS :]
-    through = point.archived_through
     for number in range(tape.manifest_number + 1, tape.manifest_number + _TAKEN_NUMBERS_MAX):
-        head = ManifestHead(
+        head = replace(
+            _head(context, tape, point),
             number=number,
-            created_ms=context.now_ms(),
-            gateway_id=context.gateway.id,
-            epoch=tape.store_epoch,
-            barcode=barcode,
-            tape_uuid=tape.tape_uuid,
-            size_bytes=tape.size_bytes,
-            used_bytes=tape.used_bytes,
-            status=(point.status or tape.status).value,
-            pool=tape.pool_id,
-            worm=tape.worm,
-            generation=tape.generation,
-            cleaning=tape.cleaning,
-            archived_through=tape.archived_through_sequence if through is None else through,
             volume=VolumeRecord.from_document(volume.document) if volume else VolumeRecord(),
         )
         try:
             context.store.put_if_absent(
-                manifest_key(barcode, number), encode_manifest(head, page_epochs, tail)
+                manifest_key(barcode, number),
+                encode_manifest(head, page_epochs, tail),
+                options=options,
             )
         except PreconditionFailedError:
             _require_ours(context, head)
         else:
-            return PutManifest(number, volume.version if volume else 0)
+            return PutManifest(number, volume.version if volume else 0, _facts(tape))
     raise FencedError(f"tape {barcode} has manifests this gateway knows nothing of")
+
+
+def _head(context: TransferContext, tape: TapeRecord, point: RecoveryPoint) -> ManifestHead:
+    """Return what a manifest says of a tape as the state has it, but for its volume record."""
+    through = point.archived_through
+    return ManifestHead(
+        number=0,
+        created_ms=context.now_ms(),
+        gateway_id=context.gateway.id,
+        epoch=tape.store_epoch,
+        barcode=tape.barcode,
+        tape_uuid=tape.tape_uuid,
+        size_bytes=tape.size_bytes,
+        used_bytes=tape.used_bytes,
+        status=(point.status or tape.status).value,
+        pool=tape.pool_id,
+        worm=tape.worm,
+        generation=tape.generation,
+        cleaning=tape.cleaning,
+        archived_through=tape.archived_through_sequence if through is None else through,
+        tags=tags.decode(tape.tags),
+        pool_entered_ms=tape.pool_entered_at_ms,
+        retention_start_ms=tape.retention_start_at_ms,
+        retention_mode=tape.retention_mode,
+        retained_until_ms=tape.retained_until_ms,
+        encryption=tape.encryption,
+        kms_key=tape.kms_key,
+    )
+
+
+def _facts(tape: TapeRecord) -> tuple[str, str, int | None]:
+    """Return what commands may change of a tape at any time and manifests say."""
+    return tape.pool_id, tape.tags, tape.retained_until_ms
 
 
 def _require_ours(context: TransferContext, wanted: ManifestHead) -> None:

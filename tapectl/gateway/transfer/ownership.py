@@ -15,10 +15,12 @@ from tapectl.gateway.transfer.bucket_layout import (
     ownership_key,
     tombstone_key,
 )
+from tapectl.gateway.transfer.object_options import record_options
 from tapectl.store.interface import (
     ObjectNotFoundError,
     ObjectStore,
     PreconditionFailedError,
+    PutOptions,
     StoreDataError,
 )
 
@@ -44,6 +46,13 @@ class Ownership:
     generation: int = 5
     cleaning: bool = False
     deleted_ms: int | None = None
+    encryption: str | None = None
+    kms_key: str | None = None
+
+    @property
+    def options(self) -> PutOptions:
+        """How this object, like every one of the tape, is put."""
+        return record_options(self)
 
     def encode(self) -> bytes:
         return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, indent=2).encode() + b"\n"
@@ -96,7 +105,8 @@ def claim(store: ObjectStore, wanted: Ownership) -> OwnershipObject:
     """
     key = ownership_key(wanted.barcode)
     try:
-        return OwnershipObject(wanted, store.put_if_absent(key, wanted.encode()).etag)
+        info = store.put_if_absent(key, wanted.encode(), options=wanted.options)
+        return OwnershipObject(wanted, info.etag)
     except PreconditionFailedError:
         found = read_ownership(store, wanted.barcode)
     ownership = found.ownership
@@ -119,7 +129,9 @@ def replace_owner(store: ObjectStore, found: OwnershipObject, new: Ownership) ->
     Raises FencedError if it is not there any more: somebody else was faster.
     """
     try:
-        info = store.put_if_match(ownership_key(new.barcode), new.encode(), etag=found.etag)
+        info = store.put_if_match(
+            ownership_key(new.barcode), new.encode(), etag=found.etag, options=new.options
+        )
     except PreconditionFailedError as error:
         raise FencedError(f"tape {new.barcode} has another owner in the store") from error
     return OwnershipObject(new, info.etag)

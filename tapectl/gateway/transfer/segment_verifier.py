@@ -13,6 +13,7 @@ from pathlib import Path
 from tapectl.disks.segment_copies import fault_of_copy, make_copy
 from tapectl.gateway.transfer.context import TransferContext
 from tapectl.gateway.transfer.local_files import SEALED, LocalDisks, remove
+from tapectl.gateway.transfer.object_options import segment_options
 from tapectl.gateway.transfer.ownership import FencedError, require_ownership
 from tapectl.gateway.transfer.segment_files import SegmentBuffers, object_header, verify
 from tapectl.gateway.transfer.stored_segment import StoredSegment, locate
@@ -205,7 +206,7 @@ class SegmentVerifier:
         for compression in (True, False):
             body = buffers.encode(content, header, compression=compression)
             if len(body) == place.size_bytes:
-                self._context.store.put(place.key, body)
+                self._context.store.put(place.key, body, options=segment_options(tape))
                 return True
         return False
 

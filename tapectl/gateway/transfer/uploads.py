@@ -15,6 +15,7 @@ from tapectl.gateway.transfer.bucket_layout import segment_key
 from tapectl.gateway.transfer.context import StepReport, TransferContext, combine
 from tapectl.gateway.transfer.local_files import LocalDisks, remove
 from tapectl.gateway.transfer.manifests import RecoveryPoint, note_manifest, put_manifest
+from tapectl.gateway.transfer.object_options import segment_options
 from tapectl.gateway.transfer.ownership import require_ownership
 from tapectl.gateway.transfer.segment_files import SegmentBuffers, object_header
 from tapectl.gateway.transfer.tape_errors import TapeErrors
@@ -102,7 +103,7 @@ class Uploads:
         body = buffers.encode(content, header, compression=self._context.settings.compression)
         self._context.check_stop()
         key = segment_key(tape.barcode, tape.store_epoch, record.sequence, len(body))
-        return self._context.store.put(key, body).size_bytes
+        return self._context.store.put(key, body, options=segment_options(tape)).size_bytes
 
     def _buffers_of_thread(self) -> SegmentBuffers:
         buffers: SegmentBuffers | None = getattr(self._memory, "buffers", None)

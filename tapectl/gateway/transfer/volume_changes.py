@@ -1,4 +1,4 @@
-"""Tapes whose partitions or auxiliary memory changed: a recovery point says so."""
+"""Tapes whose partitions, auxiliary memory, pool or tags changed: a recovery point says so."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
 
 # Elsewhere the tape is not ours to name in the store, or will get a manifest anyway.
-_NAMED = frozenset((TapeStatus.AVAILABLE, TapeStatus.RETRIEVED, TapeStatus.RECOVERED))
+_NAMED = frozenset(
+    (TapeStatus.AVAILABLE, TapeStatus.ARCHIVED, TapeStatus.RETRIEVED, TapeStatus.RECOVERED)
+)
 
 
 class VolumeChanges:
@@ -23,7 +25,9 @@ class VolumeChanges:
 
     def run(self) -> StepReport:
         with self._context.state.read() as db:
-            changed = [tapes.get(db, one) for one in volumes.changed_since_manifest(db)]
+            barcodes = {*volumes.changed_since_manifest(db), *tapes.with_stale_manifest(db)}
+            found = [tapes.find(db, one) for one in sorted(barcodes)]
+            changed = [tape for tape in found if tape is not None]
         return self._errors.each([tape for tape in changed if tape.status in _NAMED], self._name)
 
     def _name(self, tape: TapeRecord) -> StepReport:
