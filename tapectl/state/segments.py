@@ -92,6 +92,16 @@ def find(db: sqlite3.Connection, barcode: str, sequence: int) -> SegmentRecord |
     return None if row is None else _record(row)
 
 
+def object_bytes_between(db: sqlite3.Connection, barcode: str, first: int, end: int) -> int:
+    """Return the bytes in the store of the segments from sequence `first` on, before `end`."""
+    row = db.execute(
+        "SELECT coalesce(sum(object_bytes), 0) FROM segment"
+        " WHERE barcode = ? AND sequence >= ? AND sequence < ?",
+        (barcode, first, end),
+    ).fetchone()
+    return int(row[0])
+
+
 def waiting_for_upload(
     db: sqlite3.Connection, barcode: str | None = None, *, limit: int = 1000
 ) -> Sequence[SegmentRecord]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
@@ -16,6 +16,7 @@ from tapectl.store.interface import (
     RestoreState,
     Retention,
     RetrievalTier,
+    Source,
     StoreError,
 )
 
@@ -111,6 +112,11 @@ class RetryingStore:
 
     def copy(self, source: str, destination: str, *, options: PutOptions = PLAIN) -> ObjectInfo:
         return self._retry(lambda: self._inner.copy(source, destination, options=options))
+
+    def compose(
+        self, sources: Sequence[Source], destination: str, *, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
+        return self._retry(lambda: self._inner.compose(sources, destination, options=options))
 
     def check_locks(self) -> None:
         self._retry(self._inner.check_locks)

@@ -11,7 +11,7 @@ import base64
 import io
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
@@ -31,6 +31,7 @@ from tapectl.store.interface import (
     RestoreState,
     Retention,
     RetrievalTier,
+    Source,
     SSEAlgorithm,
     StorageClass,
     StoreDataError,
@@ -38,6 +39,7 @@ from tapectl.store.interface import (
     StoreRegionError,
 )
 from tapectl.store.keys import check_key
+from tapectl.store.s3_compose import Composer
 from tapectl.store.s3_errors import error_code, status_code, store_errors
 from tapectl.store.s3_versions import VersionedBucket, retention_of
 from tapectl.units import MIB
@@ -252,6 +254,19 @@ class S3Store:
                     self._name(source), bypass_governance=False, keep=version
                 )
         return self.head(destination)
+
+    def compose(
+        self, sources: Sequence[Source], destination: str, *, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
+        named = [Source(self._name(source.key), source.size_bytes) for source in sources]
+        composer = Composer(self._client, self._bucket)
+        composer.compose(named, self._name(destination), _put_request(options))
+        info = self.head(destination)
+        if info.size_bytes != sum(source.size_bytes for source in sources):
+            raise StoreDataError(
+                f"store has other bytes than were copied: {self._where(destination)}"
+            )
+        return info
 
     def check_locks(self) -> None:
         self._versions.check_locks()

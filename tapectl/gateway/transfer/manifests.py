@@ -11,6 +11,7 @@ from tapectl.gateway.transfer.context import TransferContext
 from tapectl.gateway.transfer.ownership import FencedError
 from tapectl.medium.manifest import (
     PAGE_ROWS,
+    ArchiveObject,
     ManifestHead,
     ManifestRow,
     decode_manifest,
@@ -18,7 +19,7 @@ from tapectl.medium.manifest import (
     encode_page,
 )
 from tapectl.medium.volume import VolumeRecord
-from tapectl.state import tapes, volumes
+from tapectl.state import archive_objects, tapes, volumes
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.transfer_queries import epochs_of_rows, uploaded_count, uploaded_rows
 from tapectl.store.interface import PreconditionFailedError
@@ -29,11 +30,12 @@ _TAKEN_NUMBERS_MAX = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryPoint:
-    """What a manifest says beyond what the state has: `added` segments are in the store since."""
+    """What a manifest says beyond what the state has: `added` segments are in the store since, and
+    `composed` holds the next ones that are archived."""
 
     added: Sequence[ManifestRow] = ()
     status: TapeStatus | None = None
-    archived_through: int | None = None
+    composed: ArchiveObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
         known = uploaded_rows(
             db, barcode, first=first_page * PAGE_ROWS, limit=count - first_page * PAGE_ROWS
         )
+        composed = archive_objects.of_tape(db, barcode)
         page_epochs = epochs_of_rows(db, barcode, range(PAGE_ROWS - 1, count, PAGE_ROWS))
     rows = [
         ManifestRow(record.summary, record.object_bytes or 0, record.store_epoch or 0)
@@ -76,7 +79,9 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
         context.store.put(key, encode_page(page, rows[start:][:PAGE_ROWS]))
         page_epochs.append(tape.store_epoch)
     tail = rows[(pages - first_page) * PAGE_ROWS :]
-    through = point.archived_through
+    through = tape.archived_through_sequence
+    if point.composed is not None:
+        composed, through = [*composed, point.composed], point.composed.last_sequence
     for number in range(tape.manifest_number + 1, tape.manifest_number + _TAKEN_NUMBERS_MAX):
         head = ManifestHead(
             number=number,
@@ -92,7 +97,8 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
             worm=tape.worm,
             generation=tape.generation,
             cleaning=tape.cleaning,
-            archived_through=tape.archived_through_sequence if through is None else through,
+            archived_through=through,
+            archive_objects=composed,
             volume=VolumeRecord.from_document(volume.document) if volume else VolumeRecord(),
         )
         try:
