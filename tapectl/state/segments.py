@@ -84,6 +84,17 @@ def of_tape_after(
     return [record_of(row) for row in rows]
 
 
+def of_tape_on_disks(db: sqlite3.Connection, barcode: str) -> Sequence[SegmentRecord]:
+    """Return the segments of a tape that have a copy on a disk, or should have one as the store has
+    none, by ascending sequence: few of a long tape."""
+    rows = db.execute(
+        "SELECT * FROM segment WHERE barcode = ? AND (uploaded_at_ms IS NULL"
+        " OR cache_disk_id IS NOT NULL OR buffer_disk_id IS NOT NULL) ORDER BY sequence",
+        (barcode,),
+    )
+    return [record_of(row) for row in rows]
+
+
 def find(db: sqlite3.Connection, barcode: str, sequence: int) -> SegmentRecord | None:
     """Return one segment, None if it is not sealed or does not exist."""
     row = db.execute(

@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tapectl.gateway.adoption import disable_gateway
-from tapectl.gateway.check.bucket import store_findings
-from tapectl.gateway.check.view import Serving, look
+from tapectl.gateway.check.run import CheckRequest, check_gateway
+from tapectl.gateway.check.view import Serving
 from tapectl.gateway.recovery import list_points, restore
 from tapectl.gateway.recovery_points import WhichPoint
 from tapectl.gateway.restoration import RestoreRequest
@@ -33,9 +33,10 @@ from tapectl.state import segments, tapes
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.units import MIB, TIB
-from tests.scale.memory import MemoryWatch
+from tests.scale import steps
 from tests.scale.simulated_tape import BLOCK_BYTES, SimulatedTape, block
 from tests.scale.sparse_store import SparseStore
+from tests.scale.steps import Result
 from tests.support.adopted_gateway import adopt_on
 from tests.support.transfer_gateway import (
     GATEWAY,
@@ -48,13 +49,14 @@ from tests.support.two_gateways import other_gateway
 
 BARCODE = "SCALE1L9"
 SEGMENT_BYTES = 256 * MIB
+# As many as a segment of that size takes; the tape has 15 TiB.
+BLOCKS = 1023
+SEGMENTS = -(-15 * TIB // (BLOCKS * BLOCK_BYTES))
 # As many segments as one pass uploads with the default settings.
 _SEGMENTS_A_POINT = 8
 _DELAY_S = 3600.0
 _PASSES_MAX = 100_000
 _WAIT_S = 120.0
-
-Result = Mapping[str, float]
 
 
 class Stage:
@@ -88,7 +90,7 @@ def upload(stage: Stage) -> Result:
     count = tape.segments
     keys = (segment_key(BARCODE, 1, one, tape.object_bytes) for one in range(1, count + 1))
     stage.store.add_sparse((key, tape.object_bytes) for key in keys)
-    watch, last_s = MemoryWatch(), 0.0
+    last_s = 0.0
     for start in range(1, count + 1, _SEGMENTS_A_POINT):
         rows = [
             ManifestRow(tape.summary(one), tape.object_bytes, 1)
@@ -108,7 +110,7 @@ def upload(stage: Stage) -> Result:
             for row in rows:
                 segments.insert(db, _record(row))
     engine.close()
-    return {"growth_bytes": watch.growth_bytes(), "last_point_s": last_s}
+    return {"last_point_s": last_s}
 
 
 def _record(row: ManifestRow) -> SegmentRecord:
@@ -126,13 +128,12 @@ def _record(row: ManifestRow) -> SegmentRecord:
 
 def archive(stage: Stage) -> Result:
     """Eject the tape, and run passes until it is on the shelf."""
-    engine, watch = stage.engine(), MemoryWatch()
+    engine = stage.engine()
     stage.gateway.change_status(BARCODE, TapeStatus.IN_TRANSIT_TO_VTS)
     longest_s = _until(stage, engine, TapeStatus.ARCHIVED)
     engine.close()
     objects = sum(1 for _ in stage.store.list(archive_prefix(BARCODE)))
     return {
-        "growth_bytes": watch.growth_bytes(),
         "objects": objects,
         "longest_pass_s": longest_s,
     }
@@ -140,11 +141,11 @@ def archive(stage: Stage) -> Result:
 
 def retrieve(stage: Stage) -> Result:
     """Ask for the tape, let the time of the restore go by, and have it in the library."""
-    engine, watch = stage.engine(), MemoryWatch()
+    engine = stage.engine()
     stage.gateway.change_status(BARCODE, TapeStatus.RETRIEVING, retrieval_tier="Bulk")
     longest_s = _until(stage, engine, TapeStatus.RETRIEVED)
     engine.close()
-    return {"growth_bytes": watch.growth_bytes(), "longest_pass_s": longest_s}
+    return {"longest_pass_s": longest_s}
 
 
 def _until(stage: Stage, engine: TransferEngine, status: TapeStatus) -> float:
@@ -164,18 +165,17 @@ def _until(stage: Stage, engine: TransferEngine, status: TapeStatus) -> float:
 def serve_fetches(stage: Stage) -> Result:
     """Be the transfer process for `read`, until the standard input ends."""
     stage.gateway.ms += 2 * round(_DELAY_S * 1000)
-    engine, watch = stage.engine(), MemoryWatch()
+    engine = stage.engine()
     operations = FetchOperations(engine.fetch_service, lambda: None)
     JsonServer(_socket(stage), operations.answer).start()
     print("ready", flush=True)
     sys.stdin.read()
     engine.close()
-    return {"growth_bytes": watch.growth_bytes()}
+    return {}
 
 
 def read(stage: Stage) -> Result:
     """Be the drive's worker: load the tape, LOCATE the middle and the end, and read there."""
-    watch = MemoryWatch()
     fetcher = FetchClient(_socket(stage))
     began_s = time.monotonic()
     cartridge = stage.gateway.load(BARCODE, fetcher=fetcher, segment_bytes=SEGMENT_BYTES)
@@ -198,8 +198,6 @@ def read(stage: Stage) -> Result:
         assert length == BLOCK_BYTES
         assert buffer == block(position), f"block {position} is another one"
     return {
-        "growth_bytes": watch.growth_bytes(),
-        "peak_bytes": watch.peak_bytes(),
         "load_s": load_s,
         "locate_s": max(locate_s),
     }
@@ -211,35 +209,34 @@ def _socket(stage: Stage) -> Path:
 
 def points(stage: Stage) -> Result:
     """List the recovery points, one by one and all of them."""
-    watch = MemoryWatch()
+    began_s = time.monotonic()
     list_points(stage.gateway.state, stage.store, barcode=BARCODE)
-    one_s = watch.seconds()
+    one_s = time.monotonic() - began_s
     found = list_points(stage.gateway.state, stage.store, barcode=BARCODE, all_points=True)
-    return {"growth_bytes": watch.growth_bytes(), "last_20_s": one_s, "points": len(found)}
+    return {"last_20_s": one_s, "points": len(found)}
 
 
 def check(stage: Stage) -> Result:
-    """Compare the names in the store with the state."""
-    watch = MemoryWatch()
-    view = look(
-        stage.gateway.state,
-        SETTINGS,
-        serving=Serving(),
-        store=stage.store,
-        now_ms=stage.gateway.ms,
-        deep=False,
+    """Run the whole check of the gateway."""
+    require_clean(stage.gateway, stage.store)
+    return {}
+
+
+def require_clean(gateway: TransferGateway, store: SparseStore) -> None:
+    """Check a gateway and its store, and find nothing wrong with a tape."""
+    request, serving = CheckRequest(), Serving()
+    report = check_gateway(
+        gateway.state, SETTINGS, request, serving=serving, now_ms=lambda: gateway.ms, store=store
     )
-    assert list(store_findings(view, stage.store)) == []
-    return {"growth_bytes": watch.growth_bytes()}
+    assert not report.tapes, report.findings
 
 
 def adopt(stage: Stage) -> Result:
     """Become the gateway on an empty machine."""
-    watch = MemoryWatch()
     _, machine = adopt_on(stage.gateway, stage.store, stage.folder / "machine")
     with machine.state.read() as db:
         assert len(segments.of_tape_after(db, BARCODE, stage.tape.segments - 1, limit=2)) == 1
-    return {"growth_bytes": watch.growth_bytes()}
+    return {}
 
 
 def take_over(stage: Stage) -> Result:
@@ -249,14 +246,13 @@ def take_over(stage: Stage) -> Result:
     engine = other.engine(stage.store)
     run_until_idle(engine)
     engine.close()
-    watch = MemoryWatch()
     disable_gateway(stage.store, GATEWAY.id, by="test", now_ms=lambda: other.ms)
     request = RestoreRequest(barcode=BARCODE, point=WhichPoint(number=2))
     restore(other.state, stage.store, request, actor="test", now_ms=lambda: other.ms)
     tape = other.tape(BARCODE)
     assert tape.status is TapeStatus.ARCHIVED
     assert tape.archived_through_sequence == stage.tape.segments
-    return {"growth_bytes": watch.growth_bytes()}
+    return {}
 
 
 STEPS: Mapping[str, Callable[[Stage], Result]] = {
@@ -278,44 +274,29 @@ def simulate(folder: Path, segment_count: int, blocks: int) -> Mapping[str, Resu
     The drive's worker and the transfer process run at the same time.
     """
 
-    def command(step: str) -> list[str]:
-        module = [sys.executable, "-m", "tests.scale.full_tape"]
-        return [*module, step, str(folder), str(segment_count), str(blocks)]
+    def step_of(step: str) -> list[str]:
+        return steps.command(__name__, step, folder, segment_count, blocks)
 
     told: dict[str, Result] = {}
     for step in STEPS:
         if step == "serve_fetches":
             continue
-        if step == "read":
-            with subprocess.Popen(
-                command("serve_fetches"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            ) as server:
-                assert server.stdout is not None
-                assert server.stdout.readline() == "ready\n"
-                told[step] = _run(command(step))
-                told["serve_fetches"] = json.loads(server.communicate()[0])
+        if step != "read":
+            told[step] = steps.run(step_of(step))
             continue
-        told[step] = _run(command(step))
+        with subprocess.Popen(
+            step_of("serve_fetches"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as server:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+            told[step] = steps.run(step_of(step))
+            told["serve_fetches"] = json.loads(server.communicate()[0])
     return told
-
-
-def _run(command: list[str]) -> Result:
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    result: Result = json.loads(done.stdout)
-    return result
 
 
 def _uuid() -> uuid.UUID:
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{GATEWAY.id}/{BARCODE}")
 
 
-def main() -> None:
-    step, folder, segment_count, blocks = sys.argv[1:]
-    stage = Stage(Path(folder), int(segment_count), int(blocks))
-    began_s = time.monotonic()
-    result = STEPS[step](stage)
-    print(json.dumps({"seconds": time.monotonic() - began_s, **result}))
-
-
 if __name__ == "__main__":
-    main()
+    steps.main(Stage, STEPS)
