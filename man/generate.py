@@ -33,6 +33,7 @@ SETTINGS = {
     "cache_high_watermark_percent": "How full a cache disk gets before what is in the store is"
     " dropped from it.",
     "compression": "Compress (zstd) between the upload buffer and the store.",
+    "archive_object_bytes": "Archived segments are put together into objects of about this size.",
     "directory_retrieval_delay_s": "Seconds a directory store pretends that a retrieval takes.",
     "retrieval_poll_s": "Seconds between two looks at a retrieval under way.",
     "retrieval_days": "Days a retrieved copy stays readable in the store; extended while the tape"

@@ -11,7 +11,7 @@ from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.points_in_time import show_time
 from tapectl.gateway.transfer.bucket_layout import manifest_key, manifests_prefix, page_key
 from tapectl.gateway.transfer.ownership import Ownership
-from tapectl.medium.errors import MediumFormatError
+from tapectl.medium.errors import MediumFormatError, UnknownFormatError
 from tapectl.medium.manifest import (
     PAGE_ROWS,
     Manifest,
@@ -21,7 +21,12 @@ from tapectl.medium.manifest import (
     decode_page,
 )
 from tapectl.state.tape_status import TapeStatus
-from tapectl.store.interface import ObjectNotFoundError, ObjectStore, StoreDataError
+from tapectl.store.interface import (
+    ObjectNotFoundError,
+    ObjectStore,
+    StoreDataError,
+    StoreRefusedError,
+)
 
 # Points that an error names beside the one that is not there.
 _NEAR = 2
@@ -44,10 +49,16 @@ class WhichPoint:
 
 
 def read_point(store: ObjectStore, barcode: str, number: int) -> Manifest:
-    """Return one recovery point; raise ObjectNotFoundError, StoreDataError, StoreError."""
+    """Return one recovery point; raise ObjectNotFoundError, StoreDataError, StoreRefusedError (a
+    later program has written it), StoreError."""
     key = manifest_key(barcode, number)
     try:
         return decode_manifest(store.get(key))
+    except UnknownFormatError as error:
+        # Not one to do without: it says where the data is.
+        raise StoreRefusedError(
+            f"{key}: {error}", hint="use the tapectl that wrote it, or a later one"
+        ) from error
     except MediumFormatError as error:
         raise StoreDataError(f"{key}: {error}") from error
 

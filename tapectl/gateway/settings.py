@@ -13,7 +13,7 @@ from typing import Self
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.encryption import ALGORITHMS
-from tapectl.units import MIB, format_size, parse_size
+from tapectl.units import GIB, MIB, format_size, parse_size
 
 ENVIRONMENT_PREFIX = "TAPECTL_"
 ISCSI_PORT = 3260
@@ -66,6 +66,8 @@ class Settings:
     cache_high_watermark_percent: int
     # zstd between the upload buffer and the store.
     compression: bool
+    # Archived segments are put together into objects of about this size.
+    archive_object_bytes: int
     # How long a directory store pretends that retrieving takes.
     directory_retrieval_delay_s: float
     # Time between looks at a retrieval that is under way.
@@ -329,6 +331,7 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("seal_idle_s",                  _number_between(0.1, _DAY_S),     30),
     _spec("cache_high_watermark_percent", _integer_between(1, 100),         80),
     _spec("compression",                  _parse_boolean,                   True),
+    _spec("archive_object_bytes",         _size_between(MIB, 256 * GIB),    32 * GIB),
     _spec("directory_retrieval_delay_s",  _number_between(0, 7 * _DAY_S),   10),
     _spec("retrieval_poll_s",             _number_between(0.05, _DAY_S),    60),
     _spec("retrieval_days",               _integer_between(1, 365),         7),

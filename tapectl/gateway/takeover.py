@@ -23,7 +23,7 @@ from tapectl.gateway.transfer.bucket_layout import manifest_key
 from tapectl.gateway.transfer.ownership import Ownership, OwnershipObject, replace_owner
 from tapectl.medium.manifest import Manifest, ManifestHead, ManifestRow, encode_manifest
 from tapectl.medium.volume import VolumeRecord
-from tapectl.state import segments, tags, volumes
+from tapectl.state import archive_objects, segments, tags, volumes
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
@@ -170,6 +170,7 @@ def enter_contents(
                 store_epoch=row.epoch,
             ),
         )
+    archive_objects.insert(db, tape.barcode, taken.head.archive_objects)
     volumes.put(db, tape.barcode, taken.volume.to_document())
     volumes.record_manifest(db, tape.barcode, 1)
 

@@ -15,3 +15,7 @@ class ChainGapError(MediumFormatError):
             f"segment {sequence} starts at object {first_object}, but data ends at {end_of_data}"
         )
         self.sequence = sequence
+
+
+class UnknownFormatError(MediumFormatError):
+    """The bytes are whole, and of a format that this program does not know."""

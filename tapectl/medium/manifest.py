@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tapectl.medium.checksum import crc32c
-from tapectl.medium.errors import MediumFormatError
+from tapectl.medium.errors import MediumFormatError, UnknownFormatError
 from tapectl.medium.summary import SegmentSummary
 from tapectl.medium.volume import VolumeRecord
 
-FORMAT_VERSION = 2
-# Format 1 had no volume record.
-_KNOWN_FORMATS = (1, 2)
+# Format 1 had no volume record, format 2 no composed objects. A manifest says the lowest format
+# that its reader has to know.
+_COMPOSED_FORMAT, _PLAIN_FORMAT = 3, 2
+_KNOWN_FORMATS = (1, 2, 3)
 PAGE_ROWS = 512
 # What manifests of before did not say yet.
 _MAY_LACK = frozenset(
@@ -48,13 +49,26 @@ class ManifestRow:
     epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class ArchiveObject:
+    """An object below `archive/` that holds the objects of all segments from the first to the last
+    one after the other, and the epoch of the ownership in which it was put there."""
+
+    first_sequence: int
+    last_sequence: int
+    size_bytes: int
+    epoch: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestHead:
     """What a recovery point says of the tape as a whole; times in ms since 1970.
 
     `archived_through` is the last sequence number whose object is below `archive/`, None if
-    there is none. `generation` is that of LTO. `retention_mode` and `retained_until_ms` are the
-    lock that the archived objects have, `encryption` and `kms_key` how every object is encrypted.
+    there is none. `archive_objects`, by ascending sequence, are the composed ones; what none of
+    them holds is an object of its own. `generation` is that of LTO. `retention_mode` and
+    `retained_until_ms` are the lock that the archived objects have, `encryption` and `kms_key` how
+    every object is encrypted.
     """
 
     number: int
@@ -79,6 +93,7 @@ class ManifestHead:
     retained_until_ms: int | None = None
     encryption: str | None = None
     kms_key: str | None = None
+    archive_objects: Sequence[ArchiveObject] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +115,16 @@ def encode_manifest(
     a page."""
     if len(rows) >= PAGE_ROWS:
         raise ValueError(f"{len(rows)} rows are a page of their own")
+    composed = [
+        [one.epoch, one.first_sequence, one.last_sequence, one.size_bytes]
+        for one in head.archive_objects
+    ]
+    plain = {name: getattr(head, name) for name in ManifestHead.__slots__}
+    del plain["archive_objects"]
     document = {
-        "format": FORMAT_VERSION,
-        **{name: getattr(head, name) for name in ManifestHead.__slots__},
+        "format": _COMPOSED_FORMAT if composed else _PLAIN_FORMAT,
+        **plain,
+        **({"archive_objects": composed} if composed else {}),
         "volume": head.volume.to_document(),
         "pages": [[epoch, len(list(run))] for epoch, run in itertools.groupby(page_epochs)],
         "page_rows": PAGE_ROWS,
@@ -115,17 +137,22 @@ def encode_page(number: int, rows: Sequence[ManifestRow]) -> bytes:
     """Return page `number` (from 0) of a log: rows number * 512 to number * 512 + 511."""
     if len(rows) != PAGE_ROWS:
         raise ValueError(f"page {number} has {len(rows)} rows")
-    return _with_crc({"format": FORMAT_VERSION, "page": number, "segments": _encode_rows(rows)})
+    return _with_crc({"format": _PLAIN_FORMAT, "page": number, "segments": _encode_rows(rows)})
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """Decode a manifest object; raise MediumFormatError if it is none or is damaged."""
+    """Decode a manifest object; raise MediumFormatError if it is none or is damaged,
+    UnknownFormatError if a later program has written it."""
     document = _checked(data)
     try:
         if document["page_rows"] != PAGE_ROWS:
             raise MediumFormatError(f"pages of {document['page_rows']} rows")
         volume = document.pop("volume", None)
         document["volume"] = VolumeRecord.from_document(volume) if volume else VolumeRecord()
+        document["archive_objects"] = tuple(
+            ArchiveObject(first, last, size_bytes, epoch)
+            for epoch, first, last, size_bytes in document.get("archive_objects", ())
+        )
         head = ManifestHead(
             **{
                 name: document[name]
@@ -198,5 +225,8 @@ def _checked(data: bytes) -> dict[str, Any]:
         raise MediumFormatError("checksum of a manifest")
     document: dict[str, Any] = json.loads(data)
     if document.get("format") not in _KNOWN_FORMATS:
-        raise MediumFormatError(f"manifest has format {document.get('format')}, this knows 1, 2")
+        known = ", ".join(map(str, _KNOWN_FORMATS))
+        raise UnknownFormatError(
+            f"manifest has format {document.get('format')}, this program knows {known}"
+        )
     return document

@@ -23,6 +23,8 @@ NOT_KEPT = {
     "pool": "their documents in the store say it",
     "segment": "the manifests of the tapes say it, but for what is not in the store",
     "volume": "the manifests of the tapes say it",
+    "archive_object": "the manifests of the tapes say it",
+    "retrieval": "the store knows what it was asked for, and is asked again",
     "chap": "secrets; kept without them",
     "event": "what happened to another machine",
 }

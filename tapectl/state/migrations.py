@@ -313,6 +313,31 @@ ALTER TABLE tape ADD COLUMN bypass_governance INTEGER NOT NULL DEFAULT 0
 ALTER TABLE tape ADD COLUMN encryption TEXT CHECK (encryption IN ('AES256', 'aws:kms'));
 ALTER TABLE tape ADD COLUMN kms_key TEXT CHECK (kms_key IS NULL OR encryption = 'aws:kms');
 """,
+    # Archived segments stand in few large objects, which are asked for a few at a time.
+    """
+CREATE TABLE archive_object (
+    -- An object below archive/ in the store that holds the objects of segments one after the other,
+    -- all from the first to the last. A segment that is archived (up to the tape's
+    -- archived_through_sequence) and in none of them has an object of its own there.
+    barcode         TEXT NOT NULL REFERENCES tape (barcode),
+    first_sequence  INTEGER NOT NULL CHECK (first_sequence >= 0),
+    last_sequence   INTEGER NOT NULL CHECK (last_sequence >= first_sequence),
+    size_bytes      INTEGER NOT NULL CHECK (size_bytes > 0),
+    store_epoch     INTEGER NOT NULL, -- of the tape's ownership in which it was composed
+    PRIMARY KEY (barcode, first_sequence)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE retrieval (
+    -- How far asking the store for readable copies of a tape has got: of one that is RETRIEVING, or
+    -- of one whose copies are to live on. Objects are asked for in order of sequence.
+    barcode           TEXT PRIMARY KEY REFERENCES tape (barcode),
+    request_ms        INTEGER NOT NULL, -- the tape's retrieval_requested_at_ms, or the
+                                        -- restore_until_ms that is to be prolonged
+    asked_through     INTEGER NOT NULL, -- segments up to it have been asked for; -1: none
+    -- copies of segments up to it can be read; -1: none
+    readable_through  INTEGER NOT NULL CHECK (readable_through <= asked_through),
+    until_ms          INTEGER           -- when the first of those copies ends; NULL: none does
+) STRICT, WITHOUT ROWID;
+""",
 )
 
 

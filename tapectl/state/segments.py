@@ -69,7 +69,7 @@ def insert(db: sqlite3.Connection, record: SegmentRecord) -> None:
 def of_tape(db: sqlite3.Connection, barcode: str) -> Sequence[SegmentRecord]:
     """Return the segments of a tape by ascending sequence, voided ones included."""
     rows = db.execute("SELECT * FROM segment WHERE barcode = ? ORDER BY sequence", (barcode,))
-    return [_record(row) for row in rows]
+    return [record_of(row) for row in rows]
 
 
 def of_tape_after(
@@ -81,7 +81,18 @@ def of_tape_after(
         "SELECT * FROM segment WHERE barcode = ? AND sequence > ? ORDER BY sequence LIMIT ?",
         (barcode, sequence, limit),
     )
-    return [_record(row) for row in rows]
+    return [record_of(row) for row in rows]
+
+
+def of_tape_on_disks(db: sqlite3.Connection, barcode: str) -> Sequence[SegmentRecord]:
+    """Return the segments of a tape that have a copy on a disk, or should have one as the store has
+    none, by ascending sequence: few of a long tape."""
+    rows = db.execute(
+        "SELECT * FROM segment WHERE barcode = ? AND (uploaded_at_ms IS NULL"
+        " OR cache_disk_id IS NOT NULL OR buffer_disk_id IS NOT NULL) ORDER BY sequence",
+        (barcode,),
+    )
+    return [record_of(row) for row in rows]
 
 
 def find(db: sqlite3.Connection, barcode: str, sequence: int) -> SegmentRecord | None:
@@ -89,7 +100,17 @@ def find(db: sqlite3.Connection, barcode: str, sequence: int) -> SegmentRecord |
     row = db.execute(
         "SELECT * FROM segment WHERE barcode = ? AND sequence = ?", (barcode, sequence)
     ).fetchone()
-    return None if row is None else _record(row)
+    return None if row is None else record_of(row)
+
+
+def object_bytes_between(db: sqlite3.Connection, barcode: str, first: int, end: int) -> int:
+    """Return the bytes in the store of the segments from sequence `first` on, before `end`."""
+    row = db.execute(
+        "SELECT coalesce(sum(object_bytes), 0) FROM segment"
+        " WHERE barcode = ? AND sequence >= ? AND sequence < ?",
+        (barcode, first, end),
+    ).fetchone()
+    return int(row[0])
 
 
 def waiting_for_upload(
@@ -105,7 +126,7 @@ def waiting_for_upload(
         " AND (?1 IS NULL OR segment.barcode = ?1) ORDER BY sealed_at_ms, sequence LIMIT ?2",
         (barcode, limit),
     )
-    return [_record(row) for row in rows]
+    return [record_of(row) for row in rows]
 
 
 def waiting_uploads(db: sqlite3.Connection, barcode: str | None = None) -> WaitingUploads:
@@ -179,7 +200,7 @@ def evictable(
         " AND buffer_disk_id IS NULL ORDER BY last_read_at_ms LIMIT ?",
         (cache_disk_id, limit),
     )
-    return [_record(row) for row in rows]
+    return [record_of(row) for row in rows]
 
 
 def in_buffer_and_uploaded(db: sqlite3.Connection) -> Sequence[SegmentRecord]:
@@ -187,7 +208,7 @@ def in_buffer_and_uploaded(db: sqlite3.Connection) -> Sequence[SegmentRecord]:
     rows = db.execute(
         "SELECT * FROM segment WHERE buffer_disk_id IS NOT NULL AND uploaded_at_ms IS NOT NULL"
     )
-    return [_record(row) for row in rows]
+    return [record_of(row) for row in rows]
 
 
 def bytes_by_disk(db: sqlite3.Connection) -> Mapping[str, int]:
@@ -230,7 +251,8 @@ def delete_of_tape(db: sqlite3.Connection, barcode: str) -> None:
     db.execute("DELETE FROM segment WHERE barcode = ?", (barcode,))
 
 
-def _record(row: sqlite3.Row) -> SegmentRecord:
+def record_of(row: sqlite3.Row) -> SegmentRecord:
+    """Return the segment of a whole row."""
     return SegmentRecord(
         barcode=row["barcode"],
         summary=SegmentSummary(

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tapectl.state.segments import SegmentRecord, find
+from tapectl.state.segments import SegmentRecord, record_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,11 @@ def waiting_of_tape(db: sqlite3.Connection, barcode: str, *, limit: int) -> Sequ
     """Return up to `limit` segments of a tape that are not in the store, by sequence: the order
     of a tape's log, whatever the clock did."""
     rows = db.execute(
-        "SELECT sequence FROM segment WHERE barcode = ? AND uploaded_at_ms IS NULL"
+        "SELECT * FROM segment WHERE barcode = ? AND uploaded_at_ms IS NULL"
         " ORDER BY sequence LIMIT ?",
         (barcode, limit),
-    ).fetchall()
-    found = [find(db, barcode, row[0]) for row in rows]
-    return [record for record in found if record is not None]
+    )
+    return [record_of(row) for row in rows]
 
 
 def uploaded_count(db: sqlite3.Connection, barcode: str) -> int:
@@ -63,12 +62,11 @@ def uploaded_rows(
     """Return up to `limit` uploaded segments of a tape in order of sequence, without the first
     `first` ones."""
     rows = db.execute(
-        "SELECT sequence FROM segment WHERE barcode = ? AND uploaded_at_ms IS NOT NULL"
+        "SELECT * FROM segment WHERE barcode = ? AND uploaded_at_ms IS NOT NULL"
         " ORDER BY sequence LIMIT ? OFFSET ?",
         (barcode, limit, first),
-    ).fetchall()
-    found = [find(db, barcode, row[0]) for row in rows]
-    return [record for record in found if record is not None]
+    )
+    return [record_of(row) for row in rows]
 
 
 def epochs_of_rows(db: sqlite3.Connection, barcode: str, rows: Sequence[int]) -> list[int]:

@@ -14,13 +14,14 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from tapectl.store.durable_files import (
     DurableFolders,
+    joined_file,
     remove_abandoned,
     rename_durably,
     sync_folder,
@@ -39,10 +40,12 @@ from tapectl.store.interface import (
     Retention,
     RetentionMode,
     RetrievalTier,
+    Source,
     StorageClass,
     StoreDeniedError,
     StoreError,
     StoreRefusedError,
+    wrong_size,
 )
 from tapectl.store.keys import check_key
 from tapectl.store.retention_rules import require_deletable, require_lockable
@@ -175,6 +178,26 @@ class DirectoryStore:
 
     def abandon_put(self, key: str) -> None:
         """There is nothing to let go of."""
+
+    def compose(
+        self, sources: Sequence[Source], destination: str, *, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
+        paths = [self._path(source.key) for source in sources]
+        target = self._path(destination)
+        _require_possible(options)
+        for source, path in zip(sources, paths, strict=True):
+            with self._errors(source.key):
+                if not self._archive(source.key, path).readable(self._now_ms()):
+                    raise ObjectArchivedError(f"object is archived: {source.key}")
+                if (found_bytes := path.stat().st_size) != source.size_bytes:
+                    raise wrong_size(source, found_bytes)
+        with (
+            self._errors(destination),
+            self._ready(target),
+            joined_file(self._temporary, paths) as temporary,
+        ):
+            self._require_deletable(destination)
+            return self._install(destination, temporary, options.storage_class)
 
     def check_locks(self) -> None:
         self.check()

@@ -7,17 +7,22 @@ file system, then renamed over its final name, then the folder is synchronised.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 _COPY_BYTES = 1 << 20
+# Of one copy_file_range(2).
+_RANGE_BYTES = 1 << 30
+# File systems that cannot do it for these files say one of these.
+_NO_COPY_RANGE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _SERIAL = itertools.count()
 # Longer than any upload takes.
 ABANDONED_S = 24 * 3600
@@ -98,6 +103,37 @@ def written_file(folder: Path, body: bytes | bytearray | memoryview | BinaryIO) 
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def joined_file(folder: Path, sources: Sequence[Path]) -> Iterator[Path]:
+    """Yield the path of a synchronised temporary file that holds the contents of `sources`, one
+    after the other; removed afterwards unless it was renamed away."""
+    path = temporary_name(folder)
+    try:
+        with path.open("x+b") as file:
+            for source in sources:
+                with source.open("rb") as content:
+                    _append(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _append(source: BinaryIO, target: BinaryIO) -> None:
+    """Copy a whole file to where the other one stands: without the bytes where the file system
+    shares them between files, and within the kernel elsewhere."""
+    try:
+        while os.copy_file_range(source.fileno(), target.fileno(), _RANGE_BYTES):
+            pass
+    except OSError as error:
+        if error.errno not in _NO_COPY_RANGE:
+            raise
+        # What has been copied before has moved both files' positions on.
+        shutil.copyfileobj(source, target, _COPY_BYTES)
+        target.flush()
 
 
 def rename_durably(source: Path, destination: Path) -> None:

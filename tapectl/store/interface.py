@@ -8,11 +8,16 @@ threads of the transfer process.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from tapectl.errors import ExitCode, TapectlError
+from tapectl.units import GIB
+
+COMPOSED_SOURCES_MAX = 1000
+COMPOSED_BYTES_MAX = 1024 * GIB
+"""What `compose` takes: no S3 object may have more than 10,000 parts or 5 TiB."""
 
 
 class StorageClass(enum.StrEnum):
@@ -85,6 +90,14 @@ class PutOptions:
 
 
 PLAIN = PutOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An object that becomes part of a composed one, whole: it has `size_bytes`."""
+
+    key: str
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +207,11 @@ class StoreRefusedError(StoreError):
     retryable = False
 
 
+def wrong_size(source: Source, found_bytes: int) -> StoreDataError:
+    """Return the error of a source that is not as long as it should be."""
+    return StoreDataError(f"object has {found_bytes} bytes, not {source.size_bytes}: {source.key}")
+
+
 OF_ONE_OBJECT = (
     ObjectArchivedError,
     ObjectLockedError,
@@ -278,6 +296,18 @@ class ObjectStore(Protocol):
     def abandon_put(self, key: str) -> None:
         """Let go of what puts of this key have left that were cut off; no error if it is nothing.
         Nobody may be putting it."""
+        ...
+
+    def compose(
+        self, sources: Sequence[Source], destination: str, *, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
+        """Make one object of 1 to COMPOSED_SOURCES_MAX others, up to COMPOSED_BYTES_MAX, one after
+        the other, on the server's side but for what is very small. Atomic as `put` is; sources
+        stay, and none of them may be the destination.
+
+        Raises ObjectNotFoundError, ObjectArchivedError (a source is archived), StoreDataError (a
+        source has not the size it should have).
+        """
         ...
 
     def check_locks(self) -> None:

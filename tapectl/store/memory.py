@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
@@ -19,6 +19,8 @@ from tapectl.store.interface import (
     RestoreState,
     Retention,
     RetrievalTier,
+    Source,
+    wrong_size,
 )
 from tapectl.store.keys import check_key
 from tapectl.store.retention_rules import require_deletable, require_lockable
@@ -107,6 +109,18 @@ class MemoryStore:
 
     def abandon_put(self, key: str) -> None:
         """There is nothing to let go of."""
+
+    def compose(
+        self, sources: Sequence[Source], destination: str, *, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
+        contents = []
+        for source in sources:
+            contents.append(self.get(source.key))
+            if len(contents[-1]) != source.size_bytes:
+                raise wrong_size(source, len(contents[-1]))
+        with self._lock:
+            self._require_deletable(check_key(destination))
+            return self._enter(destination, b"".join(contents), options)
 
     def check_locks(self) -> None:
         """A dictionary locks whatever it is told to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
@@ -16,6 +16,7 @@ from tapectl.store.interface import (
     RestoreState,
     Retention,
     RetrievalTier,
+    Source,
     StoreError,
 )
 
@@ -124,6 +125,11 @@ class RetryingStore:
 
     def abandon_put(self, key: str) -> None:
         self._retry(lambda: self._inner.abandon_put(key))
+
+    def compose(
+        self, sources: Sequence[Source], destination: str, *, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
+        return self._retry(lambda: self._inner.compose(sources, destination, options=options))
 
     def check_locks(self) -> None:
         self._retry(self._inner.check_locks)

@@ -8,7 +8,7 @@ server checks the body by.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO
@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 
+from tapectl.store.compose_plan import PART_BYTES_MAX
 from tapectl.store.interface import (
     PLAIN,
     Encryption,
@@ -25,14 +26,17 @@ from tapectl.store.interface import (
     RestoreState,
     Retention,
     RetrievalTier,
+    Source,
     SSEAlgorithm,
     StorageClass,
+    StoreDataError,
     StoreError,
     StoreRegionError,
 )
 from tapectl.store.keys import check_key
 from tapectl.store.s3_body import body_of
 from tapectl.store.s3_checksums import crc32c_text, require_same
+from tapectl.store.s3_compose import Composer
 from tapectl.store.s3_errors import error_code, status_code, store_errors
 from tapectl.store.s3_parts import LARGE_PART_BYTES, SMALL_PART_BYTES, MultipartUploads
 from tapectl.store.s3_reading import read_object
@@ -41,6 +45,8 @@ from tapectl.units import MIB
 
 # The largest body of one request, unless that was broken off: then it goes in parts.
 MULTIPART_BYTES = 128 * MIB
+# What S3 copies in one request, as much as in one part.
+COPY_BYTES_MAX = PART_BYTES_MAX
 _EXPIRY = re.compile(r'expiry-date="([^"]*)"')
 _NO_RESTORE = frozenset({405, 501})
 
@@ -165,28 +171,39 @@ class S3Store:
                 versions.delete_versions(name, bypass_governance=bypass_governance)
 
     def copy(self, source: str, destination: str, *, options: PutOptions = PLAIN) -> ObjectInfo:
-        request = {"StorageClass": options.storage_class.value, **_put_request(options)}
-        if options.tags:
-            request["TaggingDirective"] = "REPLACE"
-        if source == destination:
-            # Servers refuse a copy onto itself that they think changes nothing; we put no metadata.
-            request["MetadataDirective"] = "REPLACE"
         # Before and not after: some servers do not show for a while what is new.
         info = self.head(source)
-        with store_errors(self._where(source)):
-            answer = self._client.copy_object(
-                Bucket=self._bucket,
-                Key=self._name(destination),
-                CopySource={"Bucket": self._bucket, "Key": self._name(source)},
-                **request,
-            )
-            if source == destination and (version := answer.get("VersionId")):
-                # It has replaced itself; what it was would stay as an older version.
+        if info.size_bytes > COPY_BYTES_MAX:
+            made, version = self._compose([Source(source, info.size_bytes)], destination, options)
+        else:
+            made, version = self._copy(info, destination, options)
+        if source == destination and version:
+            # It has replaced itself; what it was would stay as an older version.
+            with store_errors(self._where(source)):
                 self._versions.delete_versions(
                     self._name(source), bypass_governance=False, keep=version
                 )
-        return replace(
-            info,
+        return made
+
+    def _copy(
+        self, source: ObjectInfo, destination: str, options: PutOptions
+    ) -> tuple[ObjectInfo, str | None]:
+        """Copy in one request; return the copy, and its version if the bucket has versions."""
+        request = {"StorageClass": options.storage_class.value, **_put_request(options)}
+        if options.tags:
+            request["TaggingDirective"] = "REPLACE"
+        if source.key == destination:
+            # Servers refuse a copy onto itself that they think changes nothing; we put no metadata.
+            request["MetadataDirective"] = "REPLACE"
+        with store_errors(self._where(source.key)):
+            answer = self._client.copy_object(
+                Bucket=self._bucket,
+                Key=self._name(destination),
+                CopySource={"Bucket": self._bucket, "Key": self._name(source.key)},
+                **request,
+            )
+        copied = replace(
+            source,
             key=destination,
             etag=answer["CopyObjectResult"]["ETag"].strip('"'),
             storage_class=options.storage_class,
@@ -195,6 +212,7 @@ class S3Store:
             encryption=_encryption(answer),
             retention=None,
         )
+        return copied, answer.get("VersionId")
 
     def unfinished_puts(self, prefix: str) -> Iterator[str]:
         for name in self._uploads.unfinished(self._prefix + prefix):
@@ -202,6 +220,28 @@ class S3Store:
 
     def abandon_put(self, key: str) -> None:
         self._uploads.abort(self._name(key))
+
+    def compose(
+        self, sources: Sequence[Source], destination: str, *, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
+        made, _ = self._compose(sources, destination, options)
+        return made
+
+    def _compose(
+        self, sources: Sequence[Source], destination: str, options: PutOptions
+    ) -> tuple[ObjectInfo, str | None]:
+        """As `_copy`, of one object or more, in parts."""
+        name = self._name(destination)
+        named = [Source(self._name(source.key), source.size_bytes) for source in sources]
+        # What one that was cut off has left costs, and no listing of objects shows it.
+        self._uploads.abort(name)
+        version = Composer(self._client, self._bucket).compose(named, name, _put_request(options))
+        info = self.head(destination)
+        if info.size_bytes != sum(source.size_bytes for source in sources):
+            raise StoreDataError(
+                f"store has other bytes than were copied: {self._where(destination)}"
+            )
+        return info, version
 
     def check_locks(self) -> None:
         self._versions.check_locks()

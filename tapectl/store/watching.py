@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
@@ -15,6 +15,7 @@ from tapectl.store.interface import (
     RestoreState,
     Retention,
     RetrievalTier,
+    Source,
     StoreError,
 )
 
@@ -90,6 +91,11 @@ class WatchedStore:
 
     def abandon_put(self, key: str) -> None:
         self._watch(lambda: self._inner.abandon_put(key))
+
+    def compose(
+        self, sources: Sequence[Source], destination: str, *, options: PutOptions = PLAIN
+    ) -> ObjectInfo:
+        return self._watch(lambda: self._inner.compose(sources, destination, options=options))
 
     def check_locks(self) -> None:
         self._watch(self._inner.check_locks)

@@ -22,6 +22,7 @@ from tapectl.store.interface import (
     PutOptions,
     Retention,
     RetentionMode,
+    Source,
     SSEAlgorithm,
     StorageClass,
     StoreError,
@@ -192,6 +193,8 @@ def test_a_put_does_not_destroy_what_is_locked(subject: Subject) -> None:
         store.put("source", b"other")
         with pytest.raises(ObjectLockedError):
             store.copy("source", "stays")
+        with pytest.raises(ObjectLockedError):
+            store.compose([Source("source", 5)], "stays")
         assert store.get("stays") == b"first"
     else:
         store.put("stays", b"other")
@@ -255,10 +258,11 @@ def test_what_is_to_be_encrypted_is(subject: Subject, encryption: Encryption) ->
     store.put("plain", b"content")
     store.put("secret", b"content", options=PutOptions(encryption=encryption))
     store.copy("plain", "copied", options=options)
+    store.compose([Source("plain", 7), Source("secret", 7)], "composed", options=options)
     store.put_if_absent("owned", b"1", options=PutOptions(encryption=encryption))
     etag = store.head("owned").etag
     store.put_if_match("owned", b"2", etag=etag, options=PutOptions(encryption=encryption))
-    for key in ("secret", "copied", "owned"):
+    for key in ("secret", "copied", "composed", "owned"):
         found = store.head(key).encryption
         assert found is not None
         assert found.algorithm is encryption.algorithm
@@ -272,9 +276,11 @@ def test_tags_go_onto_objects(subject: Subject) -> None:
     tags = (("cost centre", "a+b=c/d"), ("owner", "jo@example.org"))
     store.put("tagged", b"x", options=PutOptions(tags=tags))
     store.copy("tagged", "copied", options=PutOptions(tags=tags[:1]))
+    store.compose([Source("tagged", 1)] * 2, "composed", options=PutOptions(tags=tags[1:]))
     if subject.server is not None:
         assert tags_of(subject, "tagged") == dict(tags)
         assert tags_of(subject, "copied") == dict(tags[:1])
+        assert tags_of(subject, "composed") == dict(tags[1:])
 
 
 def tags_of(subject: Subject, key: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,11 +19,14 @@ from tapectl.store.interface import (
     PutOptions,
     RestoreState,
     RetrievalTier,
+    Source,
     StorageClass,
+    StoreDataError,
     StoreRefusedError,
 )
 from tapectl.store.memory import MemoryStore
 from tapectl.store.retrying import RetryingStore, RetryPolicy
+from tapectl.units import MIB
 from tests.support.s3_servers import S3Server, moto_server, weed_server
 
 
@@ -44,6 +47,8 @@ class Subject:
     store: ObjectStore
     archives: bool = True
     clock: Clock | None = field(default_factory=Clock)
+    server: S3Server | None = None
+    prefix: str = ""
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +84,8 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Subject:
         return Subject(retrying, clock=clock)
     server: S3Server = request.getfixturevalue(request.param)
     prefix = request.node.name.partition("[")[0]
-    return Subject(server.store("contract", prefix), archives=server.archives, clock=None)
+    store = server.store("contract", prefix)
+    return Subject(store, archives=server.archives, clock=None, server=server, prefix=prefix)
 
 
 @pytest.fixture
@@ -229,6 +235,73 @@ def test_a_copy_over_an_equal_copy_is_no_error(store: ObjectStore) -> None:
         )
     assert store.head("segments/2").storage_class is StorageClass.STANDARD
     assert store.get("segments/2") == b"content"
+
+
+def put_sources(store: ObjectStore, sizes: Sequence[int]) -> tuple[list[Source], bytes]:
+    """Put objects of these sizes; return them, and their bytes one after the other."""
+    contents = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
+    for number, content in enumerate(contents):
+        store.put(f"sources/{number}", content)
+    sources = [Source(f"sources/{number}", size) for number, size in enumerate(sizes)]
+    return sources, b"".join(contents)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [3],
+        [0],
+        [5, 0, 7],
+        [6 * MIB],
+        [5 * MIB, 100, 7 * MIB, 1],
+        [1, 4 * MIB, 6 * MIB, 2 * MIB, 0, 3 * MIB],
+    ],
+)
+def test_one_object_is_made_of_many(store: ObjectStore, sizes: list[int]) -> None:
+    sources, content = put_sources(store, sizes)
+    options = PutOptions(storage_class=StorageClass.DEEP_ARCHIVE)
+    info = store.compose(sources, "composed/cold", options=options)
+    assert (info.size_bytes, info.storage_class) == (len(content), StorageClass.DEEP_ARCHIVE)
+    assert [one.storage_class for one in store.list("composed/")] == [StorageClass.DEEP_ARCHIVE]
+    store.compose(sources, "warm")
+    store.compose(sources, "warm")  # over an equal one
+    for source in sources:
+        store.delete(source.key)
+    assert store.get("warm") == content
+    assert store.head("warm").storage_class is StorageClass.STANDARD
+    if len(content) > 2 * MIB:
+        assert store.get("warm", offset=MIB, size_bytes=MIB) == content[MIB : 2 * MIB]
+
+
+def test_an_object_is_made_of_what_was_asked_for_or_not_at_all(subject: Subject) -> None:
+    store = subject.store
+    sources, _ = put_sources(store, [5 * MIB, 10])
+    store.put("kept", b"as it was")
+    with pytest.raises(ObjectNotFoundError):
+        store.compose([*sources, Source("none", 3)], "kept")
+    for wrong in (9, 11):
+        with pytest.raises(StoreDataError):
+            store.compose([sources[0], Source("sources/1", wrong)], "kept")
+    if subject.server is None:  # moto copies parts of archived objects
+        cold = PutOptions(storage_class=StorageClass.GLACIER)
+        store.put("sources/1", b"0123456789", options=cold)
+        with pytest.raises(ObjectArchivedError):
+            store.compose(sources, "kept")
+    assert store.get("kept") == b"as it was"
+
+
+def test_an_upload_that_was_cut_off_is_removed_by_the_next(subject: Subject) -> None:
+    if subject.server is None:
+        pytest.skip("only buckets have uploads in parts")
+    client = subject.server.client()
+    sources, content = put_sources(subject.store, [5 * MIB, 10])
+    upload = {"Bucket": "contract", "Key": f"{subject.prefix}/composed"}
+    begun = client.create_multipart_upload(**upload)
+    client.upload_part(**upload, UploadId=begun["UploadId"], PartNumber=1, Body=b"x" * 100)
+    subject.store.compose(sources, "composed")
+    assert subject.store.get("composed") == content
+    left = client.list_multipart_uploads(Bucket="contract", Prefix=f"{subject.prefix}/")
+    assert not left.get("Uploads")
 
 
 def test_an_archived_object_reads_after_its_restore(subject: Subject) -> None:

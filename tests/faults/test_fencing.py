@@ -33,6 +33,8 @@ TAPE, DOOMED = "FENCE1L5", "FENCE2L5"
 # More than a life has calls; that the loop ended before is asserted.
 CALLS_MAX = 300
 PASSES_MAX = 12
+# Two segments of a tape in an archived object.
+OBJECT_BYTES = 15_000
 
 Contents = list[bytes | None]
 
@@ -57,7 +59,7 @@ class Stopped:
 
     def lead(self, store: ObjectStore) -> None:
         """Lead the life of the tapes as far as it goes; being fenced must be no crash."""
-        engine = self.gateway.engine(store, upload_workers=1)
+        engine = self.gateway.engine(store, upload_workers=1, archive_object_bytes=OBJECT_BYTES)
         gateway = self.gateway
         for barcode in (TAPE, DOOMED):
             gateway.create_tape(barcode)

@@ -18,7 +18,6 @@ import pytest
 
 from tapectl.gateway.transfer.context import PassReport
 from tapectl.gateway.transfer.engine import TransferEngine
-from tapectl.gateway.transfer.stored_segment import object_key
 from tapectl.state.database import State
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import ObjectStore, StoreError
@@ -28,6 +27,8 @@ from tests.support.transfer_gateway import TransferGateway
 
 TAPE = "FAULT1L5"
 PASSES_MAX = 60
+# Three segments, two in an object.
+OBJECTS, OBJECT_BYTES = 2, 8000
 # More than a life has calls; that the loop ended before is asserted.
 CALLS_MAX = 200
 
@@ -68,7 +69,7 @@ class Life:
         raise AssertionError(f"did not come to its end: {self.gateway.tape(TAPE)}")
 
     def _process(self) -> TransferEngine:
-        return self.gateway.engine(self.store, upload_workers=1)
+        return self.gateway.engine(self.store, upload_workers=1, archive_object_bytes=OBJECT_BYTES)
 
     def status_is(self, status: TapeStatus) -> Callable[[], bool]:
         return lambda: self.gateway.tape(TAPE).status is status
@@ -78,7 +79,7 @@ class Life:
         gateway = self.gateway
         gateway.create_tape(TAPE)
         self.contents = [
-            gateway.write_segment(TAPE, [incompressible(seed), bytes(5000)]) for seed in range(2)
+            gateway.write_segment(TAPE, [incompressible(seed), bytes(5000)]) for seed in range(3)
         ]
         self.settle(lambda: all(one.uploaded_at_ms for one in gateway.segments(TAPE)))
         gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
@@ -118,8 +119,8 @@ class Life:
 
 def expected_objects(life: Life) -> set[str]:
     """Return the keys of an archived tape."""
-    names = {object_key(record, archived=True) for record in life.gateway.segments(TAPE)}
-    assert len(names) == len(life.contents)
+    names = life.gateway.archive_keys(TAPE)
+    assert len(names) == OBJECTS
     return names | {f"owners/{TAPE}.json", "tapectl.json"}
 
 

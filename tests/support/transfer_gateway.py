@@ -14,6 +14,7 @@ from tapectl.disks.disk_directory import DiskMarker, prepare
 from tapectl.disks.interface import SegmentFetcher
 from tapectl.gateway.journal import StateJournal
 from tapectl.gateway.settings import Settings
+from tapectl.gateway.transfer.bucket_layout import archive_key
 from tapectl.gateway.transfer.context import PassReport
 from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.medium.frame import FrameEncoder, FrameKind
@@ -24,7 +25,7 @@ from tapectl.medium.segment import (
     encode_tail,
     summarize,
 )
-from tapectl.state import disks, gateways, segments, tapes
+from tapectl.state import archive_objects, disks, gateways, segments, tapes
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord, DiskRole
 from tapectl.state.gateways import GatewayRecord
@@ -190,6 +191,12 @@ class TransferGateway:
     def segments(self, barcode: str) -> Sequence[SegmentRecord]:
         with self.state.read() as db:
             return segments.of_tape(db, barcode)
+
+    def archive_keys(self, barcode: str) -> set[str]:
+        """Return the keys of the composed objects that the state has of a tape."""
+        with self.state.read() as db:
+            found = archive_objects.of_tape(db, barcode)
+        return {archive_key(barcode, one) for one in found}
 
     def change_status(self, barcode: str, to: TapeStatus, **changes: str | int | None) -> None:
         """Do what a command or an initiator does to a tape."""

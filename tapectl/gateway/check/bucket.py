@@ -15,11 +15,11 @@ from tapectl.gateway.transfer.bucket_layout import (
     sequence_of,
     tape_prefix,
 )
-from tapectl.gateway.transfer.stored_segment import locate
-from tapectl.state import segments
+from tapectl.gateway.transfer.stored_segment import locate_all
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
+from tapectl.state.transfer_queries import sequences_of_tape
 from tapectl.store.interface import ObjectInfo, ObjectNotFoundError, ObjectStore, StoreError
 
 # Nothing of these is in the store, or it is on its way out.
@@ -41,12 +41,10 @@ def missing_objects(
 ) -> Iterator[SegmentRecord]:
     """Yield the uploaded segments whose object is not in the store, or is shorter than it was."""
     with view.state.read() as db:
-        for record in segments.of_tape(db, tape.barcode):
-            if record.uploaded_at_ms is not None:
-                place = locate(db, record)
-                info = found.get(place.key)
-                if info is None or info.size_bytes < place.size_bytes:
-                    yield record
+        for record, place in locate_all(db, tape.barcode):
+            info = found.get(place.key)
+            if info is None or info.size_bytes < place.offset + place.size_bytes:
+                yield record
 
 
 def list_tape(store: ObjectStore, barcode: str) -> Mapping[str, ObjectInfo]:
@@ -87,5 +85,5 @@ def _unknown(view: CheckView, tape: TapeRecord, found: Mapping[str, ObjectInfo])
     prefix = segments_prefix(tape.barcode)
     numbers = {sequence_of(key) for key in found if key.startswith(prefix)}
     with view.state.read() as db:
-        known = {record.sequence for record in segments.of_tape(db, tape.barcode)}
-    return sorted(number for number in numbers if number not in known)
+        known = sequences_of_tape(db, tape.barcode)
+    return sorted(numbers - known)

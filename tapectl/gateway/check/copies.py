@@ -37,16 +37,15 @@ class SegmentFault:
 def faults_of_tape(view: CheckView, barcode: str) -> Iterator[SegmentFault]:
     """Yield what is wrong with the copies of a tape's sealed segments."""
     with view.state.read() as db:
-        records = segments.of_tape(db, barcode)
+        records = segments.of_tape_on_disks(db, barcode)
     for record in records:
-        if record.uploaded_at_ms is None or record.cache_disk_id or record.buffer_disk_id:
-            if not faults_of_segment(view, record):
-                continue
-            # An upload or an eviction may have come between the row and the files.
-            with view.state.read() as db:
-                again = segments.find(db, barcode, record.sequence)
-            if again is not None:
-                yield from faults_of_segment(view, again)
+        if not faults_of_segment(view, record):
+            continue
+        # An upload or an eviction may have come between the row and the files.
+        with view.state.read() as db:
+            again = segments.find(db, barcode, record.sequence)
+        if again is not None:
+            yield from faults_of_segment(view, again)
 
 
 def faults_of_segment(view: CheckView, record: SegmentRecord) -> Sequence[SegmentFault]:

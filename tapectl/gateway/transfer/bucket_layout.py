@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from tapectl.medium.manifest import ArchiveObject
+
 MARKER = "tapectl.json"
 FORMAT_VERSION = 1
 _SEGMENT_KEY = re.compile(r"tapes/([^/]+)/segments/(\d{6})-(\d{8})-\d+")
@@ -59,7 +61,8 @@ def epoch_of(key: str) -> int:
 
 
 def sequence_of(key: str) -> int:
-    """Return the sequence number in the key of a segment that is not archived."""
+    """Return the sequence number in the key of a segment, the first one in that of a composed
+    object."""
     return int(key.rpartition("/")[2].split("-")[1])
 
 
@@ -67,7 +70,14 @@ def archive_prefix(barcode: str) -> str:
     return f"tapes/{barcode}/archive/"
 
 
-def archive_key(barcode: str, epoch: int, sequence: int, object_bytes: int) -> str:
+def archive_key(barcode: str, composed: ArchiveObject) -> str:
+    """The segments are in the key because the same ones may be composed otherwise after a crash."""
+    sequences = f"{composed.first_sequence:08d}-{composed.last_sequence:08d}"
+    return f"tapes/{barcode}/archive/{composed.epoch:06d}-{sequences}-{composed.size_bytes}"
+
+
+def archived_copy_key(barcode: str, epoch: int, sequence: int, object_bytes: int) -> str:
+    """Of a segment that was archived when each was an object of its own there too."""
     return f"tapes/{barcode}/archive/{epoch:06d}-{sequence:08d}-{object_bytes}"
 
 

@@ -21,7 +21,14 @@ from tapectl.gateway.transfer.ownership import (
     replace_owner,
 )
 from tapectl.gateway.transfer.tape_errors import TapeErrors
-from tapectl.state import gateways, segments, tapes, verifications
+from tapectl.state import (
+    archive_objects,
+    gateways,
+    retrievals,
+    segments,
+    tapes,
+    verifications,
+)
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
 from tapectl.store.interface import ObjectNotFoundError
@@ -51,6 +58,8 @@ class Deletion:
                 shutil.rmtree(folder)
         with context.state.write() as db:
             segments.delete_of_tape(db, tape.barcode)
+            archive_objects.delete_of_tape(db, tape.barcode)
+            retrievals.delete_of_tape(db, tape.barcode)
             verifications.delete_of_tape(db, tape.barcode)
             tapes.transition(db, tape.barcode, TapeStatus.DELETED, context.stamp())
         return StepReport(done=1)

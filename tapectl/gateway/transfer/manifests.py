@@ -12,6 +12,7 @@ from tapectl.gateway.transfer.object_options import record_options
 from tapectl.gateway.transfer.ownership import FencedError
 from tapectl.medium.manifest import (
     PAGE_ROWS,
+    ArchiveObject,
     ManifestHead,
     ManifestRow,
     decode_manifest,
@@ -19,7 +20,7 @@ from tapectl.medium.manifest import (
     encode_page,
 )
 from tapectl.medium.volume import VolumeRecord
-from tapectl.state import tags, tapes, volumes
+from tapectl.state import archive_objects, tags, tapes, volumes
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
 from tapectl.state.transfer_queries import epochs_of_rows, uploaded_count, uploaded_rows
@@ -31,11 +32,12 @@ _TAKEN_NUMBERS_MAX = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryPoint:
-    """What a manifest says beyond what the state has: `added` segments are in the store since."""
+    """What a manifest says beyond what the state has: `added` segments are in the store since, and
+    `composed` holds the next ones that are archived."""
 
     added: Sequence[ManifestRow] = ()
     status: TapeStatus | None = None
-    archived_through: int | None = None
+    composed: ArchiveObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
         known = uploaded_rows(
             db, barcode, first=first_page * PAGE_ROWS, limit=count - first_page * PAGE_ROWS
         )
+        composed = archive_objects.of_tape(db, barcode)
         page_epochs = epochs_of_rows(db, barcode, range(PAGE_ROWS - 1, count, PAGE_ROWS))
     rows = [
         ManifestRow(record.summary, record.object_bytes or 0, record.store_epoch or 0)
@@ -85,10 +88,13 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
         context.store.put(key, content, options=options)
         page_epochs.append(tape.store_epoch)
     tail = rows[(pages - first_page) * PAGE_ROWS :]
+    if point.composed is not None:
+        composed = [*composed, point.composed]
     for number in range(tape.manifest_number + 1, tape.manifest_number + _TAKEN_NUMBERS_MAX):
         head = replace(
             _head(context, tape, point),
             number=number,
+            archive_objects=composed,
             volume=VolumeRecord.from_document(volume.document) if volume else VolumeRecord(),
         )
         try:
@@ -106,7 +112,7 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
 
 def _head(context: TransferContext, tape: TapeRecord, point: RecoveryPoint) -> ManifestHead:
     """Return what a manifest says of a tape as the state has it, but for its volume record."""
-    through = point.archived_through
+    composed = point.composed
     return ManifestHead(
         number=0,
         created_ms=context.now_ms(),
@@ -121,7 +127,9 @@ def _head(context: TransferContext, tape: TapeRecord, point: RecoveryPoint) -> M
         worm=tape.worm,
         generation=tape.generation,
         cleaning=tape.cleaning,
-        archived_through=tape.archived_through_sequence if through is None else through,
+        archived_through=(
+            tape.archived_through_sequence if composed is None else composed.last_sequence
+        ),
         tags=tags.decode(tape.tags),
         pool_entered_ms=tape.pool_entered_at_ms,
         retention_start_ms=tape.retention_start_at_ms,

@@ -7,7 +7,7 @@ archived.
 
 from __future__ import annotations
 
-from tapectl.gateway.transfer.archived_objects import conform, lock_archived
+from tapectl.gateway.transfer.archive_conformance import conform, lock_archived
 from tapectl.gateway.transfer.context import StepReport, TransferContext
 from tapectl.gateway.transfer.object_options import archive_options
 from tapectl.gateway.transfer.ownership import require_ownership

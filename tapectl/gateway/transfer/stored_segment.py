@@ -1,12 +1,17 @@
-"""A segment's object in the store: where it is, and its chunks by range."""
+"""A segment's object in the store, or within an archived one: where it is, its chunks by range."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tapectl.gateway.transfer.bucket_layout import archive_key, segment_key
+from tapectl.gateway.transfer.bucket_layout import (
+    archive_key,
+    archived_copy_key,
+    segment_key,
+)
 from tapectl.medium.errors import MediumFormatError
 from tapectl.medium.segment_object import (
     OBJECT_FOOTER_BYTES,
@@ -16,37 +21,84 @@ from tapectl.medium.segment_object import (
     decode_table,
 )
 from tapectl.medium.summary import SegmentSummary
-from tapectl.state import tapes
+from tapectl.state import archive_objects, segments, tapes
 from tapectl.state.segments import SegmentRecord
 from tapectl.store.interface import ObjectStore
+
+# Rows of the state at once.
+_ROWS = 512
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectPlace:
-    """The bytes of the store that are a segment's object; `archived`: in the pool's class."""
+    """The bytes of the store that are a segment's object: `size_bytes` from `offset` on of what is
+    at `key`; `archived`: in the pool's class."""
 
     key: str
     size_bytes: int
     archived: bool
+    offset: int = 0
 
 
 def locate(db: sqlite3.Connection, record: SegmentRecord) -> ObjectPlace:
     """Return where an uploaded segment is."""
-    through = tapes.get(db, record.barcode).archived_through_sequence
-    archived = through is not None and record.sequence <= through
-    return ObjectPlace(object_key(record, archived=archived), record.object_bytes or 0, archived)
+    barcode, sequence = record.barcode, record.sequence
+    through = tapes.get(db, barcode).archived_through_sequence
+    if through is None or sequence > through:
+        return ObjectPlace(object_key(record), record.object_bytes or 0, archived=False)
+    composed = archive_objects.holding(db, barcode, sequence)
+    if composed is None:
+        return ObjectPlace(copied_key(record), record.object_bytes or 0, archived=True)
+    return ObjectPlace(
+        archive_key(barcode, composed),
+        record.object_bytes or 0,
+        archived=True,
+        offset=segments.object_bytes_between(db, barcode, composed.first_sequence, sequence),
+    )
 
 
-def object_key(record: SegmentRecord, *, archived: bool) -> str:
-    """Return the key of an uploaded segment, before or after it has been archived."""
+def locate_all(db: sqlite3.Connection, barcode: str) -> Iterator[tuple[SegmentRecord, ObjectPlace]]:
+    """Yield every uploaded segment of a tape by ascending sequence, and where it is."""
+    through = tapes.get(db, barcode).archived_through_sequence
+    composed = deque(archive_objects.of_tape(db, barcode))
+    after, offset = -1, 0
+    while records := segments.of_tape_after(db, barcode, after, limit=_ROWS):
+        after = records[-1].sequence
+        for record in records:
+            if record.object_bytes is None:
+                continue
+            while composed and composed[0].last_sequence < record.sequence:
+                composed.popleft()
+                offset = 0
+            size_bytes = record.object_bytes
+            if through is None or record.sequence > through:
+                yield record, ObjectPlace(object_key(record), size_bytes, archived=False)
+            elif not composed or record.sequence < composed[0].first_sequence:
+                yield record, ObjectPlace(copied_key(record), size_bytes, archived=True)
+            else:
+                key = archive_key(barcode, composed[0])
+                yield record, ObjectPlace(key, size_bytes, archived=True, offset=offset)
+                offset += size_bytes
+
+
+def object_key(record: SegmentRecord) -> str:
+    """Return the key of an uploaded segment that is not archived."""
+    return segment_key(record.barcode, *_names(record))
+
+
+def copied_key(record: SegmentRecord) -> str:
+    """Return the key of an archived segment that is an object of its own."""
+    return archived_copy_key(record.barcode, *_names(record))
+
+
+def _names(record: SegmentRecord) -> tuple[int, int, int]:
     assert record.object_bytes is not None, "it is uploaded"
     assert record.store_epoch is not None, "it is uploaded"
-    key_of = archive_key if archived else segment_key
-    return key_of(record.barcode, record.store_epoch, record.sequence, record.object_bytes)
+    return record.store_epoch, record.sequence, record.object_bytes
 
 
 class StoredSegment:
-    """Reads one object. What it returns has been checked."""
+    """Reads a segment's object. What it returns has been checked."""
 
     def __init__(self, store: ObjectStore, place: ObjectPlace, summary: SegmentSummary) -> None:
         self._store = store
@@ -89,4 +141,5 @@ class StoredSegment:
             yield chunk, chunk.decode(stored[begin : begin + chunk.stored_bytes])
 
     def _get(self, offset: int, size_bytes: int) -> bytes:
-        return self._store.get(self._place.key, offset=offset, size_bytes=size_bytes)
+        place = self._place
+        return self._store.get(place.key, offset=place.offset + offset, size_bytes=size_bytes)

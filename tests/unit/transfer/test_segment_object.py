@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tapectl.medium.errors import MediumFormatError
 from tapectl.medium.manifest import (
     PAGE_ROWS,
+    ArchiveObject,
     ManifestHead,
     ManifestRow,
     decode_manifest,
@@ -130,6 +132,15 @@ def rows(count: int, first: int = 0) -> list[ManifestRow]:
 def test_a_manifest_round_trips() -> None:
     manifest = decode_manifest(encode_manifest(HEAD, [1, 1, 4], rows(11)))
     assert (manifest.head, manifest.page_epochs, list(manifest.rows)) == (HEAD, [1, 1, 4], rows(11))
+
+
+def test_a_manifest_says_the_lowest_format_that_its_reader_must_know() -> None:
+    composed = (ArchiveObject(1, 128, 32 << 30, 1), ArchiveObject(129, 130, 512 << 20, 2))
+    head = replace(HEAD, archived_through=130, archive_objects=composed)
+    body = encode_manifest(head, [], rows(2))
+    assert decode_manifest(body).head == head
+    assert b'"format":3,' in body
+    assert b'"format":2,' in encode_manifest(HEAD, [], rows(2))
 
 
 def test_a_page_round_trips_and_is_full() -> None:

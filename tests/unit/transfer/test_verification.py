@@ -137,7 +137,7 @@ def test_a_damaged_object_is_put_again_from_the_cache(
     gateway.create_tape(TAPE)
     write(gateway, 1)
     run_until_idle(engine)
-    key = object_key(gateway.segments(TAPE)[0], archived=False)
+    key = object_key(gateway.segments(TAPE)[0])
     body = store.get(key)
     store.put(key, body[:200] + bytes([body[200] ^ 1]) + body[201:])
     found = verified(gateway, engine)
@@ -152,7 +152,7 @@ def test_what_no_copy_has_is_told_and_the_rest_is_looked_at(
     write(gateway, 3)
     run_until_idle(engine)
     damage(gateway.cache / "tapes" / TAPE / "00000002.seg")
-    store.delete(object_key(gateway.segments(TAPE)[1], archived=False))
+    store.delete(object_key(gateway.segments(TAPE)[1]))
     found = verified(gateway, engine)
     assert (found.status, found.damaged_count, found.lost_count) == ("DAMAGED", 1, 1)
     assert found.segment_count == 3
