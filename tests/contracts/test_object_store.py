@@ -225,6 +225,20 @@ def test_a_copy_over_an_equal_copy_is_no_error(store: ObjectStore) -> None:
     assert store.get("segments/2") == b"content"
 
 
+def test_a_copy_onto_itself_goes_into_another_class(subject: Subject) -> None:
+    store = subject.store
+    store.put("moved", b"content", options=PutOptions(storage_class=StorageClass.GLACIER))
+    store.restore("moved", tier=RetrievalTier.BULK, days=1)
+    if subject.clock is not None:
+        subject.clock.ms += 60_000
+    deep = PutOptions(storage_class=StorageClass.DEEP_ARCHIVE)
+    assert store.copy("moved", "moved", options=deep).storage_class is StorageClass.DEEP_ARCHIVE
+    info = store.head("moved")
+    assert (info.storage_class, info.size_bytes) == (StorageClass.DEEP_ARCHIVE, 7)
+    if subject.archives:
+        assert info.restore_state is RestoreState.ARCHIVED
+
+
 def test_an_archived_object_reads_after_its_restore(subject: Subject) -> None:
     store = subject.store
     store.put("cold", b"frozen", options=PutOptions(storage_class=StorageClass.GLACIER))
