@@ -100,7 +100,9 @@ def _require_restorable(tape: TapeRecord, elements: ElementMap) -> None:
             status=tape.status,
             hint=hint,
         )
-    if tape.worm and not tape.write_protected:
+    # What has lost data is write-protected afterwards, and says no less than it can.
+    lost = tape.status is TapeStatus.IRRECOVERABLE
+    if tape.worm and not tape.write_protected and not lost:
         raise NotRestorableError(
             f"tape {tape.barcode} is write once, read many: what was written on it stays",
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tapectl.store import s3
 from tapectl.store.directory import DirectoryStore
 from tapectl.store.interface import (
     ObjectArchivedError,
@@ -302,6 +303,27 @@ def test_an_upload_that_was_cut_off_is_removed_by_the_next(subject: Subject) -> 
     assert subject.store.get("composed") == content
     left = client.list_multipart_uploads(Bucket="contract", Prefix=f"{subject.prefix}/")
     assert not left.get("Uploads")
+
+
+@pytest.mark.parametrize("copy_bytes_max", [s3.COPY_BYTES_MAX, 5 * MIB])
+def test_a_copy_onto_itself_goes_into_another_class(
+    subject: Subject, copy_bytes_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "COPY_BYTES_MAX", copy_bytes_max)
+    store, content = subject.store, b"content" * MIB
+    store.put("moved", content, options=PutOptions(storage_class=StorageClass.GLACIER))
+    store.restore("moved", tier=RetrievalTier.BULK, days=1)
+    if subject.clock is not None:
+        subject.clock.ms += 60_000
+    deep = PutOptions(storage_class=StorageClass.DEEP_ARCHIVE)
+    assert store.copy("moved", "moved", options=deep).storage_class is StorageClass.DEEP_ARCHIVE
+    info = store.head("moved")
+    assert (info.storage_class, info.size_bytes) == (
+        StorageClass.DEEP_ARCHIVE,
+        len(content),
+    )
+    if subject.archives:
+        assert info.restore_state is RestoreState.ARCHIVED
 
 
 def test_an_archived_object_reads_after_its_restore(subject: Subject) -> None:

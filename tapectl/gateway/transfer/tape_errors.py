@@ -54,6 +54,10 @@ class TapeErrors:
         except (*OF_ONE_OBJECT, MediumFormatError, CartridgeError, OSError) as error:
             return self._wait(tape.barcode, str(error))
         except StoreError as error:
+            if tape.encryption is not None:
+                # The store itself was asked a moment ago: likely it is a key that cannot be used,
+                # which servers say in many ways, and must not stop the tapes that have none.
+                return self._wait(tape.barcode, error.message)
             self._tell(tape.barcode, error.message)
             raise
         self._not_before_ms.pop(tape.barcode, None)

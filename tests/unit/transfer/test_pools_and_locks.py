@@ -19,13 +19,16 @@ from tapectl.state import pools, tapes
 from tapectl.state.pools import PoolRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import (
+    PLAIN,
     Encryption,
     ObjectInfo,
     ObjectLockedError,
+    PutOptions,
     Retention,
     RetentionMode,
     SSEAlgorithm,
     StorageClass,
+    StoreDeniedError,
     StoreError,
 )
 from tapectl.store.memory import MemoryStore
@@ -298,6 +301,28 @@ def test_every_object_of_a_tape_is_encrypted_as_it_says(
     keys = [info.key for info in store.list(f"tapes/{TAPE}/")]
     assert {store.head(key).encryption for key in keys} == {wanted}
     assert latest(gateway, store).kms_key == "alias/tapes"
+
+
+class WithoutKeys(MemoryStore):
+    """A store whose key management is not there."""
+
+    def put_if_absent(self, key: str, body: bytes, *, options: PutOptions = PLAIN) -> ObjectInfo:
+        if options.encryption is not None:
+            raise StoreDeniedError("not allowed to use the key")
+        return super().put_if_absent(key, body, options=options)
+
+
+def test_a_key_that_cannot_be_used_stops_its_tape_alone(gateway: TransferGateway) -> None:
+    store = WithoutKeys(now_ms=lambda: gateway.ms)
+    gateway.create_tape(TAPE)
+    with gateway.state.write() as db:
+        db.execute("UPDATE tape SET encryption = 'aws:kms'")
+    gateway.create_tape("PLAIN1L5")
+    run_until_idle(gateway.engine(store))
+    assert gateway.tape("PLAIN1L5").status is TapeStatus.AVAILABLE
+    waits = gateway.tape(TAPE)
+    assert waits.status is TapeStatus.CREATING
+    assert "the key" in (waits.status_detail or "")
 
 
 def test_a_tag_is_in_the_next_recovery_point_also_of_an_archived_tape(
