@@ -81,7 +81,9 @@ class FaultyGateway:
         self.keys.write_text(f"[default]\n{lines}")
 
     def back_up(self, blocks: int = BLOCKS) -> None:
-        """Write blocks and synchronise; every command must end with GOOD, BUSY being waited out."""
+        """Append blocks and synchronise; each command must end with GOOD, at once or after BUSY."""
+        self.drive.space_end_of_data()
+        assert self.drive.read_position() == len(self.blocks)
         for _ in range(blocks):
             self.write(os.urandom(BLOCK_BYTES))
         self.drive.write_filemarks(0)
@@ -189,7 +191,7 @@ def test_what_passes_by_itself_is_noticed_by_nobody(served: FaultyGateway, name:
     ("outage", "told"),
     [
         (FaultyS3.gone, "store cannot be reached"),
-        (lambda proxy: proxy.fault(answers(503, "SlowDown")), "503 SlowDown"),
+        (lambda proxy: proxy.fault(answers(503, "SlowDown")), "store answered 503"),
         (
             lambda proxy: proxy.fault(answers(403, "RequestTimeTooSkewed")),
             "(set this machine's clock)",

@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 # Chunks of one request: 8 MiB of a segment.
 _RUN_CHUNKS = 8
+# At an object that seems damaged.
+_LOOKS = 3
 
 
 class Copy(enum.StrEnum):
@@ -124,6 +126,14 @@ class SegmentVerifier:
         return CopyState.DAMAGED
 
     def _look_at_object(self, tape: TapeRecord, record: SegmentRecord) -> CopyState:
+        """Look again where it seems damaged: it may have been so on its way."""
+        for _ in range(_LOOKS):
+            state = self._read_object(tape, record)
+            if state is not CopyState.DAMAGED:
+                break
+        return state
+
+    def _read_object(self, tape: TapeRecord, record: SegmentRecord) -> CopyState:
         with self._context.state.read() as db:
             place = locate(db, record)
         stored = StoredSegment(self._context.store, place, record.summary)
