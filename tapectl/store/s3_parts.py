@@ -23,7 +23,7 @@ from tapectl.units import MIB
 # most. The same for each try of a body, so that parts meet; some servers want them all alike.
 SMALL_PART_BYTES = 8 * MIB
 LARGE_PART_BYTES = 32 * MIB
-# What servers answer that cannot list uploads, or do not let us.
+# What servers answer that know no such listing.
 _NO_LISTING = frozenset({405, 501})
 # The upload has been aborted or completed, or a part of it is not what it was.
 _GONE = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
@@ -128,6 +128,8 @@ class MultipartUploads:
             try:
                 return upload, self._parts(name, upload.id)
             except ClientError as error:
+                if _cannot_list(error):
+                    return upload, {}
                 if error_code(error) not in _GONE:
                     raise
         answer = self._clients().create_multipart_upload(
@@ -164,13 +166,18 @@ class MultipartUploads:
                     for entry in page.get("Uploads", ()):
                         yield entry["Key"], entry["UploadId"]
             except ClientError as error:
-                if status_code(error) not in _NO_LISTING and error_code(error) != "AccessDenied":
+                if not _cannot_list(error):
                     raise
 
     def _forget(self, name: str) -> None:
         with self._lock:
             self._begun.pop(name, None)
             self._expected.discard(name)
+
+
+def _cannot_list(error: ClientError) -> bool:
+    """Whether a server cannot list uploads or parts, or does not let us."""
+    return status_code(error) in _NO_LISTING or error_code(error) == "AccessDenied"
 
 
 def _holds(part: dict[str, Any], piece: bytes, crc32c: str) -> bool:

@@ -84,6 +84,8 @@ class FaultySwitch:
     def set(self, *faults: Fault) -> None:
         """Do these wrong from now on, the first that holds; none: all is well."""
         with self._lock:
+            for fault in faults:
+                fault.met = 0
             self._faults = list(faults)
 
     def of_new_objects(self) -> Callable[[Request], bool]:
