@@ -177,7 +177,8 @@ class SegmentVerifier:
         for copy, state in found.items():
             if state is not CopyState.DAMAGED:
                 continue
-            with contextlib.suppress(OSError, MediumFormatError, FencedError):
+            # Without its owner's object nothing of a tape is put.
+            with contextlib.suppress(OSError, MediumFormatError, FencedError, ObjectNotFoundError):
                 if copy is Copy.STORE:
                     done = bool(right) and self._put_again(tape, record, right)
                 elif in_store:
