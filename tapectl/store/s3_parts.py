@@ -92,7 +92,7 @@ class MultipartUploads:
         except ClientError as error:
             if error_code(error) in _GONE:
                 with self._lock:
-                    del self._begun[name]
+                    self._begun.pop(name, None)
                 raise StoreError(f"upload in parts is gone and begins anew: {name}") from error
             raise
         self._forget(name)
@@ -105,16 +105,10 @@ class MultipartUploads:
 
     def abort(self, name: str) -> None:
         """Abort every upload of a name; no error if there is none."""
-        for found, upload_id in list(self._list(name)):
-            if found == name:
-                with store_errors(f"s3://{self._bucket}/{name}"):
-                    try:
-                        self._clients().abort_multipart_upload(
-                            Bucket=self._bucket, Key=name, UploadId=upload_id
-                        )
-                    except ClientError as error:
-                        if error_code(error) != "NoSuchUpload":
-                            raise
+        upload_ids = [upload_id for found, upload_id in self._list(name) if found == name]
+        for upload_id in upload_ids:
+            with store_errors(f"s3://{self._bucket}/{name}"):
+                self._abort(name, upload_id)
         self._forget(name)
 
     def _begin(
@@ -139,6 +133,15 @@ class MultipartUploads:
         with self._lock:
             self._begun[name] = upload
         return upload, {}
+
+    def _abort(self, name: str, upload_id: str) -> None:
+        try:
+            self._clients().abort_multipart_upload(
+                Bucket=self._bucket, Key=name, UploadId=upload_id
+            )
+        except ClientError as error:
+            if error_code(error) != "NoSuchUpload":
+                raise
 
     def _parts(self, name: str, upload_id: str) -> dict[int, dict[str, Any]]:
         pages = self._clients().get_paginator("list_parts")
