@@ -39,7 +39,7 @@ from tapectl.store.s3_checksums import crc32c_text, require_same
 from tapectl.store.s3_compose import Composer
 from tapectl.store.s3_errors import error_code, status_code, store_errors
 from tapectl.store.s3_parts import LARGE_PART_BYTES, SMALL_PART_BYTES, MultipartUploads
-from tapectl.store.s3_reading import read_object
+from tapectl.store.s3_reading import read_range, read_whole
 from tapectl.store.s3_versions import VersionedBucket, retention_of
 from tapectl.units import MIB
 
@@ -122,9 +122,10 @@ class S3Store:
             end = "" if size_bytes is None else str(offset + size_bytes - 1)
             options["Range"] = f"bytes={offset}-{end}"
         with store_errors(self._where(key)):
-            return read_object(
-                self._client, self._bucket, self._name(key), offset=offset, size_bytes=size_bytes
-            )
+            client, name = self._client, self._name(key)
+            if not offset and size_bytes is None:
+                return read_whole(client, self._bucket, name)
+            return read_range(client, self._bucket, name, offset=offset, size_bytes=size_bytes)
 
     def head(self, key: str) -> ObjectInfo:
         with store_errors(self._where(key)):

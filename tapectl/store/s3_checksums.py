@@ -1,4 +1,4 @@
-"""Whether a server has the bytes that were sent: by CRC32C where it keeps one, else by its ETag.
+"""Whether a server has the bytes that we have: by CRC32C where it keeps one, else by its ETag.
 
 The ETag of an object, or of a part, that came in one request is its MD5, unless a key management
 service encrypts it. Servers that ignore the CRC32C of a request would keep whatever arrives.
@@ -32,8 +32,9 @@ def require_same(answer: dict[str, Any], body: bytes | bytearray, crc32c: str, w
 def is_same(entry: dict[str, Any], body: bytes | bytearray, crc32c: str) -> bool | None:
     """Whether what a server says of an object or a part is true of these bytes; None if it says
     nothing that could be compared."""
-    if "ChecksumCRC32C" in entry:
-        return bool(entry["ChecksumCRC32C"] == crc32c)
+    found = entry.get("ChecksumCRC32C", "-")
+    if "-" not in found:  # of an object in parts it is made of theirs
+        return bool(found == crc32c)
     etag = entry["ETag"].strip('"')
     if entry.get("ServerSideEncryption") == SSEAlgorithm.AWS_KMS.value or not _MD5.fullmatch(etag):
         return None

@@ -151,10 +151,12 @@ def _of_answer(error: botocore_errors.ClientError, where: str) -> StoreError:
     if meaning is not None:
         return meaning.error(f"{meaning.text}: {where}", hint=meaning.hint)
     message = _one_line(error.response.get("Error", {}).get("Message") or code)
+    # An answer to HEAD has no code of its own.
+    said = f"{status} {code}" if code != str(status) else f"{status}"
     # 409 is a concurrent conditional write, 408 and 429 are pace; 400 RequestTimeout is a stall.
     passing = status >= 500 or status in (408, 409, 429) or code in _PASSING_CODES
     kind = StoreError if passing else StoreRefusedError
-    return kind(f"store answered {status} {code} ({message}): {where}")
+    return kind(f"store answered {said} ({message}): {where}")
 
 
 _PASSING_CODES = frozenset(

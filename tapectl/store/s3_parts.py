@@ -23,7 +23,7 @@ from tapectl.units import MIB
 # most. The same for each try of a body, so that parts meet; some servers want them all alike.
 SMALL_PART_BYTES = 8 * MIB
 LARGE_PART_BYTES = 32 * MIB
-# What servers answer that cannot list uploads, or do not let us.
+# What servers answer that know no such listing.
 _NO_LISTING = frozenset({405, 501})
 # The upload has been aborted or completed, or a part of it is not what it was.
 _GONE = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
@@ -92,7 +92,7 @@ class MultipartUploads:
         except ClientError as error:
             if error_code(error) in _GONE:
                 with self._lock:
-                    del self._begun[name]
+                    self._begun.pop(name, None)
                 raise StoreError(f"upload in parts is gone and begins anew: {name}") from error
             raise
         self._forget(name)
@@ -105,16 +105,10 @@ class MultipartUploads:
 
     def abort(self, name: str) -> None:
         """Abort every upload of a name; no error if there is none."""
-        for found, upload_id in list(self._list(name)):
-            if found == name:
-                with store_errors(f"s3://{self._bucket}/{name}"):
-                    try:
-                        self._clients().abort_multipart_upload(
-                            Bucket=self._bucket, Key=name, UploadId=upload_id
-                        )
-                    except ClientError as error:
-                        if error_code(error) != "NoSuchUpload":
-                            raise
+        upload_ids = [upload_id for found, upload_id in self._list(name) if found == name]
+        for upload_id in upload_ids:
+            with store_errors(f"s3://{self._bucket}/{name}"):
+                self._abort(name, upload_id)
         self._forget(name)
 
     def _begin(
@@ -128,6 +122,8 @@ class MultipartUploads:
             try:
                 return upload, self._parts(name, upload.id)
             except ClientError as error:
+                if _cannot_list(error):
+                    return upload, {}
                 if error_code(error) not in _GONE:
                     raise
         answer = self._clients().create_multipart_upload(
@@ -137,6 +133,15 @@ class MultipartUploads:
         with self._lock:
             self._begun[name] = upload
         return upload, {}
+
+    def _abort(self, name: str, upload_id: str) -> None:
+        try:
+            self._clients().abort_multipart_upload(
+                Bucket=self._bucket, Key=name, UploadId=upload_id
+            )
+        except ClientError as error:
+            if error_code(error) != "NoSuchUpload":
+                raise
 
     def _parts(self, name: str, upload_id: str) -> dict[int, dict[str, Any]]:
         pages = self._clients().get_paginator("list_parts")
@@ -164,13 +169,18 @@ class MultipartUploads:
                     for entry in page.get("Uploads", ()):
                         yield entry["Key"], entry["UploadId"]
             except ClientError as error:
-                if status_code(error) not in _NO_LISTING and error_code(error) != "AccessDenied":
+                if not _cannot_list(error):
                     raise
 
     def _forget(self, name: str) -> None:
         with self._lock:
             self._begun.pop(name, None)
             self._expected.discard(name)
+
+
+def _cannot_list(error: ClientError) -> bool:
+    """Whether a server cannot list uploads or parts, or does not let us."""
+    return status_code(error) in _NO_LISTING or error_code(error) == "AccessDenied"
 
 
 def _holds(part: dict[str, Any], piece: bytes, crc32c: str) -> bool:

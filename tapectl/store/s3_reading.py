@@ -1,7 +1,8 @@
 """Reads an object of S3, or a part of it, over connections that may break.
 
-What came before the break is kept and the rest is asked for: else a slow line that breaks now and
-then would never bring it all.
+Of a part, what came before the break is kept and the rest is asked for: else a slow line that
+breaks now and then would never bring it all. A whole object is held against its checksum; who reads
+a part of one has checksums within.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from botocore import exceptions as botocore_errors
 from botocore.exceptions import ClientError
 
 from tapectl.store.interface import StoreError
+from tapectl.store.s3_checksums import crc32c_text, is_same
 from tapectl.store.s3_errors import status_code
 
 # What a break may cost: bytes of a read that was under way are lost with it.
@@ -24,53 +26,58 @@ _BROKEN = (
 )
 
 
-def read_object(
+def read_whole(client: Any, bucket: str, name: str) -> bytes:
+    """Return an object. Raises what botocore raises, and a StoreError that may pass if these are
+    not the bytes that the server has."""
+    answer = client.get_object(Bucket=bucket, Key=name, ChecksumMode="ENABLED")
+    content = _read_all(answer)
+    if is_same(answer, content, crc32c_text(content)) is False:
+        raise StoreError(f"object came with other bytes than the store has: {name}")
+    return content
+
+
+def read_range(
     client: Any, bucket: str, name: str, *, offset: int, size_bytes: int | None
 ) -> bytes:
     """Return the bytes from `offset` on, at most `size_bytes` of them; None: to the end.
 
     Raises what botocore raises, and StoreError.
     """
+    end = None if size_bytes is None else offset + size_bytes
     content = bytearray()
-    etag: str | None = None
+    condition: dict[str, str] = {}
     while True:
         before = len(content)
-        request = _range(offset + before, None if size_bytes is None else size_bytes - before)
-        if etag is not None:
-            request["IfMatch"] = etag
+        wanted = f"bytes={offset + before}-{'' if end is None else end - 1}"
         try:
-            answer = client.get_object(Bucket=bucket, Key=name, **request)
+            answer = client.get_object(Bucket=bucket, Key=name, Range=wanted, **condition)
         except ClientError as error:
             if status_code(error) == 416:  # nothing at or after the offset
                 return bytes(content)
-            if etag is not None and status_code(error) == 412:
+            if condition and status_code(error) == 412:
                 raise StoreError(f"object was replaced while it was read: {name}") from error
             raise
-        etag = answer["ETag"]
-        expected = before + int(answer["ContentLength"])
-        whole = bool(request) and answer["ResponseMetadata"]["HTTPStatusCode"] == 200
-        if whole:  # a server that does not know ranges sends it all
-            content.clear()
-            before, expected = 0, int(answer["ContentLength"])
+        if answer["ResponseMetadata"]["HTTPStatusCode"] == 200:
+            # A server that does not know ranges sends it all.
+            return _read_all(answer)[offset:end]
+        condition = {"IfMatch": answer["ETag"]}
         try:
             _append(answer["Body"], content)
         except _BROKEN:
-            if whole or len(content) == before:
+            if len(content) == before:
                 raise
-        if len(content) == expected:
-            break
-        if whole or len(content) == before:
+        if len(content) == before + int(answer["ContentLength"]):
+            return bytes(content)
+        if len(content) == before:
             raise StoreError(f"connection closed in the middle: {name}")
-    if whole:
-        return bytes(content[offset : None if size_bytes is None else offset + size_bytes])
+
+
+def _read_all(answer: dict[str, Any]) -> bytes:
+    content = bytearray()
+    _append(answer["Body"], content)
+    if len(content) != int(answer["ContentLength"]):
+        raise StoreError("connection closed in the middle of an object")
     return bytes(content)
-
-
-def _range(offset: int, size_bytes: int | None) -> dict[str, str]:
-    if not offset and size_bytes is None:
-        return {}
-    end = "" if size_bytes is None else str(offset + size_bytes - 1)
-    return {"Range": f"bytes={offset}-{end}"}
 
 
 def _append(stream: Any, content: bytearray) -> None:

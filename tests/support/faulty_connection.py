@@ -75,7 +75,6 @@ class FaultyConnection:
         request.status = fault.status
         body = b"" if request.method == "HEAD" else _ERROR_XML.format(code=fault.code).encode()
         lines = [f"HTTP/1.1 {fault.status} Error", "Content-Type: application/xml"]
-        lines += [f"{name}: {value}" for name, value in fault.headers.items()]
         lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
         self._writer.write("\r\n".join(lines).encode() + body)
         await self._writer.drain()
@@ -127,11 +126,6 @@ class FaultyConnection:
         lines = head.decode("latin-1").split("\r\n")
         request.status = int(lines[0].split()[1])
         headers = _headers(lines[1:])
-        written = request.method == "PUT" or (
-            request.method == "POST" and "uploadId" in request.query
-        )
-        if written and request.status < 300 and "partNumber" not in request.query:
-            self._switch.wrote(request.path)
         if fault.cut is Cut.LOSE_ANSWER:
             raise ConnectionResetError
         self._writer.write(head)

@@ -65,14 +65,15 @@ class FaultyS3:
         """See FaultySwitch.set; connections that are open stay so."""
         self.switch.set(*faults)
 
-    def refuse(self) -> None:
-        """Be gone: refuse connections and reset those there are."""
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """Refuse connections within a block, and reset those there are."""
         self._do(self._hang_up())
-
-    def accept(self) -> None:
-        """Be there again."""
-        self._listener = _listener(self.port)
-        self._do(self._listen())
+        try:
+            yield
+        finally:
+            self._listener = _listener(self.port)
+            self._do(self._listen())
 
     def drop_connections(self) -> None:
         """Reset the connections there are."""

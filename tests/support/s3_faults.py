@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
@@ -48,7 +47,6 @@ class Fault:
     after_bytes: int = 0
     status: int = 0
     code: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
     bytes_per_s: int = 0
     when: Callable[[Request], bool] = lambda _: True
     share: float = 1.0
@@ -79,23 +77,13 @@ class FaultySwitch:
         self._rng = random.Random(seed)
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
-        self._written_s: dict[str, float] = {}
 
     def set(self, *faults: Fault) -> None:
         """Do these wrong from now on, the first that holds; none: all is well."""
         with self._lock:
+            for fault in faults:
+                fault.met = 0
             self._faults = list(faults)
-
-    def of_new_objects(self) -> Callable[[Request], bool]:
-        """Return a condition: reads of what is written from now on."""
-        since_s = time.monotonic()
-        return lambda request: (
-            request.method in ("GET", "HEAD") and self._written_s.get(request.path, 0.0) > since_s
-        )
-
-    def wrote(self, path: str) -> None:
-        """Note that an object was written just now."""
-        self._written_s[path] = time.monotonic()
 
     def choose(self, request: Request) -> Fault | None:
         """Note a request, and return what shall go wrong with it."""

@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 # Chunks of one request: 8 MiB of a segment.
 _RUN_CHUNKS = 8
+# At an object that seems damaged.
+_LOOKS = 3
 
 
 class Copy(enum.StrEnum):
@@ -125,6 +127,14 @@ class SegmentVerifier:
         return CopyState.DAMAGED
 
     def _look_at_object(self, tape: TapeRecord, record: SegmentRecord) -> CopyState:
+        """Look again where it seems damaged: it may have been so on its way."""
+        for _ in range(_LOOKS):
+            state = self._read_object(tape, record)
+            if state is not CopyState.DAMAGED:
+                break
+        return state
+
+    def _read_object(self, tape: TapeRecord, record: SegmentRecord) -> CopyState:
         with self._context.state.read() as db:
             place = locate(db, record)
         stored = StoredSegment(self._context.store, place, record.summary)
@@ -168,7 +178,8 @@ class SegmentVerifier:
         for copy, state in found.items():
             if state is not CopyState.DAMAGED:
                 continue
-            with contextlib.suppress(OSError, MediumFormatError, FencedError):
+            # Without its owner's object nothing of a tape is put.
+            with contextlib.suppress(OSError, MediumFormatError, FencedError, ObjectNotFoundError):
                 if copy is Copy.STORE:
                     done = bool(right) and self._put_again(tape, record, right)
                 elif in_store:

@@ -40,6 +40,9 @@ class Uploads:
         self._context = context
         self._errors = errors
         self._memory = threading.local()
+        # Sizes of objects by barcode, epoch and sequence, that are in the store and not named yet,
+        # because one before them has failed: only what is missing is put by the next pass.
+        self._arrived: dict[tuple[str, int, int], int] = {}
 
     def run(self) -> StepReport:
         local = LocalDisks.read(self._context)
@@ -97,13 +100,18 @@ class Uploads:
     def _upload(self, tape: TapeRecord, record: SegmentRecord, local: LocalDisks) -> int:
         """Put one segment and return the size of its object; runs in a thread of the pool."""
         self._context.check_stop()
+        place = (tape.barcode, tape.store_epoch, record.sequence)
+        if place in self._arrived:
+            return self._arrived[place]
         header = object_header(tape.tape_uuid, tape.barcode, record.summary)
         buffers = self._buffers_of_thread()
         content = buffers.read_verified(local.sealed_files(record), header, record.summary)
         body = buffers.encode(content, header, compression=self._context.settings.compression)
         self._context.check_stop()
         key = segment_key(tape.barcode, tape.store_epoch, record.sequence, len(body))
-        return self._context.store.put(key, body, options=segment_options(tape)).size_bytes
+        put = self._context.store.put(key, body, options=segment_options(tape))
+        self._arrived[place] = put.size_bytes
+        return put.size_bytes
 
     def _buffers_of_thread(self) -> SegmentBuffers:
         buffers: SegmentBuffers | None = getattr(self._memory, "buffers", None)
@@ -150,4 +158,5 @@ class Uploads:
                 )
                 segments.clear_buffer_disk(db, tape.barcode, record.sequence)
         for record, _ in arrived:
+            self._arrived.pop((tape.barcode, tape.store_epoch, record.sequence), None)
             remove(local.file(record.buffer_disk_id, tape.barcode, record.sequence, ".seg"))
