@@ -225,11 +225,14 @@ class ConnectionLoop:
 
     def _manage_tasks(self, request: TaskManagementReceived) -> None:
         response = manage_tasks(request, self._host, self._session)
+        cold = request.function == TaskManagementFunction.TARGET_COLD_RESET
+        # Who logs in once the reset has been answered is none of those that it ends.
+        ended = self._host.table.all() if cold else ()
         self.connection.task_management_response(request, response)
         self.flush()
-        if request.function == TaskManagementFunction.TARGET_COLD_RESET:
-            # RFC 7143 11.5.1: "the target then MUST terminate all of its TCP connections".
-            self._host.table.drop()
+        # RFC 7143 11.5.1: "the target then MUST terminate all of its TCP connections".
+        for session in ended:
+            session.end()
 
     def _run_command(self, task: ScsiTask) -> None:
         session, host = self._session, self._host

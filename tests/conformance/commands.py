@@ -193,6 +193,11 @@ def report_supported_task_management(*, extended: bool = False, length: int = 64
     return _data_in("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", cdb, length)
 
 
+def management_protocol_in(protocol: int = 0, *, length: int = 64) -> Command:
+    cdb = struct.pack(">BBB3xIxx", 0xA3, 0x10, protocol, length)
+    return _data_in("MANAGEMENT PROTOCOL IN", cdb, length)
+
+
 def report_timestamp(length: int = 64) -> Command:
     return _data_in("REPORT TIMESTAMP", struct.pack(">BB4xIxx", 0xA3, 0x0F, length), length)
 

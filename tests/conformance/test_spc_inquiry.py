@@ -260,6 +260,20 @@ def test_the_data_transfer_element_address_fits(drive: Device) -> None:
     assert 2 <= len(body) <= 4
 
 
+@requires(vpd_page=0xB5)
+def test_methods_of_block_protection_follow_four_reserved_bytes(drive: Device) -> None:
+    """SSC-5 8.5: descriptors from byte 8 on, the length of each before it."""
+    body = page(drive, 0xB5)
+    assert body[:4] == bytes(4)
+    at = 4
+    while at < len(body):
+        method, information_bytes = body[at + 1], body[at + 2] & 0x3F
+        assert method in (1, 2, 0xF0)
+        assert information_bytes == 4
+        at += 1 + body[at]
+    assert at == len(body) > 4
+
+
 @requires("LOAD UNLOAD")
 def test_inquiry_is_good_without_a_volume(tape: Device) -> None:
     """SPC-5 6.6.1: INQUIRY data shall be returned without media access."""

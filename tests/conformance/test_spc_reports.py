@@ -361,3 +361,13 @@ def test_a_parameter_list_field_error_is_of_the_list(tape: Device) -> None:
     assert sense.field_pointer is None or not sense.field_pointer.in_cdb
     sense = tape.check(c.mode_sense_6(0x3C), INVALID_FIELD_IN_CDB)
     assert sense.field_pointer is None or sense.field_pointer.in_cdb
+
+
+@requires("MANAGEMENT PROTOCOL IN")
+def test_the_list_of_management_protocols_names_itself(drive: Device) -> None:
+    """SPC-5 6.10: protocol 00h, the supported protocols, whose list begins with 00h."""
+    data = drive.good(c.management_protocol_in())
+    length = int.from_bytes(data[6:8], "big")
+    assert len(data) == 8 + length
+    assert length >= 1
+    assert data[8] == 0x00

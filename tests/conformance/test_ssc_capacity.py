@@ -97,6 +97,14 @@ def test_an_overflow_of_fixed_blocks_counts_those_not_written(small_tape: Device
     assert sense.information == count - (object_number(small_tape) - before)
 
 
+def test_information_counts_one_fixed_block_as_one(small_tape: Device) -> None:
+    """SSC-5 6.8: ... also where there is but one."""
+    write_until(small_tape, VOLUME_OVERFLOW)
+    set_block_length(small_tape, BLOCK_BYTES)
+    sense = small_tape.check(c.write_fixed(bytes(BLOCK_BYTES), 1), VOLUME_OVERFLOW)
+    assert sense.information == 1
+
+
 def test_behind_early_warning_position_has_eop(small_tape: Device) -> None:
     """SSC-5 7.8.2: EOP one between early warning and the end of the partition."""
     write_until(small_tape, EARLY_WARNING)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.conformance import commands as c
 from tests.conformance.device import Device
+from tests.conformance.pages import ModePageKeeper
 from tests.conformance.recording import (
     BLOCK_BYTES,
     END,
@@ -198,6 +199,21 @@ def test_a_short_erase_keeps_the_position(tape: Device) -> None:
     assert follows(tape) == 0
     tape.good(c.erase())
     assert object_number(tape) == 1
+
+
+@erases
+@requires("MODE SENSE(10)", mode_page=(0x10, 0x01))
+def test_a_short_erase_without_effect_keeps_everything(
+    tape: Device, mode_pages: ModePageKeeper
+) -> None:
+    """SSC-5 8.3: SHORT ERASE MODE 1h: ERASE with LONG zero has no effect on the medium."""
+    record(tape, 0, 1)
+    mode_pages.change((0x10, 0x01), 5, 0x01, 0x0F)
+    tape.good(c.erase())
+    assert [follows(tape) for _ in range(3)] == [0, 1, END]
+    tape.good(c.rewind())
+    tape.good(c.erase(long=True))
+    assert follows(tape) == END
 
 
 @erases

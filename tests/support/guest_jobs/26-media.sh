@@ -1,5 +1,5 @@
 #!/bin/bash
-# What sg3-utils, mt and mtx make of LTO-9 drives by HPE, of media of another generation, and of a
+# What sg3-utils, sdparm, mt and mtx make of LTO-9 drives by HPE, of media of another generation, and of a
 # cleaning cartridge.
 . /job/lib.sh
 find_devices
@@ -39,13 +39,33 @@ c_where() {     # the changer's serial number, and the element that the drive is
     expect "element address" 2710 "$(sg_vpd -p 0xb4 -r "$TSG" | xxd -p -s 4)"
 }
 check where-the-drive-is 20 c_where
+c_protection() { V 0xb5 | tee "$T/x"; expect methods 2 "$(grep -c 'method: [12], info_len: 4, LBP_W_C=1, LBP_R_C=1' "$T/x")" && expect lines 2 "$(grep -c method "$T/x")"; }
+check protection-methods 20 c_protection
 check firmware-page 20 eval 'sg_vpd -p 0xc0 -r "$TSG" | grep -qa Firmware'
 check changer-pages 20 eval 'for p in ei mpp sp pslu mna; do V $p "$CHG" || exit 1; done'
 
 load DATA09L9 && wait_ready "$TSG"
 check density-of-the-medium 20 eval 'mt -f "$TAPE" status | tee $T/x; grep -qi "0x60" $T/x'
 check write 30 eval 'echo text | dd of="$TAPE" && mt -f "$TAPE" rewind && dd if="$TAPE" | grep -qx text'
-check memory-of-the-medium 20 eval 'sg_read_attr "$TSG" | tee $T/x; grep -qi "LTO-CVE" $T/x'
+check medium-type 20 eval 'sg_modes -p 0x0f "$TSG" | tee $T/x; grep -qi "medium type=0x00" $T/x'
+check memory-of-the-medium 20 eval 'sg_read_attr "$TSG" | tee $T/x; grep -qi "LTO-CVE" $T/x && grep -qi "manufacture date: $(date +%Y)" $T/x'
+# sdparm ends with 5, for no values are saved.
+c_sdparm() {
+    sdparm --set=DCE=0 "$TSG"; sdparm --get=DCE "$TSG" | tee "$T/x"; grep -q 'DCE  *0  *\[cha: y, def:  1\]' "$T/x" || return 1
+    sdparm --set=DCE=1 "$TSG"; sdparm --get=DCE "$TSG" | tee "$T/x"; grep -q 'DCE  *1 ' "$T/x"
+}
+check sdparm 30 c_sdparm
+c_scsitape() {  # mtx's own driver of tapes, past st
+    head -c 20000 /dev/urandom >"$T/out"
+    scsitape -f "$TSG" rewind && scsitape -f "$TSG" write <"$T/out" && scsitape -f "$TSG" mark 1 || return 1
+    scsitape -f "$TSG" rewind && scsitape -f "$TSG" read >"$T/in" && cmp "$T/out" "$T/in"
+}
+check scsitape 30 c_scsitape
+c_loaderinfo() {
+    loaderinfo -f "$CHG" | tee "$T/x"
+    grep -q 'Number of Data Transfer Elements: 1' "$T/x" && grep -q 'Transfer Data Transfer: ->Data Transfer, ->Import/Export, ->Storage' "$T/x"
+}
+check loaderinfo 30 c_loaderinfo
 check home-again 60 home
 load DATA05L5
 check older-medium-is-refused 30 unready 'incompatible format'

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from tapectl.serve.connection_loop import ConnectionLoop
 from tests.support.gateway import wait_until
 from tests.support.initiator import Session, SessionOptions
 from tests.unit.serve.one_unit import TARGET, Unit, serving
 
-CLEAR_TASK_SET, LOGICAL_UNIT_RESET = 4, 5
+CLEAR_TASK_SET, LOGICAL_UNIT_RESET, TARGET_COLD_RESET = 4, 5, 7
 PREEMPT = 0x5F
 PATIENCE_S = 30.0
 
@@ -109,6 +110,29 @@ def test_a_preempted_nexus_loses_its_commands(monkeypatch: pytest.MonkeyPatch) -
         send_data(bytes(300_000))
         victim.execute(numbered(ord("x")))
         assert [chr(number) for number in unit.ran] == ["v", "o", "x"]
+
+
+def test_who_logs_in_after_the_answer_to_a_cold_reset_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late: list[Session] = []
+    flush = ConnectionLoop.flush
+
+    def answer_and_let_in(loop: ConnectionLoop) -> None:
+        flush(loop)
+        if threading.current_thread() is resetting[0] and "reset" in unit.told and not late:
+            late.append(Session(address, TARGET))
+
+    with serving(monkeypatch) as (address, unit):
+        session = Session(address, TARGET)
+        resetting: list[threading.Thread] = []
+        unit.before = lambda _nexus, _cdb: resetting.append(threading.current_thread())
+        session.execute(numbered(1))
+        monkeypatch.setattr(ConnectionLoop, "flush", answer_and_let_in)
+        assert session.task_management(TARGET_COLD_RESET) == 0
+        assert session.receive_end()
+        late[0].execute(numbered(2))
+        assert unit.ran == [1, 2]
 
 
 def test_the_last_of_a_nexus_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
