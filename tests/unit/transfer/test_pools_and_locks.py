@@ -74,7 +74,7 @@ def store(gateway: TransferGateway) -> MemoryStore:
 
 @pytest.fixture
 def engine(gateway: TransferGateway, store: MemoryStore) -> TransferEngine:
-    return gateway.engine(store)
+    return gateway.engine(store, archive_object_bytes=1)  # each segment an object of its own
 
 
 def archive(gateway: TransferGateway, engine: TransferEngine) -> None:
@@ -259,7 +259,7 @@ def test_cut_off_anywhere_it_ends_the_same(tmp_path: Path) -> None:
         store = MemoryStore(now_ms=lambda now=gateway: now.ms)  # type: ignore[misc]
         written(gateway, gateway.engine(store), "GLACIER")
         failing = FailNth(store, n, after=n % 2 == 0)
-        engine = gateway.engine(failing)
+        engine = gateway.engine(failing, archive_object_bytes=1)
         gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
         keep_trying(gateway, engine)
         assign_pool(gateway.state, TAPE, "deep", now_ms=lambda now=gateway: now.ms)  # type: ignore[misc]
@@ -318,7 +318,7 @@ def test_a_key_that_cannot_be_used_stops_its_tape_alone(gateway: TransferGateway
     with gateway.state.write() as db:
         db.execute("UPDATE tape SET encryption = 'aws:kms'")
     gateway.create_tape("PLAIN1L5")
-    run_until_idle(gateway.engine(store))
+    run_until_idle(gateway.engine(store, archive_object_bytes=1))
     assert gateway.tape("PLAIN1L5").status is TapeStatus.AVAILABLE
     waits = gateway.tape(TAPE)
     assert waits.status is TapeStatus.CREATING
