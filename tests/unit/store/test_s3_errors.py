@@ -82,6 +82,12 @@ def test_every_cause_has_its_error(
     assert "\n" not in caught.value.message
 
 
+def test_an_answer_without_a_code_of_its_own_names_its_status_once() -> None:
+    with pytest.raises(StoreError) as caught, store_errors("s3://bucket/key"):
+        raise answer("503", 503)
+    assert caught.value.message == "store answered 503 (what the server said): s3://bucket/key"
+
+
 @pytest.mark.parametrize(
     ("error", "exit_code"),
     [
