@@ -59,6 +59,7 @@ def answer(code: str, status: int) -> ClientError:
         (answer("BadDigest", 400), StoreError, True),
         (answer("InvalidArgument", 400), StoreRefusedError, False),
         (answer("MethodNotAllowed", 405), StoreRefusedError, False),
+        (answer("NotImplemented", 501), StoreRefusedError, False),
         (botocore_errors.NoCredentialsError(), StoreCredentialsError, False),
         (botocore_errors.ProfileNotFound(profile="p"), StoreCredentialsError, False),
         (botocore_errors.NoRegionError(), StoreRegionError, False),
