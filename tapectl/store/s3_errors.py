@@ -154,7 +154,9 @@ def _of_answer(error: botocore_errors.ClientError, where: str) -> StoreError:
     # An answer to HEAD has no code of its own.
     said = f"{status} {code}" if code != str(status) else f"{status}"
     # 409 is a concurrent conditional write, 408 and 429 are pace; 400 RequestTimeout is a stall.
-    passing = status >= 500 or status in (408, 409, 429) or code in _PASSING_CODES
+    # 501 is of a request that the server does not know.
+    failed = status >= 500 and status != 501
+    passing = failed or status in (408, 409, 429) or code in _PASSING_CODES
     kind = StoreError if passing else StoreRefusedError
     return kind(f"store answered {said} ({message}): {where}")
 

@@ -13,7 +13,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tapectl.store.interface import StoreError
+from tapectl.store.interface import (
+    ObjectNotFoundError,
+    StoreDeniedError,
+    StoreError,
+    StoreRefusedError,
+)
 from tapectl.store.s3_body import body_of
 from tapectl.store.s3_checksums import crc32c_text, is_same, require_same
 from tapectl.store.s3_errors import error_code, status_code, store_errors
@@ -23,8 +28,7 @@ from tapectl.units import MIB
 # most. The same for each try of a body, so that parts meet; some servers want them all alike.
 SMALL_PART_BYTES = 8 * MIB
 LARGE_PART_BYTES = 32 * MIB
-# What servers answer that know no such listing.
-_NO_LISTING = frozenset({405, 501})
+_UNKNOWN_REQUEST = 501
 # The upload has been aborted or completed, or a part of it is not what it was.
 _GONE = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
 
@@ -119,13 +123,9 @@ class MultipartUploads:
         with self._lock:
             upload = self._begun.get(name)
         if upload is not None and upload.request == request:
-            try:
-                return upload, self._parts(name, upload.id)
-            except ClientError as error:
-                if _cannot_list(error):
-                    return upload, {}
-                if error_code(error) not in _GONE:
-                    raise
+            there = self._parts(name, upload.id)
+            if there is not None:
+                return upload, there
         answer = self._clients().create_multipart_upload(
             Bucket=self._bucket, Key=name, ChecksumAlgorithm="CRC32C", **request
         )
@@ -143,13 +143,22 @@ class MultipartUploads:
             if error_code(error) != "NoSuchUpload":
                 raise
 
-    def _parts(self, name: str, upload_id: str) -> dict[int, dict[str, Any]]:
+    def _parts(self, name: str, upload_id: str) -> dict[int, dict[str, Any]] | None:
+        """Return the parts that are there by number, none of them where the server does not list
+        them; None if the upload is gone."""
         pages = self._clients().get_paginator("list_parts")
-        return {
-            part["PartNumber"]: part
-            for page in pages.paginate(Bucket=self._bucket, Key=name, UploadId=upload_id)
-            for part in page.get("Parts", ())
-        }
+        try:
+            return {
+                part["PartNumber"]: part
+                for page in pages.paginate(Bucket=self._bucket, Key=name, UploadId=upload_id)
+                for part in page.get("Parts", ())
+            }
+        except ClientError as error:
+            if error_code(error) in _GONE:
+                return None
+            if status_code(error) >= 500 and status_code(error) != _UNKNOWN_REQUEST:
+                raise
+            return {}
 
     def _list_once(self) -> None:
         """Learn what earlier processes have left."""
@@ -162,25 +171,20 @@ class MultipartUploads:
             self._listed = True
 
     def _list(self, prefix: str) -> Iterator[tuple[str, str]]:
-        with store_errors(f"s3://{self._bucket}/{prefix}"):
-            pages = self._clients().get_paginator("list_multipart_uploads")
-            try:
+        """Yield name and id of the uploads that the server lists; none where it lists none."""
+        try:
+            with store_errors(f"s3://{self._bucket}/{prefix}"):
+                pages = self._clients().get_paginator("list_multipart_uploads")
                 for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
                     for entry in page.get("Uploads", ()):
                         yield entry["Key"], entry["UploadId"]
-            except ClientError as error:
-                if not _cannot_list(error):
-                    raise
+        except (ObjectNotFoundError, StoreDeniedError, StoreRefusedError):
+            return
 
     def _forget(self, name: str) -> None:
         with self._lock:
             self._begun.pop(name, None)
             self._expected.discard(name)
-
-
-def _cannot_list(error: ClientError) -> bool:
-    """Whether a server cannot list uploads or parts, or does not let us."""
-    return status_code(error) in _NO_LISTING or error_code(error) == "AccessDenied"
 
 
 def _holds(part: dict[str, Any], piece: bytes, crc32c: str) -> bool:

@@ -334,7 +334,8 @@ class FetchService:
         source = entry.fill.source
         reason = f"segment {source.summary.sequence} of {source.barcode}: {error}"
         if not isinstance(error, (*OF_ONE_OBJECT, MediumFormatError)):
-            # The store, a disk or the state cannot be used now.
+            # The store, a disk or the state cannot be used now, and so nothing is known.
+            entry.doubted_since_s = None
             self._postpone(entry, reason)
             return
         with self._work:

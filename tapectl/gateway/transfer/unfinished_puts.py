@@ -11,7 +11,7 @@ import logging
 from tapectl.gateway.transfer.bucket_layout import TAPES_PREFIX, SegmentPlace, segment_of
 from tapectl.gateway.transfer.context import StepReport, TransferContext
 from tapectl.state import segments, tapes
-from tapectl.store.interface import StoreDeniedError
+from tapectl.store.interface import StoreDeniedError, StoreRefusedError
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class UnfinishedPuts:
                 if place is not None and self._useless(place):
                     context.store.abandon_put(key)
                     _log.info("removed what an upload that was cut off has left: %s", key)
-        except StoreDeniedError as error:
-            # A permission of its own, which nothing else needs.
+        except (StoreDeniedError, StoreRefusedError) as error:
+            # It takes a permission that nothing else needs, and not every server knows it.
             _log.warning("uploads that were cut off are not removed: %s", error.message)
         self._due_ms = context.now_ms() + _AGAIN_MS
         return StepReport()

@@ -59,6 +59,7 @@ def answer(code: str, status: int) -> ClientError:
         (answer("BadDigest", 400), StoreError, True),
         (answer("InvalidArgument", 400), StoreRefusedError, False),
         (answer("MethodNotAllowed", 405), StoreRefusedError, False),
+        (answer("NotImplemented", 501), StoreRefusedError, False),
         (botocore_errors.NoCredentialsError(), StoreCredentialsError, False),
         (botocore_errors.ProfileNotFound(profile="p"), StoreCredentialsError, False),
         (botocore_errors.NoRegionError(), StoreRegionError, False),
@@ -80,6 +81,12 @@ def test_every_cause_has_its_error(
     assert caught.value.retryable is retryable
     assert caught.value.message.endswith("s3://bucket/key")
     assert "\n" not in caught.value.message
+
+
+def test_an_answer_without_a_code_of_its_own_names_its_status_once() -> None:
+    with pytest.raises(StoreError) as caught, store_errors("s3://bucket/key"):
+        raise answer("503", 503)
+    assert caught.value.message == "store answered 503 (what the server said): s3://bucket/key"
 
 
 @pytest.mark.parametrize(
