@@ -278,8 +278,13 @@ INSERT INTO chap SELECT target, initiator_name, x'', iif(target_secret IS NULL, 
     created_at_ms FROM chap_unsealed;
 DROP TABLE chap_unsealed;
 """,
-    # Archived segments stand in few large objects, which are asked for a few at a time.
+    # Archived segments stand in few large objects, which are asked for a few at a time; and no look
+    # for what there is to do reads the segments of all tapes.
     """
+CREATE INDEX segment_waiting_of_tape ON segment (barcode, sealed_at_ms, file_bytes)
+    WHERE uploaded_at_ms IS NULL;
+CREATE INDEX segment_on_disk ON segment (barcode, sequence)
+    WHERE cache_disk_id IS NOT NULL OR buffer_disk_id IS NOT NULL;
 CREATE TABLE archive_object (
     -- An object below archive/ in the store that holds the objects of segments one after the other,
     -- all from the first to the last. A segment that is archived (up to the tape's
