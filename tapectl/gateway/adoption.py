@@ -26,7 +26,7 @@ from tapectl.gateway.elements import ElementMap
 from tapectl.gateway.gateway_document import GatewayDocument, GatewayObject, GatewayStateError
 from tapectl.gateway.owned_tapes import read_owned
 from tapectl.gateway.pool_document import enter_pools
-from tapectl.gateway.recovery_points import read_rows
+from tapectl.gateway.recovery_points import read_point, read_rows
 from tapectl.gateway.takeover import NewOwner, TakenTape, enter_contents, take_over
 from tapectl.gateway.transfer.bucket_layout import TOMBSTONES_PREFIX
 from tapectl.gateway.transfer.bucket_marker import require_known
@@ -200,7 +200,8 @@ def adopt(
 
         taken: list[TakenTape] = []
         for tape in pool.map(take, owned):
-            taken.append(tape)
+            # Without the rows: the logs of all tapes together may be larger than memory.
+            taken.append(replace(tape, point=replace(tape.point, rows=())))
             if progress is not None:
                 progress(len(taken), len(owned))
         tombstones = _tombstones(store, pool, document.gateway_id)
@@ -320,10 +321,10 @@ def _enter(
         if tape is None:
             tapes.insert(db, record, by)
             continue
-        # One after the other: the logs of all tapes together may be larger than memory.
+        # One after the other, for the same reason.
         try:
-            log = read_rows(store, tape.point)
-        except StoreDataError as error:
+            log = read_rows(store, read_point(store, record.barcode, tape.head.number))
+        except (StoreDataError, ObjectNotFoundError) as error:
             tapes.insert(db, irrecoverable(record, error.message), by)
             continue
         tapes.insert(db, record, by)

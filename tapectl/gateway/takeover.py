@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from tapectl.errors import ExitCode, TapectlError
@@ -152,13 +152,13 @@ def with_head(tape: TapeRecord, head: ManifestHead) -> TapeRecord:
 
 
 def enter_contents(
-    db: sqlite3.Connection, tape: TapeRecord, taken: TakenTape, rows: Sequence[ManifestRow]
+    db: sqlite3.Connection, tape: TapeRecord, taken: TakenTape, rows: Iterable[ManifestRow]
 ) -> None:
     """Enter the log and the volume record of a tape whose row is in the state already: all that a
     manifest says beyond the row."""
-    for row in rows:
-        segments.insert(
-            db,
+    segments.insert_all(
+        db,
+        (
             SegmentRecord(
                 barcode=tape.barcode,
                 summary=row.summary,
@@ -168,8 +168,10 @@ def enter_contents(
                 uploaded_at_ms=taken.head.created_ms,
                 object_bytes=row.object_bytes,
                 store_epoch=row.epoch,
-            ),
-        )
+            )
+            for row in rows
+        ),
+    )
     archive_objects.insert(db, tape.barcode, taken.head.archive_objects)
     volumes.put(db, tape.barcode, taken.volume.to_document())
     volumes.record_manifest(db, tape.barcode, 1)

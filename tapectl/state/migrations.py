@@ -313,8 +313,13 @@ ALTER TABLE tape ADD COLUMN bypass_governance INTEGER NOT NULL DEFAULT 0
 ALTER TABLE tape ADD COLUMN encryption TEXT CHECK (encryption IN ('AES256', 'aws:kms'));
 ALTER TABLE tape ADD COLUMN kms_key TEXT CHECK (kms_key IS NULL OR encryption = 'aws:kms');
 """,
-    # Archived segments stand in few large objects, which are asked for a few at a time.
+    # Archived segments stand in few large objects, which are asked for a few at a time; and no look
+    # for what there is to do reads the segments of all tapes.
     """
+CREATE INDEX segment_waiting_of_tape ON segment (barcode, sealed_at_ms, file_bytes)
+    WHERE uploaded_at_ms IS NULL;
+CREATE INDEX segment_on_disk ON segment (barcode, sequence)
+    WHERE cache_disk_id IS NOT NULL OR buffer_disk_id IS NOT NULL;
 CREATE TABLE archive_object (
     -- An object below archive/ in the store that holds the objects of segments one after the other,
     -- all from the first to the last. A segment that is archived (up to the tape's

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tapectl.medium.summary import SegmentSummary
@@ -38,31 +38,40 @@ class WaitingUploads:
 
 def insert(db: sqlite3.Connection, record: SegmentRecord) -> None:
     """Enter a sealed segment; entering the same sequence again changes nothing."""
-    summary = record.summary
-    db.execute(
+    insert_all(db, [record])
+
+
+def insert_all(db: sqlite3.Connection, records: Iterable[SegmentRecord]) -> None:
+    """Enter sealed segments as `insert` does."""
+    db.executemany(
         "INSERT INTO segment (barcode, sequence, partition, first_object, object_count,"
         " filemark_count, data_bytes, file_bytes, erases, sealed_at_ms, cache_disk_id,"
         " buffer_disk_id, uploaded_at_ms, object_bytes, store_epoch, last_read_at_ms)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (barcode, sequence) DO NOTHING",
-        (
-            record.barcode,
-            summary.sequence,
-            summary.partition,
-            summary.first_object,
-            summary.object_count,
-            summary.filemark_count,
-            summary.data_bytes,
-            summary.file_bytes,
-            int(summary.erases),
-            record.sealed_at_ms,
-            record.cache_disk_id,
-            record.buffer_disk_id,
-            record.uploaded_at_ms,
-            record.object_bytes,
-            record.store_epoch,
-            record.last_read_at_ms or record.sealed_at_ms,
-        ),
+        map(_values, records),
+    )
+
+
+def _values(record: SegmentRecord) -> tuple[object, ...]:
+    summary = record.summary
+    return (
+        record.barcode,
+        summary.sequence,
+        summary.partition,
+        summary.first_object,
+        summary.object_count,
+        summary.filemark_count,
+        summary.data_bytes,
+        summary.file_bytes,
+        int(summary.erases),
+        record.sealed_at_ms,
+        record.cache_disk_id,
+        record.buffer_disk_id,
+        record.uploaded_at_ms,
+        record.object_bytes,
+        record.store_epoch,
+        record.last_read_at_ms or record.sealed_at_ms,
     )
 
 

@@ -48,38 +48,33 @@ def waiting_of_tape(db: sqlite3.Connection, barcode: str, *, limit: int) -> Sequ
     return [record_of(row) for row in rows]
 
 
-def uploaded_count(db: sqlite3.Connection, barcode: str) -> int:
-    """Return how many segments of a tape are in the store."""
-    row = db.execute(
-        "SELECT count(*) FROM segment WHERE barcode = ? AND uploaded_at_ms IS NOT NULL", (barcode,)
-    ).fetchone()
-    return int(row[0])
-
-
-def uploaded_rows(
-    db: sqlite3.Connection, barcode: str, *, first: int, limit: int
-) -> Sequence[SegmentRecord]:
-    """Return up to `limit` uploaded segments of a tape in order of sequence, without the first
-    `first` ones."""
+def uploaded_by_epoch(db: sqlite3.Connection, barcode: str) -> Sequence[tuple[int, int]]:
+    """Return how many segments of a tape are in the store, by the epoch in which they were put,
+    ascending. Epochs only grow along a tape's log."""
     rows = db.execute(
-        "SELECT * FROM segment WHERE barcode = ? AND uploaded_at_ms IS NOT NULL"
-        " ORDER BY sequence LIMIT ? OFFSET ?",
-        (barcode, limit, first),
-    )
-    return [record_of(row) for row in rows]
-
-
-def epochs_of_rows(db: sqlite3.Connection, barcode: str, rows: Sequence[int]) -> list[int]:
-    """Return the epoch in which each of these rows was put, by their places among the uploaded
-    ones in order of sequence. Epochs only grow along a tape's log."""
-    counts = db.execute(
         "SELECT store_epoch, count(*) FROM segment WHERE barcode = ? AND uploaded_at_ms IS NOT NULL"
         " GROUP BY store_epoch ORDER BY store_epoch",
         (barcode,),
-    ).fetchall()
-    epochs = [int(epoch) for epoch, _ in counts]
-    ends = list(itertools.accumulate(int(count) for _, count in counts))
+    )
+    return [(int(epoch), int(count)) for epoch, count in rows]
+
+
+def epochs_of_rows(counts: Sequence[tuple[int, int]], rows: Sequence[int]) -> list[int]:
+    """Return the epoch in which each of these rows was put, by their places among the uploaded
+    ones in order of sequence; `counts` are those of `uploaded_by_epoch`."""
+    epochs = [epoch for epoch, _ in counts]
+    ends = list(itertools.accumulate(count for _, count in counts))
     return [epochs[bisect_right(ends, row)] for row in rows]
+
+
+def last_uploaded(db: sqlite3.Connection, barcode: str, *, count: int) -> Sequence[SegmentRecord]:
+    """Return the last `count` uploaded segments of a tape in order of sequence."""
+    rows = db.execute(
+        "SELECT * FROM segment WHERE barcode = ? AND uploaded_at_ms IS NOT NULL"
+        " ORDER BY sequence DESC LIMIT ?",
+        (barcode, count),
+    )
+    return [record_of(row) for row in rows][::-1]
 
 
 def next_sequence(db: sqlite3.Connection, barcode: str, sequence: int) -> int | None:

@@ -26,8 +26,9 @@ from tests.support.clients import PROJECT
 
 PAGE = PROJECT / "docs" / "benchmarks.md"
 _BEGIN, _END = "<!-- scale: begin -->", "<!-- scale: end -->"
-# What no process may grow by; `adopt` is a command that ends.
-_GROWTH_MAX = 60 * MIB
+# What no process may grow by: a drive's worker; the transfer process, which has segments in hand,
+# and commands, which end.
+_WORKER_GROWTH_MAX, _GROWTH_MAX = 60 * MIB, 120 * MIB
 
 Told = Mapping[str, Result]
 
@@ -60,7 +61,8 @@ def library_rows(told: Told) -> list[str]:
         "fill": "created, claimed, and named in a manifest each",
         "one_pass": f"the first pass of a transfer process, with its inventory; one with nothing"
         f" to do {1000 * told['one_pass']['idle_s']:.0f} ms",
-        "tape_list": f"`tape list`, three times; the best {told['tape_list']['best_s']:.2f} s",
+        "tape_list": f"`tape list`, three times; the best {told['tape_list']['best_s']:.2f} s,"
+        f" of which the processor {told['tape_list']['cpu_s']:.2f} s",
         "serve": f"`serve` answers after {told['serve']['answers_s']:.2f} s; the rest is its end",
         "points": "`recovery list`: the latest point of every tape",
         "check": "`check`, with all names in the store",
@@ -90,8 +92,9 @@ def measure(folder: Path, scale: float) -> list[str]:
     tape = full_tape.simulate(folders[0], segments, full_tape.BLOCKS)
     library = many_tapes.simulate(folders[1], tapes, many_tapes.SEGMENTS)
     for told in (tape, library):
-        grown = [step for step, one in told.items() if one["growth_bytes"] > _GROWTH_MAX]
-        assert not grown, f"more than {_GROWTH_MAX / MIB:.0f} MiB: {grown}"
+        limits = {"read": _WORKER_GROWTH_MAX}
+        for step, result in told.items():
+            assert result["growth_bytes"] <= limits.get(step, _GROWTH_MAX), (step, result)
     versions = f"tapectl {tapectl.__version__}, Python {platform.python_version()}"
     size_tib = segments * full_tape.BLOCKS * BLOCK_BYTES / TIB
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 
 from tapectl.gateway.check.findings import Code, Finding, of_gateway, of_tape
@@ -18,6 +19,8 @@ from tapectl.state.tapes import TapeRecord
 from tapectl.units import format_size
 
 _HOUR_MS = 3_600_000
+# Segments of a tape at once.
+_ROWS = 2048
 # How long each step takes at most while something works on it. A Bulk retrieval from Deep Archive
 # takes 48 hours, and a full tape a day to copy.
 _LONG_MS = {
@@ -74,18 +77,27 @@ def _element(elements: ElementMap, tape: TapeRecord) -> Iterator[Finding]:
 
 def _chain(view: CheckView, tape: TapeRecord) -> Iterator[Finding]:
     """Fold the chain as a load does; what is in no row yet would close no gap before it."""
+    gaps: list[ChainGapError] = []
     with view.state.read() as db:
-        records = segments.of_tape(db, tape.barcode)
         row = volumes.get(db, tape.barcode)
-    if not records:
-        return
-    volume = VolumeRecord.from_document(row.document) if row else VolumeRecord()
-    counting = [record.summary for record in records if volume.counts(record.sequence)]
-    for number in range(len(volume.partition_bytes) or 1):
-        try:
-            Chain.fold(counting, _nothing, partition=number)
-        except ChainGapError as exc:
-            yield of_tape(Code.TAPE_GAP, tape.barcode, str(exc))
+        volume = VolumeRecord.from_document(row.document) if row else VolumeRecord()
+        for number in range(len(volume.partition_bytes) or 1):
+            try:
+                Chain.fold(_counting(db, tape, volume), _nothing, partition=number)
+            except ChainGapError as exc:
+                gaps.append(exc)
+    for gap in gaps:
+        yield of_tape(Code.TAPE_GAP, tape.barcode, str(gap))
+
+
+def _counting(
+    db: sqlite3.Connection, tape: TapeRecord, volume: VolumeRecord
+) -> Iterator[SegmentSummary]:
+    """Yield the segments that no undo has taken away, a few of a long tape at a time."""
+    after = -1
+    while records := segments.of_tape_after(db, tape.barcode, after, limit=_ROWS):
+        after = records[-1].sequence
+        yield from (one.summary for one in records if volume.counts(one.sequence))
 
 
 def _nothing(_summary: SegmentSummary, _objects: int) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from tapectl.medium.volume import VolumeRecord
 from tapectl.state import archive_objects, tags, tapes, volumes
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
-from tapectl.state.transfer_queries import epochs_of_rows, uploaded_count, uploaded_rows
+from tapectl.state.transfer_queries import epochs_of_rows, last_uploaded, uploaded_by_epoch
 from tapectl.store.interface import PreconditionFailedError
 
 # Each number that is taken stands for a crash between a manifest and its entry in the state.
@@ -67,13 +67,12 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
     with context.state.read() as db:
         tape = tapes.get(db, barcode)
         volume = volumes.get(db, barcode)
-        count = uploaded_count(db, barcode)
+        by_epoch = uploaded_by_epoch(db, barcode)
+        count = sum(uploaded for _, uploaded in by_epoch)
         first_page = count // PAGE_ROWS
-        known = uploaded_rows(
-            db, barcode, first=first_page * PAGE_ROWS, limit=count - first_page * PAGE_ROWS
-        )
+        known = last_uploaded(db, barcode, count=count - first_page * PAGE_ROWS)
         composed = archive_objects.of_tape(db, barcode)
-        page_epochs = epochs_of_rows(db, barcode, range(PAGE_ROWS - 1, count, PAGE_ROWS))
+    page_epochs = epochs_of_rows(by_epoch, range(PAGE_ROWS - 1, count, PAGE_ROWS))
     rows = [
         ManifestRow(record.summary, record.object_bytes or 0, record.store_epoch or 0)
         for record in known
