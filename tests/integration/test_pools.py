@@ -51,18 +51,25 @@ def library(
         server.create_lock_bucket(LOCKED)
         server.store(PLAIN)
         gateway = on_s3(Gateway(tmp_path_factory.mktemp("one"), **SETTINGS), server, LOCKED)
-        gateway.serve()
-        # moto takes any key; SeaweedFS would need a key management service.
-        how = ("--kms-key", KMS_KEY) if server.archives else ("--encryption", "SSE-S3")
-        barcodes = gateway.create_tapes("--count", "3", "--tag", "owner=audit", *how)
-        drive, changer = gateway.drive(1), gateway.changer()
-        for barcode in barcodes:
-            changer.load(barcode, 0)
-            drive.write_block(BLOCK)
-            drive.write_filemarks(1)
-            changer.unload(0)
-        yield Library(gateway, server, barcodes)
-        gateway.close()
+        try:
+            gateway.serve()
+            yield Library(gateway, server, written_tapes(gateway, server))
+        finally:
+            gateway.close()
+
+
+def written_tapes(gateway: Gateway, server: S3Server) -> list[str]:
+    """Make three tapes, encrypted and with a tag, and write on each."""
+    # moto takes any key; SeaweedFS would need a key management service.
+    how = ("--kms-key", KMS_KEY) if server.archives else ("--encryption", "SSE-S3")
+    barcodes = gateway.create_tapes("--count", "3", "--tag", "owner=audit", *how)
+    drive, changer = gateway.drive(1), gateway.changer()
+    for barcode in barcodes:
+        changer.load(barcode, 0)
+        drive.write_block(BLOCK)
+        drive.write_filemarks(1)
+        changer.unload(0)
+    return barcodes
 
 
 def on_s3(gateway: Gateway, server: S3Server, bucket: str) -> Gateway:

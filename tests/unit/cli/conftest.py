@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tapectl.cli.app import main
+
+Active = Callable[..., int]
+Ask = Callable[..., Any]
 
 
 @pytest.fixture
@@ -28,3 +34,21 @@ def active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int
     assert run("disk", "add-cache", str(tmp_path / "cache"), "--allow-small") == 0
     assert run("disk", "add-buffer", str(tmp_path / "buffer"), "--allow-small") == 0
     return run
+
+
+@pytest.fixture
+def ask(active: Active, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Return what runs a command that must succeed and decodes its JSON."""
+
+    def run(*words: str) -> Any:
+        capsys.readouterr()
+        assert active(*words, "--output", "json") == 0, capsys.readouterr().err
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def documented_keys() -> set[str]:
+    """Return the keys that docs/json-output.md explains."""
+    page = (Path(__file__).parents[3] / "docs" / "json-output.md").read_text()
+    return set(re.findall(r"`([A-Z][A-Za-z]+)`", page))

@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tapectl.cli.app import main
 from tapectl.errors import ExitCode
-
-Active = Callable[..., int]
-Ask = Callable[..., Any]
-
-
-@pytest.fixture
-def ask(active: Active, capsys: pytest.CaptureFixture[str]) -> Ask:
-    """Return what runs a command that must succeed and decodes its JSON."""
-
-    def run(*words: str) -> Any:
-        capsys.readouterr()
-        assert active(*words, "--output", "json") == 0, capsys.readouterr().err
-        return json.loads(capsys.readouterr().out)
-
-    return run
-
-
-def documented_keys() -> set[str]:
-    page = (Path(__file__).parents[3] / "docs" / "json-output.md").read_text()
-    return set(re.findall(r"`([A-Z][A-Za-z]+)`", page))
+from tests.unit.cli.conftest import Active, Ask, documented_keys
 
 
 def test_a_tape_goes_to_the_shelf_and_comes_back(ask: Ask, active: Active) -> None:
