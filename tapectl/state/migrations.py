@@ -278,6 +278,15 @@ INSERT INTO chap SELECT target, initiator_name, x'', iif(target_secret IS NULL, 
     created_at_ms FROM chap_unsealed;
 DROP TABLE chap_unsealed;
 """,
+    # Disks that are to go, and disks that have refused something.
+    """
+-- draining_since_ms: nothing new goes to the disk, and what it holds goes elsewhere; NULL: in use.
+ALTER TABLE disk ADD COLUMN draining_since_ms INTEGER;
+-- failed_at_ms, failed_detail: when it last refused a write or a flush, and what it said; NULL: a
+-- segment has been sealed on it since.
+ALTER TABLE disk ADD COLUMN failed_at_ms INTEGER;
+ALTER TABLE disk ADD COLUMN failed_detail TEXT;
+""",
 )
 
 
