@@ -153,6 +153,15 @@ def set_cache_disk(
     )
 
 
+def set_buffer_disk(db: sqlite3.Connection, barcode: str, sequence: int, disk_id: str) -> None:
+    """Say which upload-buffer disk holds a copy. The file is there before, and the one that it
+    replaces goes after the commit."""
+    db.execute(
+        "UPDATE segment SET buffer_disk_id = ? WHERE barcode = ? AND sequence = ?",
+        (disk_id, barcode, sequence),
+    )
+
+
 def clear_buffer_disk(db: sqlite3.Connection, barcode: str, sequence: int) -> None:
     """Say that the upload buffer has no copy any more. The file is deleted after the commit."""
     db.execute(
@@ -209,6 +218,33 @@ def tapes_waiting_on_disk(db: sqlite3.Connection, disk_id: str) -> Sequence[str]
         (disk_id,),
     )
     return [row[0] for row in rows]
+
+
+def waiting_on_disk(
+    db: sqlite3.Connection, disk_id: str, *, limit: int = -1
+) -> Sequence[SegmentRecord]:
+    """Return segments with a copy on the disk that are not in the store, by tape; all of them, or
+    the first `limit`."""
+    rows = db.execute(
+        "SELECT * FROM segment WHERE uploaded_at_ms IS NULL"
+        " AND (cache_disk_id = ?1 OR buffer_disk_id = ?1) ORDER BY barcode, sequence LIMIT ?2",
+        (disk_id, limit),
+    )
+    return [_record(row) for row in rows]
+
+
+def count_on_disk(db: sqlite3.Connection, disk_id: str) -> int:
+    """Return how many segments have a copy on the disk."""
+    row = db.execute(
+        "SELECT count(*) FROM segment WHERE cache_disk_id = ?1 OR buffer_disk_id = ?1", (disk_id,)
+    ).fetchone()
+    return int(row[0])
+
+
+def forget_disk(db: sqlite3.Connection, disk_id: str) -> None:
+    """Say that a disk holds no copy any more."""
+    for column in ("cache_disk_id", "buffer_disk_id"):
+        db.execute(f"UPDATE segment SET {column} = NULL WHERE {column} = ?", (disk_id,))
 
 
 def dirty_cache_bytes(db: sqlite3.Connection) -> int:
