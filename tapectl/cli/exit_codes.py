@@ -25,6 +25,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.DISK_TOO_SMALL: "The disk has not enough room.",
     ExitCode.DISK_MISSING: "An allocated disk is missing or is another disk than it was.",
     ExitCode.DISKS_NEEDED: "A cache disk and an upload-buffer disk have to be allocated first.",
+    ExitCode.DISK_NOT_DRAINED: "The disk holds what would be lost, or have one copy less.",
     ExitCode.STORE_UNREACHABLE: "The object store does not answer.",
     ExitCode.STORE_NOT_FOUND: "The bucket or directory of the store does not exist.",
     ExitCode.STORE_DENIED: "The credentials do not allow it.",

@@ -179,6 +179,12 @@ class StateJournal:
             all_disks = disks.all_disks(db)
         return [disk.path for disk in _present(all_disks)]
 
+    def draining_paths(self) -> Sequence[Path]:
+        """Return the directories of disks that are to go."""
+        with self._state.read() as db:
+            all_disks = disks.all_disks(db)
+        return [disk.path for disk in all_disks if disk.draining]
+
     def lacks_disks(self) -> bool:
         """Whether a disk that is allocated is not there."""
         with self._state.read() as db:

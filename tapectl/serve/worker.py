@@ -46,6 +46,9 @@ _log = logging.getLogger("tapectl.serve.worker")
 # changer's session waits as long, and an initiator gives a silent one up after ten seconds.
 LOAD_WAIT_S = 8.0
 
+# How soon a drained disk is let go of: a query of a few rows.
+DISKS_LOOK_S = 2.0
+
 
 class DriveWorker:
     """The service of one drive. Requests come from one thread, sessions run in their own."""
@@ -78,6 +81,7 @@ class DriveWorker:
         if start.get("restarted"):
             self._drive.power_on_attention()
         threading.Thread(target=self._seal_when_idle, name="idle-seal", daemon=True).start()
+        threading.Thread(target=self._leave_drained_disks, name="disks", daemon=True).start()
 
     def handle(self, request: Message, fds: list[int]) -> Message:
         """Answer one request of the supervisor."""
@@ -245,6 +249,18 @@ class DriveWorker:
                     continue
                 self._note_used_bytes(cartridge)
                 self._drive.statistics.keep()
+
+    def _leave_drained_disks(self) -> None:
+        """Let go of files on disks that are being drained, so that they can be emptied, unmounted
+        and removed while the tape stays in the drive."""
+        while not self._stopped.wait(DISKS_LOOK_S):
+            try:
+                draining = self._journal.draining_paths()
+                with self._host.lock:
+                    if draining and self._cartridge is not None:
+                        self._cartridge.leave_disks(draining)
+            except (CartridgeError, StateError) as exc:
+                _log.warning("leaving drained disks: %s", exc)
 
     def _status(self) -> Message:
         # Without the lock: a status must not wait for a command, and counters that are a

@@ -29,8 +29,8 @@ class SegmentRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingUploads:
-    """How much is sealed but not in the store."""
+class SegmentTotals:
+    """How many segments, and the bytes of their files."""
 
     segments: int
     bytes: int
@@ -108,14 +108,14 @@ def waiting_for_upload(
     return [_record(row) for row in rows]
 
 
-def waiting_uploads(db: sqlite3.Connection, barcode: str | None = None) -> WaitingUploads:
+def waiting_uploads(db: sqlite3.Connection, barcode: str | None = None) -> SegmentTotals:
     """Return how much is not in the store, of one tape or of all."""
     row = db.execute(
         "SELECT count(*), coalesce(sum(file_bytes), 0) FROM segment"
         " WHERE uploaded_at_ms IS NULL AND (?1 IS NULL OR barcode = ?1)",
         (barcode,),
     ).fetchone()
-    return WaitingUploads(*row)
+    return SegmentTotals(*row)
 
 
 def waiting_bytes_by_tape(db: sqlite3.Connection) -> Mapping[str, int]:
@@ -233,12 +233,14 @@ def waiting_on_disk(
     return [_record(row) for row in rows]
 
 
-def count_on_disk(db: sqlite3.Connection, disk_id: str) -> int:
-    """Return how many segments have a copy on the disk."""
+def totals_on_disk(db: sqlite3.Connection, disk_id: str) -> SegmentTotals:
+    """Return how many segments have a copy on the disk, and their bytes."""
     row = db.execute(
-        "SELECT count(*) FROM segment WHERE cache_disk_id = ?1 OR buffer_disk_id = ?1", (disk_id,)
+        "SELECT count(*), coalesce(sum(file_bytes), 0) FROM segment"
+        " WHERE cache_disk_id = ?1 OR buffer_disk_id = ?1",
+        (disk_id,),
     ).fetchone()
-    return int(row[0])
+    return SegmentTotals(*row)
 
 
 def forget_disk(db: sqlite3.Connection, disk_id: str) -> None:

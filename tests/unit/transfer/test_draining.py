@@ -68,7 +68,7 @@ def passes(engine: TransferEngine, count: int = 5) -> None:
 
 def on_disk(gateway: TransferGateway, disk_id: str) -> int:
     with gateway.state.read() as db:
-        return segments.count_on_disk(db, disk_id)
+        return segments.totals_on_disk(db, disk_id).segments
 
 
 def files_below(gateway: TransferGateway, folder: str) -> list[str]:
