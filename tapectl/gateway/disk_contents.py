@@ -35,29 +35,33 @@ class DiskContents:
 def contents_of(db: sqlite3.Connection, disk: DiskRecord) -> DiskContents:
     """Return what a disk holds; of one that cannot be looked at, what the state says."""
     sealed = segments.totals_on_disk(db, disk.id)
-    return DiskContents(sealed.segments, sealed.bytes, unsealed_on(disk))
+    return DiskContents(sealed.segments, sealed.bytes, unsealed_on(db, disk))
 
 
-def unsealed_on(disk: DiskRecord) -> frozenset[UnsealedSegment]:
-    """Return the unsealed segments on a disk, none where it cannot be looked at."""
+def unsealed_on(db: sqlite3.Connection, disk: DiskRecord) -> frozenset[UnsealedSegment]:
+    """Return the unsealed segments on a disk, none where it cannot be looked at.
+
+    A copy of one that has been sealed without it counts for nothing.
+    """
     try:
         names = list(disk.path.glob(f"tapes/*/*{OPEN}"))
     except OSError:
         return frozenset()
-    return frozenset(
+    found = [
         UnsealedSegment(name.parent.name, int(name.stem)) for name in names if name.stem.isdigit()
-    )
+    ]
+    return frozenset(one for one in found if segments.find(db, *one) is None)
 
 
 def unsealed_without_role(
-    gone: DiskRecord, there: Iterable[DiskRecord]
+    db: sqlite3.Connection, gone: DiskRecord, there: Iterable[DiskRecord]
 ) -> frozenset[UnsealedSegment]:
     """Return the unsealed segments of which the disks that are `there` have no copy in the role of
     one that is gone: that copy may have been on it."""
     in_role: set[UnsealedSegment] = set()
     in_other: set[UnsealedSegment] = set()
     for disk in there:
-        (in_role if disk.role is gone.role else in_other).update(unsealed_on(disk))
+        (in_role if disk.role is gone.role else in_other).update(unsealed_on(db, disk))
     return frozenset(in_other - in_role)
 
 

@@ -70,7 +70,9 @@ def plan_removal(state: State, text: str) -> RemovalPlan:
         contents = contents_of(db, disk)
         waiting = segments.waiting_on_disk(db, disk.id)
         uuids = {one.barcode: _uuid(db, one.barcode) for one in waiting}
-    others = [one for one in all_disks if one.id != disk.id and is_present(one)]
+        others = [one for one in all_disks if one.id != disk.id and is_present(one)]
+        elsewhere = frozenset().union(*(unsealed_on(db, other) for other in others))
+        without = unsealed_without_role(db, disk, others) if not is_present(disk) else frozenset()
     found: dict[str, set[str]] = {"single_copy": set(), "lost": set(), "only_here": set()}
     for record in waiting:
         if any(_is_whole(other, record, uuids[record.barcode]) for other in others):
@@ -79,11 +81,8 @@ def plan_removal(state: State, text: str) -> RemovalPlan:
             found["only_here"].add(record.barcode)
         else:
             found["lost"].add(record.barcode)
-    elsewhere = frozenset().union(*(unsealed_on(other) for other in others))
     found["only_here"].update(barcodes_of(contents.unsealed - elsewhere))
-    found["single_copy"].update(barcodes_of(contents.unsealed & elsewhere))
-    if not is_present(disk):
-        found["single_copy"].update(barcodes_of(unsealed_without_role(disk, others)))
+    found["single_copy"].update(barcodes_of(contents.unsealed & elsewhere | without))
     return RemovalPlan(
         disk=disk,
         contents=contents,

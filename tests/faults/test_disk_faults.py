@@ -15,7 +15,7 @@ import pytest
 from tests.faults.shim import Call, Shim
 from tests.support.clients import require_root
 from tests.support.disk_lab import BLOCK_BYTES, WAIT_S, DiskLab
-from tests.support.gateway import Gateway
+from tests.support.gateway import Gateway, wait_until
 from tests.support.initiator import InitiatorError
 from tests.support.tape_client import SenseError, TapeDrive
 
@@ -224,10 +224,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def kill_all(gateway: Gateway) -> None:
     """kill -9 of all processes, so that none seals anything."""
-    children = gateway.child_pids()
-    gateway.kill_server()
-    for pid in children:
+    os.kill(gateway.server_pid, signal.SIGSTOP)  # it would begin others
+    for pid in gateway.child_pids():
         os.kill(pid, signal.SIGKILL)
+    gateway.kill_server()
 
 
 def mount(*arguments: str) -> None:
@@ -278,12 +278,16 @@ def test_a_disk_that_becomes_read_only_is_read_and_drained(lab: DiskLab, small_d
     lab.write(first)
     kill_all(gateway)
     assert lab.unsealed(first) != []
-    mount("-o", "remount,ro", str(small_disk))
+    # Not before the last of them is gone.
+    remount = ["mount", "-o", "remount,ro", str(small_disk)]
+    wait_until(lambda: subprocess.run(remount, check=False).returncode == 0, "a remount", WAIT_S)
     gateway.serve()
     lab.log_in_again()
     lab.assert_whole(first)
     found = lab.check("--no-store")["Codes"]
-    assert found["disk_read_only"] == [first]
+    # It was sealed without the disk when it was loaded.
+    assert found["disk_read_only"] == []
+    assert found["second_copy_missing"] == [first]
     with pytest.raises(SenseError):
         lab.write(first, count=1)
     lab.load(second)
@@ -378,6 +382,7 @@ def test_a_bit_flipped_in_all_copies_is_a_medium_error_and_named(two_files: Disk
     for path in lab.copies(first):
         flip(path)
     drive = lab.drive()
+    drive.rewind()
     with pytest.raises(SenseError) as refused:
         drive.read_block(BLOCK_BYTES)
     assert refused.value.key == MEDIUM_ERROR

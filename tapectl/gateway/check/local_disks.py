@@ -134,11 +134,14 @@ def _shared(view: CheckView) -> Iterator[Finding]:
 
 def _tapes_that_need(view: CheckView, disk: DiskRecord) -> Sequence[str]:
     """Return the tapes of which the disk has, or had, a copy that is not in the store."""
+    there = [one for one in view.disks.values() if one.id != disk.id and view.is_there(one.id)]
     with view.state.read() as db:
         sealed = segments.tapes_waiting_on_disk(db, disk.id)
-    there = [one for one in view.disks.values() if one.id != disk.id and view.is_there(one.id)]
-    unsealed = unsealed_without_role(disk, there) if not view.is_there(disk.id) else ()
-    return sorted({*sealed, *barcodes_of(unsealed or unsealed_on(disk))})
+        if view.is_there(disk.id):
+            unsealed = unsealed_on(db, disk)
+        else:
+            unsealed = unsealed_without_role(db, disk, there)
+    return sorted({*sealed, *barcodes_of(unsealed)})
 
 
 def _in_fstab(mount_point: Path) -> bool:
