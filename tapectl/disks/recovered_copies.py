@@ -192,7 +192,7 @@ class RecoveredCopies:
             fd = os.open(name.path, os.O_RDWR if may_write else os.O_RDONLY)
         except OSError as exc:
             if may_write:
-                raise DiskFailedError(f"{name.path}: {exc.strerror}", name.disk) from exc
+                raise DiskFailedError(f"{name.path}: {exc.strerror}", name.disk, exc) from exc
             return  # what cannot be read either is no copy
         file = self._same_file(fd)
         if file is None:
@@ -260,7 +260,7 @@ class RecoveredCopies:
                 fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
                 self._files.append(_File(fd, place.path, {role: name}, made=True))
         except OSError as exc:
-            raise DiskFailedError(f"{name}: {exc.strerror}", place.path) from exc
+            raise DiskFailedError(f"{name}: {exc.strerror}", place.path, exc) from exc
         self._disk_ids[role] = place.disk_id
 
     def _on_device_of(self, folder: Path) -> _File | None:
@@ -276,4 +276,5 @@ def _write(file: _File, data: memoryview, offset: int) -> None:
         if os.pwrite(file.fd, data, offset) != len(data):
             raise OSError(errno.EIO, "short write")
     except OSError as exc:
-        raise DiskFailedError(f"write to a copy on {file.disk}: {exc.strerror}", file.disk) from exc
+        message = f"write to a copy on {file.disk}: {exc.strerror}"
+        raise DiskFailedError(message, file.disk, exc) from exc

@@ -91,7 +91,8 @@ def _recover_segment(tape: TapeDescription, sequence: int, journal: SegmentJourn
             if exc.disk in failed:
                 raise
             _log.error("%s: segment %d: %s", tape.barcode, sequence, exc)
-            journal.note_failure(exc.disk, str(exc))
+            if exc.sick:
+                journal.note_failure(exc.disk, str(exc))
             failed.add(exc.disk)
 
 

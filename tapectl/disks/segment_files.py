@@ -22,17 +22,17 @@ Buffer = bytes | bytearray | memoryview
 
 # After the disks were found full without warning: as long as an upload of a small segment takes.
 _FULL_RETRY_S = 0.25
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DiskFailedError(CartridgeWriteError):
     """One disk refused a write, a flush or a name; `disk` is its directory. `full`: for want of
-    room."""
+    room. `sick`: for want of health, neither full nor gone."""
 
-    def __init__(self, message: str, disk: Path, *, full: bool = False) -> None:
+    def __init__(self, message: str, disk: Path, cause: OSError) -> None:
         super().__init__(message)
         self.disk = disk
-        self.full = full
+        self.full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        self.sick = not self.full and cause.errno != errno.ENOENT
 
 
 class SegmentFiles:
@@ -192,10 +192,10 @@ class SegmentFiles:
             raise self._failure(what, disk, exc) from exc
 
     def _failure(self, what: str, disk: Path, exc: OSError) -> DiskFailedError:
-        full = exc.errno in _FULL
-        if not full:
+        failure = DiskFailedError(f"{what}: {exc}", disk, exc)
+        if failure.sick:
             self._on_failure(disk, f"{what}: {exc.strerror}")
-        return DiskFailedError(f"{what}: {exc}", disk, full=full)
+        return failure
 
 
 def _disk_of(name: Path) -> Path:

@@ -227,7 +227,7 @@ def _allocate(
     found = disk_directory.read_marker(path)
     marker = _marker(path, DiskMarker(_new_disk_id(), gateway_id, role), records)
     if marker == found:
-        refuse_overtaken(state, path)
+        refuse_overtaken(state, path, marker.disk_id)
     record = DiskRecord(
         id=marker.disk_id,
         role=role,

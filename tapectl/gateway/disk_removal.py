@@ -23,13 +23,12 @@ from tapectl.gateway.disk_contents import (
 )
 from tapectl.gateway.disk_draining import require_another
 from tapectl.gateway.journal import is_present
+from tapectl.gateway.surviving_disks import DISK_REMOVED
 from tapectl.state import disks, events, segments, tapes
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tapes import Stamp
-
-DISK_REMOVED = "DiskRemoved"
 
 
 class DiskNotDrainedError(TapectlError):

