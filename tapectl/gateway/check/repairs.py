@@ -24,7 +24,12 @@ from tapectl.gateway.transfer.copying import NotCopiedError, SegmentCopier
 from tapectl.gateway.transfer.draining import let_go_of_buffer_copy
 from tapectl.gateway.transfer.leftovers import recover_leftovers
 from tapectl.gateway.transfer.local_files import LocalDisks
-from tapectl.gateway.transfer.segment_verifier import Copy, SegmentVerifier, Verdict
+from tapectl.gateway.transfer.segment_verifier import (
+    Copy,
+    CopyState,
+    SegmentVerifier,
+    Verdict,
+)
 from tapectl.scsi.library import ElementType
 from tapectl.state import disks, tapes
 from tapectl.state.disks import DiskRecord, DiskRole
@@ -158,8 +163,8 @@ class Repairs:
 
     def _let_go(self, tape: TapeRecord, record: SegmentRecord, _role: DiskRole) -> None:
         verdict = self._verify(tape, record, local_only=False)
-        if Copy.STORE in verdict.damaged:
-            raise NotRepairedError("the store's copy is not right")
+        if verdict.found.get(Copy.STORE) is not CopyState.RIGHT:
+            raise NotRepairedError("the store's copy is not right, or cannot be read now")
         let_go_of_buffer_copy(self._context, record)
 
     def _verify(self, tape: TapeRecord, record: SegmentRecord, *, local_only: bool) -> Verdict:
