@@ -179,11 +179,13 @@ class StateJournal:
             all_disks = disks.all_disks(db)
         return [disk.path for disk in _present(all_disks)]
 
-    def draining_paths(self) -> Sequence[Path]:
-        """Return the directories of disks that are to go."""
+    def allocated_paths(self) -> tuple[frozenset[Path], frozenset[Path]]:
+        """Return the directories of all disks, there or not: those in use, and those that are to
+        go."""
         with self._state.read() as db:
             all_disks = disks.all_disks(db)
-        return [disk.path for disk in all_disks if disk.draining]
+        to_go = frozenset(disk.path for disk in all_disks if disk.draining)
+        return frozenset(disk.path for disk in all_disks) - to_go, to_go
 
     def lacks_disks(self) -> bool:
         """Whether a disk that is allocated is not there."""

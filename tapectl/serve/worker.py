@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import cast
 
 from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
@@ -253,12 +254,16 @@ class DriveWorker:
     def _leave_drained_disks(self) -> None:
         """Let go of files on disks that are being drained, so that they can be emptied, unmounted
         and removed while the tape stays in the drive."""
+        seen: frozenset[Path] = frozenset()
         while not self._stopped.wait(DISKS_LOOK_S):
             try:
-                draining = self._journal.draining_paths()
+                in_use, to_go = self._journal.allocated_paths()
+                # Also those that have been drained and removed since the last look.
+                leaving = (seen | to_go) - in_use
                 with self._host.lock:
-                    if draining and self._cartridge is not None:
-                        self._cartridge.leave_disks(draining)
+                    if leaving and self._cartridge is not None:
+                        self._cartridge.leave_disks(leaving)
+                seen = in_use | to_go
             except (CartridgeError, StateError) as exc:
                 _log.warning("leaving drained disks: %s", exc)
 

@@ -195,9 +195,12 @@ def test_a_disk_with_errors_is_named_and_the_other_one_used(
     found = lab.check("--no-store", "--data")
     named = {barcode for barcodes in found["Codes"].values() for barcode in barcodes}
     assert first in named
-    # One that cannot be read at all is none that is there.
-    assert found["Codes"].keys() & {"disk_failing", "disk_missing"}
-    assert gateway.json("disk", "show", sick_id)["FailureDetail"]
+    if Call.READ in calls:
+        # Its marker cannot be read: it might be another disk.
+        assert "disk_missing" in found["Codes"]
+    else:
+        assert "disk_failing" in found["Codes"]
+        assert gateway.json("disk", "show", sick_id)["FailureDetail"]
 
     # What it cannot give comes from the other disk.
     gateway.cli("disk", "drain", sick_id, "--wait", "--timeout", str(WAIT_S))

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tapectl.gateway.check.findings import Code
+from tapectl.state import segments
+from tapectl.state.database import State
 from tests.faults.one_process import OF_THE_HOST
 from tests.support.gateway import Gateway, wait_until
 from tests.support.tape_client import MediaChanger, TapeDrive
@@ -116,9 +118,13 @@ class DiskLab:
         """Wait until the store has everything."""
 
         def uploaded() -> bool:
-            unsealed = any(self.unsealed(barcode) for barcode in self.barcodes)
-            waiting: int = self.gateway.control("status")["transfer"]["waiting_bytes"]
-            return not unsealed and waiting == 0
+            with State.open(self.gateway.state) as state, state.read() as db:
+                found = {barcode: segments.of_tape(db, barcode) for barcode in self.barcodes}
+            return all(
+                sum(one.summary.object_count for one in found[barcode]) >= len(blocks)
+                and all(one.uploaded_at_ms for one in found[barcode])
+                for barcode, blocks in self.written.items()
+            )
 
         wait_until(uploaded, "all is uploaded", WAIT_S)
 

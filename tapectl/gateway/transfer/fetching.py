@@ -24,7 +24,7 @@ from tapectl.gateway.transfer.segment_fill import FillSource, SegmentFill
 from tapectl.gateway.transfer.stored_segment import locate
 from tapectl.medium.errors import MediumFormatError
 from tapectl.scsi.cartridge import CartridgeReadError
-from tapectl.state import segments, tapes
+from tapectl.state import disks, segments, tapes
 from tapectl.state.disks import DiskRole
 from tapectl.state.errors import StateError
 from tapectl.state.segments import SegmentRecord
@@ -308,13 +308,16 @@ class FetchService:
                 entry.busy = False
 
     def _finish(self, entry: _Fill) -> None:
-        """Enter the complete file in the state, unless the tape has left the library meanwhile."""
+        """Enter the complete file in the state, unless the tape has left the library meanwhile, or
+        the disk is to go."""
         source, place = entry.fill.source, entry.place
         entry.fill.seal()
         with self._context.state.write() as db:
             tape = tapes.find(db, source.barcode)
             record = segments.find(db, *place)
-            wanted = tape is not None and tape.status in _KEEPING and record is not None
+            disk = disks.find(db, source.disk_id)
+            kept = tape is not None and tape.status in _KEEPING and record is not None
+            wanted = kept and disk is not None and not disk.draining
             if wanted:
                 segments.set_cache_disk(db, *place, source.disk_id)
                 segments.touch(

@@ -160,3 +160,38 @@ def test_the_emptier_disk_is_taken(
         segments.clear_buffer_disk(db, "VTL001", 0)
     larger = add_cache(60 * MIB)
     assert journal.place("VTL001", SEGMENT_BYTES).cache_path == larger
+
+
+def test_a_disk_that_failed_or_is_drained_or_avoided_is_passed_over(
+    state: State, journal: StateJournal, add_cache: Callable[[int], Path]
+) -> None:
+    first = disk_path(state, DiskRole.CACHE_STORAGE)
+    other = add_cache(64 * MIB)
+    placement = journal.place("VTL001", SEGMENT_BYTES)
+    assert placement.cache_path == first
+    assert journal.place("VTL001", SEGMENT_BYTES, avoid=[first]).cache_path == other
+
+    journal.note_failure(first, "Input/output error")
+    assert journal.place("VTL001", SEGMENT_BYTES).cache_path == other
+    # Where there is no other, it is tried again; one that takes a segment is well.
+    assert journal.place("VTL001", SEGMENT_BYTES, avoid=[other]).cache_path == first
+    sealed(journal, placement)
+    assert journal.place("VTL001", SEGMENT_BYTES, avoid=[other]).cache_path == first
+    with state.read() as db:
+        assert not any(disk.failed for disk in disks.all_disks(db))
+
+    with state.write() as db:
+        disks.set_draining(db, placement.cache_disk_id, 1)
+    assert journal.place("VTL001", SEGMENT_BYTES).cache_path == other
+    with pytest.raises(CartridgeWriteError):
+        journal.place("VTL001", SEGMENT_BYTES, avoid=[other])
+    assert journal.place_copy(DiskRole.CACHE_STORAGE, SEGMENT_BYTES, avoid=[other]) is None
+
+
+def test_a_read_only_file_system_takes_no_segment(
+    journal: StateJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = SimpleNamespace(f_bavail=1 << 20, f_frsize=4096, f_flag=os.ST_RDONLY)
+    monkeypatch.setattr(os, "statvfs", lambda _path: status)
+    with pytest.raises(CartridgeWriteError):
+        journal.place("VTL001", SEGMENT_BYTES)
