@@ -317,7 +317,11 @@ class SegmentedCartridge:
         Raises CartridgeWriteError if an earlier seal failed, CartridgeBusyError.
         """
         self._run_left = 0
-        self._readers.close_sealed()
+        try:
+            # What has been sealed meanwhile is read like any other from now on.
+            self._seals.check()
+        finally:
+            self._readers.close_sealed()
         written = self._written_map()
         if written is not None and written.writer is not None:
             placement = written.writer.placement

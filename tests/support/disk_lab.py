@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tapectl.gateway.check.findings import Code
 from tapectl.state import segments
 from tapectl.state.database import State
+from tapectl.state.segments import SegmentRecord
 from tests.faults.one_process import OF_THE_HOST
 from tests.support.gateway import Gateway, wait_until
 from tests.support.tape_client import MediaChanger, TapeDrive
@@ -117,26 +119,30 @@ class DiskLab:
     def wait_uploaded(self) -> None:
         """Wait until the store has everything."""
 
-        def uploaded() -> bool:
-            with State.open(self.gateway.state) as state, state.read() as db:
-                found = {barcode: segments.of_tape(db, barcode) for barcode in self.barcodes}
-            return all(
-                sum(one.summary.object_count for one in found[barcode]) >= len(blocks)
-                and all(one.uploaded_at_ms for one in found[barcode])
-                for barcode, blocks in self.written.items()
-            )
+        wait_until(
+            lambda: all(
+                self._sealed(barcode) and all(one.uploaded_at_ms for one in self._rows(barcode))
+                for barcode in self.barcodes
+            ),
+            "all is uploaded",
+            WAIT_S,
+        )
 
-        wait_until(uploaded, "all is uploaded", WAIT_S)
+    def wait_sealed(self, barcode: str) -> None:
+        """Wait until all that was written to a tape is sealed, on some disks."""
+        wait_until(lambda: self._sealed(barcode), "all is sealed", WAIT_S)
+
+    def _sealed(self, barcode: str) -> bool:
+        objects = sum(one.summary.object_count for one in self._rows(barcode))
+        return objects >= len(self.written[barcode])
+
+    def _rows(self, barcode: str) -> Sequence[SegmentRecord]:
+        with State.open(self.gateway.state) as state, state.read() as db:
+            return segments.of_tape(db, barcode)
 
     def copies(self, barcode: str) -> list[Path]:
         """Return the sealed copies on all disks."""
         return sorted(self.gateway.root.glob(f"*/tapes/{barcode}/*.seg"))
-
-    def wait_sealed(self, barcode: str) -> None:
-        """Wait until all of a tape is sealed, on some disks."""
-        wait_until(
-            lambda: self.copies(barcode) != [] and not self.unsealed(barcode), "a seal", WAIT_S
-        )
 
     def unsealed(self, barcode: str) -> list[Path]:
         """Return the unsealed copies, but for those on a disk that is lost."""
