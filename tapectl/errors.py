@@ -36,6 +36,7 @@ class ExitCode(enum.IntEnum):
     DISK_TOO_SMALL = 23
     DISK_MISSING = 24
     DISKS_NEEDED = 25
+    DISK_NOT_DRAINED = 26
     # Store
     STORE_UNREACHABLE = 30
     STORE_NOT_FOUND = 31

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tapectl.cli.options import Output, examples
+from tapectl.cli.options import DryRun, Output, examples
 from tapectl.cli.render import (
     Column,
     OutputFormat,
@@ -16,12 +16,14 @@ from tapectl.cli.render import (
     render_rows,
     show_list,
 )
-from tapectl.cli.session import open_gateway
+from tapectl.cli.session import actor, open_gateway
 from tapectl.errors import ExitCode
 
 if TYPE_CHECKING:
     from tapectl.gateway.check.findings import Finding
-    from tapectl.gateway.check.run import CheckReport
+    from tapectl.gateway.check.run import CheckReport, CheckRequest, Repair
+    from tapectl.gateway.settings import Settings
+    from tapectl.state.database import State
 
 COLUMNS = (
     Column("Severity", "Severity"),
@@ -29,6 +31,13 @@ COLUMNS = (
     Column("Subject", "Subject"),
     Column("Message", "What"),
     Column("Hint", "Hint"),
+)
+REPAIR_COLUMNS = (
+    Column("Code", "Finding"),
+    Column("Subject", "Subject"),
+    Column("Repair", "Repair"),
+    Column("Done", "Done"),
+    Column("Reason", "Why not"),
 )
 TAPES_NAMED = 20
 """Tapes that are named to a person; JSON names all."""
@@ -42,6 +51,8 @@ def register(app: typer.Typer) -> None:
             ("tapectl check", "is all well? exit status 0 if it is, 3 if not"),
             ("tapectl check --data", "read every block on the disks, too"),
             ("tapectl check --output json", "findings with stable codes, for monitoring"),
+            ("tapectl check --repair --dry-run", "what would be repaired?"),
+            ("tapectl check --repair --data", "find and repair damage anywhere on the disks"),
         ),
     )(check)
 
@@ -58,30 +69,56 @@ def check(
         bool,
         typer.Option("--store/--no-store", help="Look at the names in the object store, too."),
     ] = True,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Repair what can be without losing anything, then look again: copies are made"
+            " anew, files that nothing needs removed, tapes put where they belong.",
+        ),
+    ] = False,
+    dry_run: DryRun = False,
     output: Output = None,
 ) -> None:
     """Examine the gateway: the state against disks, store and host.
 
-    Changes nothing; may run while the gateway serves. Exit status 3 when there is an error or a
-    warning; what is only worth knowing (info) is none. It reads no data of the store: that is
-    `tapectl tape verify`.
+    Changes nothing without --repair; may run while the gateway serves, with it, too. Exit status 3
+    when there is an error or a warning, with --repair when one is left; what is only worth knowing
+    (info) is none. It reads data of the store only to repair a copy: all of it reads `tapectl tape
+    verify`.
     """
-    from tapectl.gateway.check.run import CheckRequest, check_gateway
-    from tapectl.serve.client import who_serves
+    from tapectl.errors import UsageError
+    from tapectl.gateway.check.run import CheckRequest
 
+    if dry_run and not repair:
+        raise UsageError("--dry-run goes with --repair", hint="alone, `check` changes nothing")
+    request = CheckRequest(store=store, deep=data)
     with open_gateway(context) as (state, settings):
-        report = check_gateway(
-            state,
-            settings,
-            CheckRequest(store=store, deep=data),
-            serving=who_serves(settings.state_path),
-        )
-    _show(report, output)
+        report = _report(state, settings, request, repair=repair, dry_run=dry_run)
+    _show(report, output, repaired=repair)
     if not report.clean:
         raise typer.Exit(int(ExitCode.CHECK_FINDINGS))
 
 
-def _show(report: CheckReport, output: OutputFormat | None) -> None:
+def _report(
+    state: State, settings: Settings, request: CheckRequest, *, repair: bool, dry_run: bool
+) -> CheckReport:
+    from tapectl.gateway.check.repair import repair_gateway
+    from tapectl.gateway.check.run import check_gateway
+    from tapectl.serve.client import repairing, who_serves
+
+    if not repair:
+        serving = who_serves(settings.state_path)
+        return check_gateway(state, settings, request, serving=serving)
+    if dry_run:
+        serving = who_serves(settings.state_path)
+        return repair_gateway(state, settings, request, serving=serving, dry_run=True)
+    with repairing(settings.state_path) as serving:
+        return repair_gateway(state, settings, request, serving=serving, actor=actor())
+
+
+def _show(report: CheckReport, output: OutputFormat | None, *, repaired: bool) -> None:
+    repairs = [_repair_row(one) for one in report.repairs]
     rows = [_row(found) for found in report.findings]
     if chosen(output) is OutputFormat.JSON:
         document = {
@@ -89,8 +126,12 @@ def _show(report: CheckReport, output: OutputFormat | None) -> None:
             "TapeBarcodes": list(report.tapes),
             "Findings": rows,
         }
+        if repaired:
+            document["Repairs"] = repairs
         render_record(document, (), output=output)
         return
+    if repairs and chosen(output) is not OutputFormat.TSV:
+        render_rows(repairs, REPAIR_COLUMNS, output=output, empty="")
     render_rows(rows, COLUMNS, output=output, empty="all is well")
     if report.tapes and chosen(output) is not OutputFormat.TSV:
         named = show_list(report.tapes[:TAPES_NAMED])
@@ -107,4 +148,15 @@ def _row(found: Finding) -> Row:
         "Message": found.message,
         "Hint": found.hint,
         "TapeBarcodes": list(found.tapes),
+    }
+
+
+def _repair_row(repair: Repair) -> Row:
+    return {
+        "Code": repair.code.value,
+        "SubjectType": repair.subject_type,
+        "Subject": repair.subject,
+        "Repair": repair.what,
+        "Done": repair.done,
+        "Reason": repair.reason,
     }

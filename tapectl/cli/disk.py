@@ -7,41 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tapectl.cli import completing
-from tapectl.cli.options import Output, examples
-from tapectl.cli.render import (
-    Column,
-    OutputFormat,
-    Row,
-    render_record,
-    render_rows,
-    show_list,
-    show_size,
-)
+from tapectl.cli import disk_removal
+from tapectl.cli.disk_rows import DETAIL_COLUMNS, LIST_COLUMNS, disk_row
+from tapectl.cli.options import Disk, Output, examples
+from tapectl.cli.render import OutputFormat, render_record, render_rows
 from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.units import parse_size
 
 if TYPE_CHECKING:
-    from tapectl.gateway.disk_allocation import DiskAddition, DiskInfo
+    from tapectl.gateway.disk_allocation import DiskAddition
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Local disks: the cache, and the upload buffer. Every block is on both until it is"
     " in the object store.",
 )
-
-# fmt: off
-LIST_COLUMNS = (
-    Column("DiskId", "Disk"),
-    Column("DiskAllocationType", "Allocation"),
-    Column("DiskStatus", "Status"),
-    Column("DiskSizeInBytes", "Size", show_size, right=True),
-    Column("UsedInBytes", "Used", show_size, right=True),
-    Column("DiskPath", "Path"),
-    Column("DiskNode", "Device"),
-)
-DETAIL_COLUMNS = (*LIST_COLUMNS, Column("Warnings", "Warnings", show_list))
-# fmt: on
 
 DiskPath = Annotated[
     Path,
@@ -70,19 +50,6 @@ AllowSmall = Annotated[bool, typer.Option("--allow-small", help="Take less than 
 Create = Annotated[bool, typer.Option("--create", help="Make the directory if it is missing.")]
 
 
-def _disk_row(disk: DiskInfo) -> Row:
-    return {
-        "DiskId": disk.disk_id,
-        "DiskPath": None if disk.path is None else str(disk.path),
-        "DiskNode": disk.device_node,
-        "DiskStatus": disk.status,
-        "DiskAllocationType": disk.allocation,
-        "DiskSizeInBytes": disk.size_bytes,
-        "UsedInBytes": disk.used_bytes,
-        "Warnings": list(disk.warnings),
-    }
-
-
 @app.command(
     "list",
     epilog=examples(
@@ -92,12 +59,13 @@ def _disk_row(disk: DiskInfo) -> Row:
 def list_(context: typer.Context, output: Output = None) -> None:
     """List the allocated disks, and the block devices of this machine that are free.
 
-    Status: present; missing, when the disk is not there; mismatch, when it is another one.
+    Status: present; missing, when the disk is not there; mismatch, when it is another one. Drain:
+    DRAINING while something is left on a disk that is to go, then DRAINED.
     """
     from tapectl.gateway.disk_allocation import list_disks
 
     with open_gateway(context) as (state, _):
-        rows = [_disk_row(disk) for disk in list_disks(state)]
+        rows = [disk_row(disk) for disk in list_disks(state)]
     render_rows(
         rows,
         LIST_COLUMNS,
@@ -109,22 +77,14 @@ def list_(context: typer.Context, output: Output = None) -> None:
 @app.command("show", epilog=examples(("tapectl disk show /mnt/cache", "by its path")))
 def show(
     context: typer.Context,
-    disk: Annotated[
-        str,
-        typer.Argument(
-            metavar="DISK",
-            show_default=False,
-            autocompletion=completing.disks,
-            help="Disk id, path or device node.",
-        ),
-    ],
+    disk: Disk,
     output: Output = None,
 ) -> None:
     """Show all about one disk."""
     from tapectl.gateway.disk_allocation import show_disk
 
     with open_gateway(context) as (state, _):
-        render_record(_disk_row(show_disk(state, disk)), DETAIL_COLUMNS, output=output)
+        render_record(disk_row(show_disk(state, disk)), DETAIL_COLUMNS, output=output)
 
 
 @app.command(
@@ -204,4 +164,7 @@ def _add(context: typer.Context, request: DiskAddition, output: OutputFormat | N
         disk = add_disk(state, request, actor=actor())
     for warning in disk.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    render_record(_disk_row(disk), LIST_COLUMNS, output=output)
+    render_record(disk_row(disk), LIST_COLUMNS, output=output)
+
+
+disk_removal.register(app)

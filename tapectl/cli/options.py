@@ -47,6 +47,15 @@ ArchivedBarcode = Annotated[
         help="Barcode of a tape on the shelf.",
     ),
 ]
+Disk = Annotated[
+    str,
+    typer.Argument(
+        metavar="DISK",
+        show_default=False,
+        autocompletion=completing.disks,
+        help="Disk id, path or device node.",
+    ),
+]
 Device = Annotated[
     str,
     typer.Argument(
@@ -112,6 +121,7 @@ Timeout = Annotated[
         help="Give up waiting after this long (exit status 54); what was begun goes on.",
     ),
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Yes = Annotated[
     bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 from tapectl.disks.interface import SegmentFetcher, SegmentJournal
 from tapectl.disks.new_segments import NewSegments
@@ -312,6 +313,24 @@ class SegmentedCartridge:
         self._seals.require_room()
         self._seal_open_segment()
         return True
+
+    def leave_disks(self, disks: Collection[Path]) -> None:
+        """Let go of the files on disks that are to go: what is written there is sealed, what is
+        read is opened anew, wherever it is then.
+
+        Raises CartridgeWriteError if an earlier seal failed, CartridgeBusyError.
+        """
+        self._run_left = 0
+        try:
+            # What has been sealed meanwhile is read like any other from now on.
+            self._seals.check()
+        finally:
+            self._readers.close_sealed()
+        written = self._written_map()
+        if written is not None and written.writer is not None:
+            placement = written.writer.placement
+            if placement.cache_path in disks or placement.buffer_path in disks:
+                self.seal_open_segment()
 
     def close(self) -> None:
         """Seal and release everything, whatever fails; then raise CartridgeWriteError if it did.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +27,14 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskPlace:
+    """A disk that one copy goes to: a directory that holds `tapes/`."""
+
+    disk_id: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class StoredSegment:
     """A sealed segment and where its copies are; a path is None where there is no copy."""
 
@@ -43,8 +51,18 @@ class SegmentJournal(Protocol):
         """Yield the sealed segments of a tape by ascending sequence, voided ones included."""
         ...
 
-    def record_sealed(self, barcode: str, summary: SegmentSummary, placement: Placement) -> None:
-        """Enter a sealed segment, whose files are fsynced; idempotent by sequence."""
+    def record_sealed(
+        self,
+        barcode: str,
+        summary: SegmentSummary,
+        *,
+        cache_disk_id: str | None,
+        buffer_disk_id: str | None,
+    ) -> None:
+        """Enter a sealed segment, whose files are fsynced; idempotent by sequence.
+
+        A disk id is None where the role has no disk that could take a copy.
+        """
         ...
 
     def volume(self, barcode: str) -> VolumeRecord:
@@ -55,11 +73,26 @@ class SegmentJournal(Protocol):
         """Record it, durably; raise scsi.cartridge.CartridgeWriteError where that fails."""
         ...
 
-    def place(self, barcode: str, size_bytes: int) -> Placement:
-        """Choose disks with room for a segment of `size_bytes`.
+    def place(self, barcode: str, size_bytes: int, *, avoid: Collection[Path] = ()) -> Placement:
+        """Choose disks with room for a segment of `size_bytes`, none of those in `avoid`.
 
-        Raises scsi.cartridge.CartridgeBusyError while the upload buffer or the cache has no room.
+        Raises scsi.cartridge.CartridgeBusyError while the upload buffer or the cache has no room,
+        CartridgeWriteError if one of them has no disk.
         """
+        ...
+
+    def place_copy(
+        self, role: str, size_bytes: int, *, avoid: Collection[Path] = ()
+    ) -> DiskPlace | None:
+        """Choose a disk of one role (CACHE_ROLE, BUFFER_ROLE) with room for a copy, none of those
+        in `avoid`; None if the role has no such disk at all.
+
+        Raises scsi.cartridge.CartridgeBusyError while all of them are full.
+        """
+        ...
+
+    def note_failure(self, disk: Path, reason: str) -> None:
+        """A disk has refused a write or a flush. Raises nothing."""
         ...
 
     def disk_paths(self) -> Sequence[Path]:

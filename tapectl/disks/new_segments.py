@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
-from tapectl.disks.interface import SegmentJournal
-from tapectl.disks.segment_files import SegmentFiles
+from tapectl.disks.interface import Placement, SegmentJournal
+from tapectl.disks.segment_files import DiskFailedError, SegmentFiles
 from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.disks.tape_files import TapeDescription
 from tapectl.disks.tape_map import Totals
@@ -29,19 +30,15 @@ class NewSegments:
     ) -> SegmentWriter:
         """Return an empty segment at a position, with room for frames of so many bytes.
 
-        `follows` is the segment that ends there, 0 if none does.
+        `follows` is the segment that ends there, 0 if none does. A disk that refuses is passed
+        over where there is another one.
 
         Raises CartridgeBusyError, CartridgeWriteError; nothing is left behind then.
         """
-        barcode = self._tape.barcode
         size_bytes = max(self._segment_bytes, SegmentWriter.allocation_bytes(frames_bytes))
-        placement = self._journal.place(barcode, size_bytes)
-        files = SegmentFiles.create(
-            placement, barcode=barcode, sequence=self.sequence, size_bytes=size_bytes
-        )
         header = SegmentHeader(
             tape_uuid=self._tape.uuid,
-            barcode=barcode,
+            barcode=self._tape.barcode,
             sequence=self.sequence,
             first_object=position,
             file_number=before.file_number,
@@ -50,10 +47,37 @@ class NewSegments:
             partition=partition,
             follows=follows,
         )
+        writer = self._on_good_disks(header, size_bytes)
+        self.sequence += 1
+        return writer
+
+    def _on_good_disks(self, header: SegmentHeader, size_bytes: int) -> SegmentWriter:
+        failure: DiskFailedError | None = None
+        failed: list[Path] = []
+        while True:
+            try:
+                placement = self._journal.place(header.barcode, size_bytes, avoid=failed)
+            except CartridgeWriteError:
+                # None is left: what the first one said is why.
+                if failure is not None:
+                    raise failure from None
+                raise
+            try:
+                return self._on(placement, header, size_bytes)
+            except DiskFailedError as exc:
+                failure = failure or exc
+                failed.append(exc.disk)
+
+    def _on(self, placement: Placement, header: SegmentHeader, size_bytes: int) -> SegmentWriter:
+        files = SegmentFiles.create(
+            placement,
+            barcode=header.barcode,
+            sequence=header.sequence,
+            size_bytes=size_bytes,
+            on_failure=self._journal.note_failure,
+        )
         try:
-            writer = SegmentWriter(header, files, placement, size_bytes)
+            return SegmentWriter(header, files, placement, size_bytes)
         except CartridgeWriteError:
             files.discard()
             raise
-        self.sequence += 1
-        return writer

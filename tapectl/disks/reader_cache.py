@@ -95,6 +95,12 @@ class ReaderCache:
             self._readers.move_to_end(sequence)
         return reader
 
+    def close_sealed(self) -> None:
+        """Close the files of what is sealed, to be opened again when it is read."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+
     def close(self) -> None:
         """Close all files. Idempotent."""
         for reader in (*self._pinned.values(), *self._readers.values()):

@@ -1,56 +1,30 @@
 """What a process that was killed left of a tape: its unsealed segments become sealed ones.
 
-Both copies of a segment are read frame by frame; each frame is taken from a copy that has it whole
-and put right in the other. What both lack was never acknowledged, or was lost in a power cut before
+All copies of a segment are read frame by frame; each frame is taken from a copy that has it whole
+and put right in the others. What all lack was never acknowledged, or was lost in a power cut before
 anyone synchronised it; then so is every segment that goes on from there. All steps may be cut short
 and done again.
+
+A disk that refuses something is only read from then on: the copy that it had goes to another disk
+of its role, and where there is none the segment has one copy less.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
 from pathlib import Path
 
-from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, DiskMarker, read_marker
-from tapectl.disks.interface import Placement, SegmentJournal
-from tapectl.disks.segment_files import SegmentFiles
-from tapectl.disks.segment_reader import read_frame
-from tapectl.disks.tape_files import (
-    OPEN,
-    SEALED,
-    TapeDescription,
-    segment_name,
-    tape_folder,
-)
-from tapectl.medium.errors import MediumFormatError
-from tapectl.medium.frame import BLOCK_BYTES_MAX, FRAME_HEADER_BYTES, FrameKind, decode_frame
-from tapectl.medium.segment import (
-    SEGMENT_HEADER_BYTES,
-    ScannedSegment,
-    SegmentHeader,
-    encode_tail,
-    frame_at,
-    scan,
-)
+from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, read_marker
+from tapectl.disks.interface import SegmentJournal
+from tapectl.disks.recovered_copies import RecoveredCopies, SegmentName
+from tapectl.disks.segment_files import DiskFailedError
+from tapectl.disks.tape_files import OPEN, SEALED, TapeDescription, tape_folder
+from tapectl.medium.segment import SegmentHeader, encode_tail
 from tapectl.scsi.cartridge import CartridgeReadError, CartridgeWriteError
 
 _log = logging.getLogger(__name__)
-
-_COPY_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Leftover:
-    """A name of a segment file on a disk."""
-
-    name: Path
-    disk: Path
-    marker: DiskMarker
 
 
 def recover(tape: TapeDescription, journal: SegmentJournal, journalled: Container[int]) -> int:
@@ -59,44 +33,77 @@ def recover(tape: TapeDescription, journal: SegmentJournal, journalled: Containe
     `journalled` are the sequence numbers that the journal has.
 
     Raises CartridgeBusyError if a lost copy has no room yet, CartridgeReadError for a segment that
-    cannot be known, CartridgeWriteError if a disk fails.
+    cannot be known, CartridgeWriteError if no disk takes it.
     """
     recovered = 0
     try:
-        for sequence, leftovers in sorted(_find(tape.barcode, journal).items()):
-            is_open = any(leftover.name.suffix == OPEN for leftover in leftovers)
-            if is_open or sequence not in journalled:
-                _recover_segment(tape, sequence, leftovers, journal)
+        for sequence, names in sorted(_find(tape.barcode, journal).items()):
+            if sequence not in journalled:
+                _recover_segment(tape, sequence, journal)
                 recovered += 1
+                continue
+            # It was sealed without this copy, whose disk was away or had failed.
+            for name in names:
+                if name.path.suffix == OPEN:
+                    name.remove()
     except OSError as exc:
         raise CartridgeWriteError(f"recovery of {tape.barcode}: {exc}") from exc
     return recovered
 
 
-def _find(barcode: str, journal: SegmentJournal) -> Mapping[int, list[_Leftover]]:
-    found: dict[int, list[_Leftover]] = defaultdict(list)
-    for disk in journal.disk_paths():
-        folder = tape_folder(disk, barcode)
-        names = sorted(folder.iterdir()) if folder.is_dir() else []
+def _find(barcode: str, journal: SegmentJournal) -> Mapping[int, list[SegmentName]]:
+    """Return the names of segments on the disks that can be looked at; raise CartridgeReadError if
+    none can."""
+    found: dict[int, list[SegmentName]] = defaultdict(list)
+    disks = journal.disk_paths()
+    failures: list[OSError] = []
+    for disk in disks:
+        try:
+            names = sorted(tape_folder(disk, barcode).iterdir())
+        except FileNotFoundError:
+            continue
+        except OSError as exc:
+            failures.append(exc)
+            continue
         segments = [name for name in names if name.suffix in (OPEN, SEALED) and name.stem.isdigit()]
         marker = read_marker(disk) if segments else None
         if segments and marker is None:
             raise CartridgeReadError(f"no marker of a disk of ours: {disk}")
         for name in segments:
             assert marker is not None, "checked above"
-            found[int(name.stem)].append(_Leftover(name, disk, marker))
+            found[int(name.stem)].append(SegmentName(name, disk, marker))
+    if failures and len(failures) == len(disks):
+        raise CartridgeReadError(f"no disk can be looked at: {failures[0]}")
     return found
 
 
-def _recover_segment(
-    tape: TapeDescription, sequence: int, leftovers: Sequence[_Leftover], journal: SegmentJournal
+def _recover_segment(tape: TapeDescription, sequence: int, journal: SegmentJournal) -> None:
+    """Try with all disks, then without each that refuses, until none is left."""
+    failed: set[Path] = set()
+    while True:
+        names = _find(tape.barcode, journal).get(sequence, ())
+        if not names:
+            raise CartridgeReadError(f"no copy of segment {sequence} of {tape.barcode} is there")
+        try:
+            _seal_again(tape, sequence, RecoveredCopies(names, failed), journal)
+            return
+        except DiskFailedError as exc:
+            if exc.disk in failed:
+                raise
+            _log.error("%s: segment %d: %s", tape.barcode, sequence, exc)
+            if exc.sick:
+                journal.note_failure(exc.disk, str(exc))
+            failed.add(exc.disk)
+
+
+def _seal_again(
+    tape: TapeDescription, sequence: int, copies: RecoveredCopies, journal: SegmentJournal
 ) -> None:
-    files = _open_files(leftovers)
-    try:
-        header = _header(tape, sequence, files)
-        scanned = _scan_and_heal(header, files.fds) if header is not None else None
+    with copies:
+        header = copies.header(tape, sequence)
+        scanned = copies.scan(header) if header is not None else None
         if scanned is None or not (scanned.index.object_count or scanned.erases):
-            files.discard()
+            copies.discard()
             return
         if not _has_predecessor(tape, scanned.header, journal):
             _log.warning(
@@ -106,20 +113,19 @@ def _recover_segment(
                 sequence,
                 scanned.header.follows,
             )
-            files.discard()
+            copies.discard()
             return
+        copies.complete(tape.barcode, sequence, journal)
+        copies.write(scanned.header)
         summary = scanned.summary
-        tail = encode_tail(summary, scanned.index)
-        frames_bytes = summary.file_bytes - len(tail)
-        placement, made = _complete_copies(tape.barcode, files, leftovers, journal, frames_bytes)
-        try:
-            made.seal(tail, summary.file_bytes)
-        finally:
-            if made is not files:
-                made.close()
-        journal.record_sealed(tape.barcode, summary, placement)
-    finally:
-        files.close()
+        copies.seal(encode_tail(summary, scanned.index), summary.file_bytes)
+        journal.record_sealed(
+            tape.barcode,
+            summary,
+            cache_disk_id=copies.disk_id(CACHE_ROLE),
+            buffer_disk_id=copies.disk_id(BUFFER_ROLE),
+        )
+        copies.remove_others()
 
 
 def _has_predecessor(tape: TapeDescription, header: SegmentHeader, journal: SegmentJournal) -> bool:
@@ -139,124 +145,3 @@ def _has_predecessor(tape: TapeDescription, header: SegmentHeader, journal: Segm
     if journal.lacks_disks():
         raise CartridgeReadError(f"segment {header.follows} of {tape.barcode}: a disk is missing")
     return False
-
-
-def _open_files(leftovers: Sequence[_Leftover]) -> SegmentFiles:
-    fds: list[int] = []
-    inodes = set()
-    for leftover in leftovers:
-        fd = os.open(leftover.name, os.O_RDWR)
-        status = os.fstat(fd)
-        if (status.st_dev, status.st_ino) in inodes:
-            os.close(fd)
-            continue
-        inodes.add((status.st_dev, status.st_ino))
-        fds.append(fd)
-    return SegmentFiles([leftover.name for leftover in leftovers], fds)
-
-
-def _header(tape: TapeDescription, sequence: int, files: SegmentFiles) -> SegmentHeader | None:
-    """Return the header, whole in one copy at least; None if nothing was ever acknowledged."""
-    for fd in files.fds:
-        try:
-            header = SegmentHeader.decode(os.pread(fd, SEGMENT_HEADER_BYTES, 0))
-        except (MediumFormatError, OSError):
-            continue
-        if (header.tape_uuid, header.sequence) != (tape.uuid, sequence):
-            raise CartridgeReadError(f"segment of another tape: {files.names[0]}")
-        return header
-    for fd in files.fds:
-        frame = os.pread(fd, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES)
-        if decode_frame(frame) is not None:
-            raise CartridgeReadError(f"damaged header: {files.names[0]}")
-    return None
-
-
-def _scan_and_heal(header: SegmentHeader, fds: Sequence[int]) -> ScannedSegment:
-    """Scan all copies together; afterwards each holds every frame that one of them held.
-
-    Frames are written again where they are right, too: if a flush of theirs has failed, the kernel
-    takes their pages for clean, and the flush to come would succeed and prove nothing.
-    """
-    buffers = [memoryview(bytearray(FRAME_HEADER_BYTES + BLOCK_BYTES_MAX)) for _ in fds]
-
-    def read(offset: int, number: int) -> tuple[FrameKind, int] | None:
-        whole: memoryview | None = None
-        found: tuple[FrameKind, int] | None = None
-        copies = [_read_copy(fd, buffer, offset) for fd, buffer in zip(fds, buffers, strict=True)]
-        for data in copies:
-            frame = frame_at(data, number, header.sequence)
-            if frame is not None:
-                whole, found = data[: FRAME_HEADER_BYTES + frame[1]], frame
-                break
-        if whole is not None:
-            for fd in fds:
-                _write(fd, whole, offset)
-        return found
-
-    encoded = header.encode()
-    for fd in fds:
-        _write(fd, encoded, 0)
-    return scan(header, read)
-
-
-def _read_copy(fd: int, buffer: memoryview, offset: int) -> memoryview:
-    """Return the frame at `offset` of one copy, empty if the disk cannot read it."""
-    try:
-        return buffer[: read_frame(fd, buffer, offset)]
-    except OSError:
-        return buffer[:0]
-
-
-def _complete_copies(
-    barcode: str,
-    files: SegmentFiles,
-    leftovers: Sequence[_Leftover],
-    journal: SegmentJournal,
-    frames_bytes: int,
-) -> tuple[Placement, SegmentFiles]:
-    """Return where the segment is and the files to seal; make the copy that a lost disk held."""
-    by_role = {leftover.marker.role: leftover for leftover in reversed(leftovers)}
-    cache, buffer = by_role.get(CACHE_ROLE), by_role.get(BUFFER_ROLE)
-    if cache is not None and buffer is not None:
-        placement = Placement(
-            cache_disk_id=cache.marker.disk_id,
-            cache_path=cache.disk,
-            buffer_disk_id=buffer.marker.disk_id,
-            buffer_path=buffer.disk,
-            shared=os.path.samefile(cache.name, buffer.name),
-        )
-        return placement, files
-    kept = leftovers[0]
-    room = journal.place(barcode, os.fstat(files.fds[0]).st_size)
-    new_disk = room.buffer_path if buffer is None else room.cache_path
-    shared = os.stat(kept.disk).st_dev == os.stat(new_disk).st_dev
-    name = tape_folder(new_disk, barcode) / segment_name(int(kept.name.stem), OPEN)
-    name.parent.mkdir(mode=0o700, exist_ok=True)
-    if shared:
-        os.link(kept.name, name)
-        made = SegmentFiles((*files.names, name), [os.dup(fd) for fd in files.fds])
-    else:
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        made = SegmentFiles((*files.names, name), [*(os.dup(one) for one in files.fds), fd])
-        _copy(files.fds[0], fd, frames_bytes)
-    return (
-        Placement(
-            cache_disk_id=room.cache_disk_id if cache is None else cache.marker.disk_id,
-            cache_path=room.cache_path if cache is None else cache.disk,
-            buffer_disk_id=room.buffer_disk_id if buffer is None else buffer.marker.disk_id,
-            buffer_path=room.buffer_path if buffer is None else buffer.disk,
-            shared=shared,
-        ),
-        made,
-    )
-
-
-def _copy(source: int, target: int, size_bytes: int) -> None:
-    for offset in range(0, size_bytes, _COPY_BYTES):
-        _write(target, os.pread(source, min(_COPY_BYTES, size_bytes - offset), offset), offset)
-
-
-def _write(fd: int, data: bytes | memoryview, offset: int) -> None:
-    if os.pwrite(fd, data, offset) != len(data):
-        raise OSError(errno.EIO, "short write")

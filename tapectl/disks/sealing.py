@@ -50,7 +50,13 @@ class PendingSeal:
                 if before.error is not None:
                     raise before.error
             summary = self.writer.seal()
-            self._journal.record_sealed(self._barcode, summary, self.writer.placement)
+            placement = self.writer.placement
+            self._journal.record_sealed(
+                self._barcode,
+                summary,
+                cache_disk_id=placement.cache_disk_id,
+                buffer_disk_id=placement.buffer_disk_id,
+            )
         except Exception as exc:
             # Whatever it is, the tape's thread has to hear of it: this one has nobody to tell.
             self.error = exc

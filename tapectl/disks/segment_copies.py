@@ -85,13 +85,16 @@ def make_copy(source: Path, target: Path, tape_uuid: uuid.UUID, summary: Segment
 
     Raises OSError; MediumFormatError if the copy that was made is not sound. Nothing changed then.
     """
-    target.parent.mkdir(mode=0o700, exist_ok=True)
+    if not target.parent.exists():
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        _give_to_owner_of(target.parent.parent, target.parent)
     draft = target.with_name(f"{target.stem}.{os.getpid()}-{next(_serials)}{COPYING}")
     try:
         if os.stat(source).st_dev == os.stat(target.parent).st_dev:
             os.link(source, draft)
         else:
             _write_copy(source, draft, summary.file_bytes)
+        _give_to_owner_of(target.parent.parent, draft)
         fault = fault_of_copy(draft, tape_uuid, summary, whole=True)
         if fault is not None:
             raise MediumFormatError(f"copy of {source}: it {fault}")
@@ -114,3 +117,10 @@ def _write_copy(source: Path, draft: Path, size_bytes: int) -> None:
                 raise OSError(errno.EIO, "short read", str(source))
             offset += os.pwrite(write.fileno(), data, offset)
         os.fsync(write.fileno())
+
+
+def _give_to_owner_of(folder: Path, made: Path) -> None:
+    """What root makes is to be read by the user that serves."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(made, owner.st_uid, owner.st_gid)

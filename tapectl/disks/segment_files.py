@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tapectl.disks.disk_directory import sync_folder
@@ -24,59 +24,95 @@ Buffer = bytes | bytearray | memoryview
 _FULL_RETRY_S = 0.25
 
 
-class SegmentFiles:
-    """`names` are all names of the copies, `fds` one descriptor for each file behind them."""
+class DiskFailedError(CartridgeWriteError):
+    """One disk refused a write, a flush or a name; `disk` is its directory. `full`: for want of
+    room. `sick`: for want of health, neither full nor gone."""
 
-    def __init__(self, names: Sequence[Path], fds: Sequence[int]) -> None:
+    def __init__(self, message: str, disk: Path, cause: OSError) -> None:
+        super().__init__(message)
+        self.disk = disk
+        self.full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        self.sick = not self.full and cause.errno != errno.ENOENT
+
+
+class SegmentFiles:
+    """`names` are all names of the copies, `fds` one descriptor for each file behind them.
+
+    `disks` are the directories of the disks that these files are on. `on_failure` is told of each
+    disk that refuses something, and why.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[Path],
+        fds: Sequence[int],
+        disks: Sequence[Path],
+        on_failure: Callable[[Path, str], None],
+    ) -> None:
         self.names = tuple(names)
         self.fds = tuple(fds)
         self.failed = False  # takes no more frames
+        self._disks = tuple(disks)
+        self._on_failure = on_failure
         self._flush_failed = False
         self._folders_are_synced = False
 
     @classmethod
     def create(
-        cls, placement: Placement, *, barcode: str, sequence: int, size_bytes: int
+        cls,
+        placement: Placement,
+        *,
+        barcode: str,
+        sequence: int,
+        size_bytes: int,
+        on_failure: Callable[[Path, str], None],
     ) -> SegmentFiles:
         """Make the file or files and allocate their room, so that no later write finds none.
 
-        Raises CartridgeBusyError if a disk is full, CartridgeWriteError if it fails; nothing
+        Raises CartridgeBusyError if a disk is full, DiskFailedError if it fails; nothing
         is left behind then.
         """
         name = segment_name(sequence, OPEN)
-        cache_name = tape_folder(placement.cache_path, barcode) / name
-        buffer_name = tape_folder(placement.buffer_path, barcode) / name
-        files = cls((), ())
+        what = f"new segment {sequence} of {barcode}"
+        files = cls((), (), (), on_failure)
         try:
-            for path in (cache_name, buffer_name):
-                path.parent.mkdir(mode=0o700, exist_ok=True)
-                if placement.shared and files.fds:
-                    os.link(cache_name, path)
-                else:
-                    files.fds += (os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600),)
-                files.names += (path,)
-            for fd in files.fds:
-                os.posix_fallocate(fd, 0, size_bytes)
-        except OSError as exc:
+            for disk in (placement.cache_path, placement.buffer_path):
+                with files._asking(disk, what):
+                    files._add(disk, tape_folder(disk, barcode) / name, shared=placement.shared)
+            for fd, disk in zip(files.fds, files._disks, strict=True):
+                with files._asking(disk, what):
+                    os.posix_fallocate(fd, 0, size_bytes)
+        except DiskFailedError as exc:
             files.discard()
-            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            if exc.full:
                 raise CartridgeBusyError("a local disk is full", _FULL_RETRY_S) from exc
-            raise CartridgeWriteError(f"new segment {sequence} of {barcode}: {exc}") from exc
+            raise
         return files
+
+    def _add(self, disk: Path, name: Path, *, shared: bool) -> None:
+        name.parent.mkdir(mode=0o700, exist_ok=True)
+        if shared and self.fds:
+            os.link(self.names[0], name)
+        else:
+            self.fds += (os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600),)
+            self._disks += (disk,)
+        self.names += (name,)
 
     def append(self, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> None:
         """Write frames of `size_bytes` together at `offset` of every copy.
 
-        Raises CartridgeWriteError; then they are in no copy as far as any reader can tell, and
+        Raises DiskFailedError; then they are in no copy as far as any reader can tell, and
         `failed` is set: the segment takes nothing more.
         """
+        fd = -1
         try:
             for fd in self.fds:
                 if os.pwritev(fd, buffers, offset) != size_bytes:
                     raise OSError(errno.EIO, "short write")
         except OSError as exc:
             self._take_back(offset)
-            raise CartridgeWriteError(f"write to {self.names[0].name}: {exc}") from exc
+            disk = self._disks[self.fds.index(fd)]
+            raise self._failure(f"write to {self.names[0].name}", disk, exc) from exc
 
     def _take_back(self, offset: int) -> None:
         """Make the frame at `offset` none in the copies that got it."""
@@ -87,41 +123,46 @@ class SegmentFiles:
                 os.pwrite(fd, bytes(FRAME_HEADER_BYTES), offset)
 
     def synchronize(self) -> None:
-        """Return when all copies and their names are on stable storage; raise CartridgeWriteError.
+        """Return when all copies and their names are on stable storage; raise DiskFailedError.
 
         After a flush that failed nobody knows what the kernel has dropped: `failed` is set, and
         every further call fails.
         """
         if self.failed:
             raise CartridgeWriteError(f"{self.names[0].name} has failed before")
+        what = f"flush of {self.names[0].name}"
         try:
-            for fd in self.fds:
-                os.fdatasync(fd)
+            for fd, disk in zip(self.fds, self._disks, strict=True):
+                with self._asking(disk, what):
+                    os.fdatasync(fd)
             if not self._folders_are_synced:
-                self._sync_folders()
+                self._sync_folders(what)
                 self._folders_are_synced = True
-        except OSError as exc:
+        except DiskFailedError:
             self.failed = self._flush_failed = True
-            raise CartridgeWriteError(f"flush of {self.names[0].name}: {exc}") from exc
+            raise
 
     def seal(self, tail: bytes, file_bytes: int) -> None:
         """Put index and footer at the end, make all durable, and then give the final names.
 
-        May be done again on a segment that was sealed in part. Raises CartridgeWriteError.
+        May be done again on a segment that was sealed in part. Raises DiskFailedError.
         """
         if self._flush_failed:
             # The next flush may well succeed: it knows nothing of the pages that this one lost.
             raise CartridgeWriteError(f"{self.names[0].name} has failed before")
-        try:
-            for fd in self.fds:
+        what = f"sealing of {self.names[0].name}"
+        for fd, disk in zip(self.fds, self._disks, strict=True):
+            with self._asking(disk, what):
                 if os.pwrite(fd, tail, file_bytes - len(tail)) != len(tail):
                     raise OSError(errno.EIO, "short write")
                 os.ftruncate(fd, file_bytes)
                 os.fsync(fd)
-            self.names = tuple(_with_final_name(name) for name in self.names)
-            self._sync_folders()
-        except OSError as exc:
-            raise CartridgeWriteError(f"sealing of {self.names[0].name}: {exc}") from exc
+        for name in self.names:
+            if name.suffix != SEALED:
+                with self._asking(_disk_of(name), what):
+                    name.rename(name.with_suffix(SEALED))
+        self.names = tuple(name.with_suffix(SEALED) for name in self.names)
+        self._sync_folders(what)
 
     def discard(self) -> None:
         """Remove the files: nothing in them counts."""
@@ -136,14 +177,27 @@ class SegmentFiles:
         for fd in fds:
             os.close(fd)
 
-    def _sync_folders(self) -> None:
-        for folder in {name.parent for name in self.names}:
-            sync_folder(folder)
-            sync_folder(folder.parent)
+    def _sync_folders(self, what: str) -> None:
+        for name in self.names:
+            with self._asking(_disk_of(name), what):
+                sync_folder(name.parent)
+                sync_folder(name.parent.parent)
+
+    @contextlib.contextmanager
+    def _asking(self, disk: Path, what: str) -> Iterator[None]:
+        """Tell whose it is when a disk refuses."""
+        try:
+            yield
+        except OSError as exc:
+            raise self._failure(what, disk, exc) from exc
+
+    def _failure(self, what: str, disk: Path, exc: OSError) -> DiskFailedError:
+        failure = DiskFailedError(f"{what}: {exc}", disk, exc)
+        if failure.sick:
+            self._on_failure(disk, f"{what}: {exc.strerror}")
+        return failure
 
 
-def _with_final_name(name: Path) -> Path:
-    sealed = name.with_suffix(SEALED)
-    if name != sealed:
-        name.rename(sealed)
-    return sealed
+def _disk_of(name: Path) -> Path:
+    """Return the disk of <disk>/tapes/<barcode>/<name>."""
+    return name.parents[2]

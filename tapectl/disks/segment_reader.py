@@ -72,6 +72,10 @@ class FetchedCopy:
             # It was finished and given its final name, or evicted, since its name was told.
             raise CartridgeBusyError(f"segment {self._sequence} has moved", 0.0) from exc
         except OSError as exc:
+            if not self._discarded:
+                # A disk refuses the copy that is there: the store may have it.
+                self.discard_local()
+                raise CartridgeBusyError(f"segment {self._sequence}: {exc}", 0.0) from exc
             raise CartridgeReadError(f"fetched segment {self._sequence}: {exc}") from exc
         self.close()
         self._fd = fd
@@ -166,6 +170,8 @@ def open_segment(
     try:
         index = _first_index(fds, entry)
         if index is None and fetched is not None:
+            if fds:
+                fetched.discard_local()
             index = _fetched_index(fetched, entry, fds)
         for fd in fds:
             if index is None:

@@ -147,6 +147,8 @@ class AlertWatch:
             health: DiskHealth = disk_health(disk.path, disk.id)
             if health.state in _SICK:
                 yield _SICK[health.state], disk.id, f"{disk.path}: {health.reason}"
+            elif disk.failed:
+                yield AlertKind.DISK_FAILING, disk.id, f"{disk.path}: {disk.failed_detail}"
         for role in self._journal.full_roles():
             yield _FULL[role], self._gateway_id, f"every {role} disk is full"
 

@@ -18,8 +18,9 @@ from tapectl.disks import block_devices, disk_directory
 from tapectl.disks.disk_directory import DiskMarker
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.disk_contents import DiskContents, contents_of
 from tapectl.gateway.surviving_disks import refuse_overtaken
-from tapectl.state import disks, events, segments
+from tapectl.state import disks, events
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord, DiskRole
 from tapectl.state.gateways import read_gateway
@@ -57,6 +58,7 @@ _IGNORED_NAMES = frozenset(
 )
 
 PRESENT, MISSING, MISMATCH = "present", "missing", "mismatch"
+DRAINING, DRAINED = "DRAINING", "DRAINED"
 
 
 class DiskPathError(TapectlError):
@@ -104,7 +106,9 @@ class DiskInfo:
     `status` is AWS's DiskStatus: `present`, `missing` (no marker of ours at the path) or
     `mismatch` (the marker of another disk); `allocation` is the role, AVAILABLE or IN USE.
     `path` is the directory, for an unallocated device where it is mounted or None. `used_bytes`
-    counts sealed segments. `warnings` are for people.
+    counts sealed segments. `drain` is DRAINING or DRAINED of a disk that is to go. `failure` is
+    what the disk said when it last refused something, None when it has taken a segment since.
+    `warnings` are for people.
     """
 
     disk_id: str
@@ -114,6 +118,8 @@ class DiskInfo:
     allocation: str
     size_bytes: int
     used_bytes: int = 0
+    drain: str | None = None
+    failure: str | None = None
     warnings: Sequence[str] = ()
 
 
@@ -138,8 +144,11 @@ def list_disks(state: State) -> Sequence[DiskInfo]:
     with state.read() as db:
         gateway_id = read_gateway(db).id
         records = disks.all_disks(db)
-        used = segments.bytes_by_disk(db)
-    listed = [_disk_info(record, gateway_id, used.get(record.id, 0)) for record in records]
+        contents = [contents_of(db, record) for record in records]
+    listed = [
+        _disk_info(record, gateway_id, found)
+        for record, found in zip(records, contents, strict=True)
+    ]
     taken = {record.device_node for record in records}
     for device in block_devices.list_block_devices():
         if device.node not in taken:
@@ -163,6 +172,15 @@ def show_disk(state: State, text: str) -> DiskInfo:
         if text in (disk.disk_id, disk.device_node) or str(disk.path) == path:
             return disk
     raise DiskNotFoundError(f"no such disk: {text}", hint="run `tapectl disk list`")
+
+
+def find_allocated(records: Sequence[DiskRecord], text: str) -> DiskRecord:
+    """Return an allocated disk by its id, path or device node; raise DiskNotFoundError."""
+    path = os.path.abspath(text)
+    for record in records:
+        if text in (record.id, record.device_node) or str(record.path) == path:
+            return record
+    raise DiskNotFoundError(f"no such disk is allocated: {text}", hint="run `tapectl disk list`")
 
 
 def add_disk(
@@ -209,7 +227,7 @@ def _allocate(
     found = disk_directory.read_marker(path)
     marker = _marker(path, DiskMarker(_new_disk_id(), gateway_id, role), records)
     if marker == found:
-        refuse_overtaken(state, path)
+        refuse_overtaken(state, path, marker.disk_id)
     record = DiskRecord(
         id=marker.disk_id,
         role=role,
@@ -227,7 +245,7 @@ def _allocate(
         if isinstance(exc, OSError):
             raise DiskPathError(f"cannot write to the disk ({exc.strerror}): {path}") from exc
         raise
-    info = _disk_info(record, gateway_id, 0)
+    info = _disk_info(record, gateway_id, DiskContents(0, 0, frozenset()))
     return replace(info, warnings=(*info.warnings, *_warnings(record, records)))
 
 
@@ -396,7 +414,7 @@ def _enter(state: State, record: DiskRecord, by: Stamp) -> None:
         raise DiskInUseError(f"the disk was allocated meanwhile: {record.path}") from exc
 
 
-def _disk_info(record: DiskRecord, gateway_id: str, used_bytes: int) -> DiskInfo:
+def _disk_info(record: DiskRecord, gateway_id: str, contents: DiskContents) -> DiskInfo:
     return DiskInfo(
         disk_id=record.id,
         path=record.path,
@@ -404,7 +422,9 @@ def _disk_info(record: DiskRecord, gateway_id: str, used_bytes: int) -> DiskInfo
         status=_status(record, gateway_id),
         allocation=record.role,
         size_bytes=record.size_bytes,
-        used_bytes=used_bytes,
+        used_bytes=contents.bytes,
+        drain=(DRAINED if contents.empty else DRAINING) if record.draining else None,
+        failure=record.failed_detail,
     )
 
 

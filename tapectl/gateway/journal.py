@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tapectl.disks.interface import Placement, StoredSegment
+from tapectl.disks.disk_directory import read_marker
+from tapectl.disks.interface import DiskPlace, Placement, StoredSegment
 from tapectl.disks.tape_files import OPEN, SEALED, segment_name, tape_folder
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.settings import Settings
@@ -19,6 +21,8 @@ from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord, DiskRole
 from tapectl.state.errors import StateError
 from tapectl.state.segments import SegmentRecord
+
+_log = logging.getLogger(__name__)
 
 _ROWS_AT_ONCE = 2048
 
@@ -67,17 +71,30 @@ class StateJournal:
                     uploaded=record.uploaded_at_ms is not None,
                 )
 
-    def record_sealed(self, barcode: str, summary: SegmentSummary, placement: Placement) -> None:
-        """Enter a sealed segment, whose files are fsynced; idempotent by sequence."""
+    def record_sealed(
+        self,
+        barcode: str,
+        summary: SegmentSummary,
+        *,
+        cache_disk_id: str | None,
+        buffer_disk_id: str | None,
+    ) -> None:
+        """Enter a sealed segment, whose files are fsynced; idempotent by sequence.
+
+        Disks that it was sealed on are well.
+        """
         record = SegmentRecord(
             barcode=barcode,
             summary=summary,
             sealed_at_ms=self._now_ms(),
-            cache_disk_id=placement.cache_disk_id,
-            buffer_disk_id=placement.buffer_disk_id,
+            cache_disk_id=cache_disk_id,
+            buffer_disk_id=buffer_disk_id,
         )
         with self._state.write() as db:
             segments.insert(db, record)
+            for disk_id in (cache_disk_id, buffer_disk_id):
+                if disk_id is not None:
+                    disks.forget_failure(db, disk_id)
 
     def volume(self, barcode: str) -> VolumeRecord:
         """Return what was last recorded of a tape's partitions and auxiliary memory."""
@@ -93,34 +110,27 @@ class StateJournal:
         except StateError as exc:
             raise CartridgeWriteError(f"tape {barcode}: {exc}") from exc
 
-    def place(self, barcode: str, size_bytes: int) -> Placement:
+    def place(self, barcode: str, size_bytes: int, *, avoid: Collection[Path] = ()) -> Placement:
         """Choose the cache disk and the upload-buffer disk with the most room.
 
-        Two file systems are better than one, where a second copy protects nothing: a shared pair
-        is chosen only when no other has room. Raises CartridgeBusyError when a role has no room,
-        CartridgeWriteError when it has no disk at all.
+        One that has failed is taken only where there is no other. Two file systems are better than
+        one, where a second copy protects nothing: a shared pair is chosen only when no other has
+        room. Raises CartridgeBusyError when a role has no room, CartridgeWriteError when it has no
+        disk at all.
         """
-        with self._state.read() as db:
-            all_disks = disks.all_disks(db)
-            used = segments.bytes_by_disk(db)
-        rooms: dict[DiskRole, list[_Room]] = {role: [] for role in DiskRole}
-        for disk in all_disks:
-            room = self._room(disk, used.get(disk.id, 0))
-            if room is not None:
-                rooms[disk.role].append(room)
+        rooms = self._rooms()
+        fitting: dict[DiskRole, Sequence[_Room]] = {}
         for role, present in rooms.items():
-            if not present:
-                raise CartridgeWriteError(f"tape {barcode}: no {role} disk is there")
-            if max(room.free_bytes for room in present) < size_bytes:
-                raise CartridgeBusyError(f"every {role} disk is full", FULL_RETRY_S)
-        pairs = [
-            (cache, buffer)
-            for cache in rooms[DiskRole.CACHE_STORAGE]
-            for buffer in rooms[DiskRole.UPLOAD_BUFFER]
-            if min(cache.free_bytes, buffer.free_bytes) >= size_bytes
-        ]
+            allowed = [room for room in present if room.disk.path not in avoid]
+            if not allowed:
+                raise CartridgeWriteError(f"tape {barcode}: no {role} disk takes segments")
+            fitting[role] = _with_room(allowed, size_bytes)
         cache, buffer = max(
-            pairs,
+            (
+                (cache, buffer)
+                for cache in fitting[DiskRole.CACHE_STORAGE]
+                for buffer in fitting[DiskRole.UPLOAD_BUFFER]
+            ),
             key=lambda pair: (
                 pair[0].device != pair[1].device,
                 min(pair[0].free_bytes, pair[1].free_bytes),
@@ -134,18 +144,34 @@ class StateJournal:
             shared=cache.device == buffer.device,
         )
 
+    def place_copy(
+        self, role: str, size_bytes: int, *, avoid: Collection[Path] = ()
+    ) -> DiskPlace | None:
+        """See disks.SegmentJournal.place_copy."""
+        allowed = [room for room in self._rooms()[DiskRole(role)] if room.disk.path not in avoid]
+        if not allowed:
+            return None
+        disk = max(_with_room(allowed, size_bytes), key=lambda room: room.free_bytes).disk
+        return DiskPlace(disk.id, disk.path)
+
+    def note_failure(self, disk: Path, reason: str) -> None:
+        """See disks.SegmentJournal.note_failure."""
+        try:
+            with self._state.write() as db:
+                for record in disks.all_disks(db):
+                    if record.path == disk:
+                        disks.note_failure(db, record.id, self._now_ms(), reason)
+        except StateError as exc:
+            # The command fails by its own error; this is only for who looks later.
+            _log.warning("%s: its failure is not noted: %s", disk, exc)
+
     def full_roles(self) -> Sequence[DiskRole]:
         """Return the roles of which disks are there, and not one with room for another segment."""
-        with self._state.read() as db:
-            all_disks = disks.all_disks(db)
-            used = segments.bytes_by_disk(db)
-        full: dict[DiskRole, bool] = {}
-        for disk in all_disks:
-            room = self._room(disk, used.get(disk.id, 0))
-            if room is not None:
-                has_room = room.free_bytes >= self._segment_bytes
-                full[disk.role] = full.get(disk.role, True) and not has_room
-        return [role for role, without_room in full.items() if without_room]
+        return [
+            role
+            for role, present in self._rooms().items()
+            if present and max(room.free_bytes for room in present) < self._segment_bytes
+        ]
 
     def disk_paths(self) -> Sequence[Path]:
         """Return the directories of all present cache and upload-buffer disks."""
@@ -153,14 +179,34 @@ class StateJournal:
             all_disks = disks.all_disks(db)
         return [disk.path for disk in _present(all_disks)]
 
+    def allocated_paths(self) -> tuple[frozenset[Path], frozenset[Path]]:
+        """Return the directories of all disks, there or not: those in use, and those that are to
+        go."""
+        with self._state.read() as db:
+            all_disks = disks.all_disks(db)
+        to_go = frozenset(disk.path for disk in all_disks if disk.draining)
+        return frozenset(disk.path for disk in all_disks) - to_go, to_go
+
     def lacks_disks(self) -> bool:
         """Whether a disk that is allocated is not there."""
         with self._state.read() as db:
             all_disks = disks.all_disks(db)
         return len(_present(all_disks)) < len(all_disks)
 
+    def _rooms(self) -> Mapping[DiskRole, Sequence[_Room]]:
+        """Return, by role, the disks that take segments."""
+        with self._state.read() as db:
+            all_disks = disks.all_disks(db)
+            used = segments.bytes_by_disk(db)
+        rooms: dict[DiskRole, list[_Room]] = {role: [] for role in DiskRole}
+        for disk in all_disks:
+            room = None if disk.draining else self._room(disk, used.get(disk.id, 0))
+            if room is not None:
+                rooms[disk.role].append(room)
+        return rooms
+
     def _room(self, disk: DiskRecord, sealed_bytes: int) -> _Room | None:
-        """Return what the disk can take, None if it is not there.
+        """Return what the disk can take, None if it is not there or takes nothing.
 
         Segments that are open, in any process, are in no table yet: each keeps a whole segment
         reserved. So two writers that ask at once may go over by one segment, and no more.
@@ -172,14 +218,33 @@ class StateJournal:
             device = tapes_path.stat().st_dev
         except OSError:
             return None
+        if status.f_flag & os.ST_RDONLY or not is_present(disk):
+            return None
         reserved_bytes = open_segments * self._segment_bytes
         file_system_bytes = status.f_bavail * status.f_frsize
         free_bytes = min(disk.size_bytes - sealed_bytes - reserved_bytes, file_system_bytes)
         return _Room(disk, device, free_bytes)
 
 
+def _with_room(rooms: Sequence[_Room], size_bytes: int) -> Sequence[_Room]:
+    """Return those with room, of them the ones that have not failed, if there are any.
+
+    Raises CartridgeBusyError if all are full.
+    """
+    fitting = [room for room in rooms if room.free_bytes >= size_bytes]
+    if not fitting:
+        raise CartridgeBusyError(f"every {rooms[0].disk.role} disk is full", FULL_RETRY_S)
+    return [room for room in fitting if not room.disk.failed] or fitting
+
+
+def is_present(disk: DiskRecord) -> bool:
+    """Whether the directory of a disk is there, and is that disk."""
+    marker = read_marker(disk.path)
+    return marker is not None and marker.disk_id == disk.id
+
+
 def _present(records: Sequence[DiskRecord]) -> Sequence[DiskRecord]:
-    return [disk for disk in records if (disk.path / "tapes").is_dir()]
+    return [disk for disk in records if is_present(disk)]
 
 
 def _segment_path(

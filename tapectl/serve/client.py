@@ -109,3 +109,19 @@ def who_serves(state_path: Path) -> Serving:
         return Serving(served=False, locked_by=lock_owner(state_path))
     with client:
         return Serving(served=True, locked_by=lock_owner(state_path))
+
+
+@contextlib.contextmanager
+def repairing(state_path: Path) -> Iterator[Serving]:
+    """Repair the gateway inside, beside a supervisor that answers; where there is none, nothing
+    else can begin meanwhile.
+
+    Raises AlreadyServingError while another process, or one that is on its way out, has the lock.
+    """
+    serving = who_serves(state_path)
+    if serving.served:
+        yield serving
+        wake(state_path)
+        return
+    with serve_lock(state_path, "check --repair", wait_s=5.0):
+        yield Serving()

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import cast
 
 from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
@@ -45,6 +46,9 @@ _log = logging.getLogger("tapectl.serve.worker")
 # How long a load waits for an index that is only in the store, or for room to recover into. The
 # changer's session waits as long, and an initiator gives a silent one up after ten seconds.
 LOAD_WAIT_S = 8.0
+
+# How soon a drained disk is let go of: a query of a few rows.
+DISKS_LOOK_S = 2.0
 
 
 class DriveWorker:
@@ -78,6 +82,7 @@ class DriveWorker:
         if start.get("restarted"):
             self._drive.power_on_attention()
         threading.Thread(target=self._seal_when_idle, name="idle-seal", daemon=True).start()
+        threading.Thread(target=self._leave_drained_disks, name="disks", daemon=True).start()
 
     def handle(self, request: Message, fds: list[int]) -> Message:
         """Answer one request of the supervisor."""
@@ -246,6 +251,22 @@ class DriveWorker:
                     continue
                 self._note_used_bytes(cartridge)
                 self._drive.statistics.keep()
+
+    def _leave_drained_disks(self) -> None:
+        """Let go of files on disks that are being drained, so that they can be emptied, unmounted
+        and removed while the tape stays in the drive."""
+        seen: frozenset[Path] = frozenset()
+        while not self._stopped.wait(DISKS_LOOK_S):
+            try:
+                in_use, to_go = self._journal.allocated_paths()
+                # Also those that have been drained and removed since the last look.
+                leaving = (seen | to_go) - in_use
+                with self._host.lock:
+                    if leaving and self._cartridge is not None:
+                        self._cartridge.leave_disks(leaving)
+                seen = in_use | to_go
+            except (CartridgeError, StateError) as exc:
+                _log.warning("leaving drained disks: %s", exc)
 
     def _status(self) -> Message:
         # Without the lock: a status must not wait for a command, and counters that are a

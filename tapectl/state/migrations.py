@@ -343,6 +343,15 @@ CREATE TABLE retrieval (
     until_ms          INTEGER           -- when the first of those copies ends; NULL: none does
 ) STRICT, WITHOUT ROWID;
 """,
+    # Disks that are to go, and disks that have refused something.
+    """
+-- draining_since_ms: nothing new goes to the disk, and what it holds goes elsewhere; NULL: in use.
+ALTER TABLE disk ADD COLUMN draining_since_ms INTEGER;
+-- failed_at_ms, failed_detail: when it last refused a write or a flush, and what it said; NULL: a
+-- segment has been sealed on it since.
+ALTER TABLE disk ADD COLUMN failed_at_ms INTEGER;
+ALTER TABLE disk ADD COLUMN failed_detail TEXT;
+""",
 )
 
 

@@ -29,8 +29,8 @@ class SegmentRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingUploads:
-    """How much is sealed but not in the store."""
+class SegmentTotals:
+    """How many segments, and the bytes of their files."""
 
     segments: int
     bytes: int
@@ -138,14 +138,14 @@ def waiting_for_upload(
     return [record_of(row) for row in rows]
 
 
-def waiting_uploads(db: sqlite3.Connection, barcode: str | None = None) -> WaitingUploads:
+def waiting_uploads(db: sqlite3.Connection, barcode: str | None = None) -> SegmentTotals:
     """Return how much is not in the store, of one tape or of all."""
     row = db.execute(
         "SELECT count(*), coalesce(sum(file_bytes), 0) FROM segment"
         " WHERE uploaded_at_ms IS NULL AND (?1 IS NULL OR barcode = ?1)",
         (barcode,),
     ).fetchone()
-    return WaitingUploads(*row)
+    return SegmentTotals(*row)
 
 
 def waiting_bytes_by_tape(db: sqlite3.Connection) -> Mapping[str, int]:
@@ -179,6 +179,15 @@ def set_cache_disk(
     """Say which cache disk holds a copy; None: evicted. The file is deleted after the commit."""
     db.execute(
         "UPDATE segment SET cache_disk_id = ? WHERE barcode = ? AND sequence = ?",
+        (disk_id, barcode, sequence),
+    )
+
+
+def set_buffer_disk(db: sqlite3.Connection, barcode: str, sequence: int, disk_id: str) -> None:
+    """Say which upload-buffer disk holds a copy. The file is there before, and the one that it
+    replaces goes after the commit."""
+    db.execute(
+        "UPDATE segment SET buffer_disk_id = ? WHERE barcode = ? AND sequence = ?",
         (disk_id, barcode, sequence),
     )
 
@@ -239,6 +248,35 @@ def tapes_waiting_on_disk(db: sqlite3.Connection, disk_id: str) -> Sequence[str]
         (disk_id,),
     )
     return [row[0] for row in rows]
+
+
+def waiting_on_disk(
+    db: sqlite3.Connection, disk_id: str, *, limit: int = -1
+) -> Sequence[SegmentRecord]:
+    """Return segments with a copy on the disk that are not in the store, by tape; all of them, or
+    the first `limit`."""
+    rows = db.execute(
+        "SELECT * FROM segment WHERE uploaded_at_ms IS NULL"
+        " AND (cache_disk_id = ?1 OR buffer_disk_id = ?1) ORDER BY barcode, sequence LIMIT ?2",
+        (disk_id, limit),
+    )
+    return [record_of(row) for row in rows]
+
+
+def totals_on_disk(db: sqlite3.Connection, disk_id: str) -> SegmentTotals:
+    """Return how many segments have a copy on the disk, and their bytes."""
+    row = db.execute(
+        "SELECT count(*), coalesce(sum(file_bytes), 0) FROM segment"
+        " WHERE cache_disk_id = ?1 OR buffer_disk_id = ?1",
+        (disk_id,),
+    ).fetchone()
+    return SegmentTotals(*row)
+
+
+def forget_disk(db: sqlite3.Connection, disk_id: str) -> None:
+    """Say that a disk holds no copy any more."""
+    for column in ("cache_disk_id", "buffer_disk_id"):
+        db.execute(f"UPDATE segment SET {column} = NULL WHERE {column} = ?", (disk_id,))
 
 
 def dirty_cache_bytes(db: sqlite3.Connection) -> int:

@@ -12,7 +12,7 @@ import dataclasses
 import random
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -77,8 +77,8 @@ class RefusedError(Exception):
 class _Journal(StateJournal):
     """Two files where the disks are on one file system, as they would be on two."""
 
-    def place(self, barcode: str, size_bytes: int) -> Placement:
-        return dataclasses.replace(super().place(barcode, size_bytes), shared=False)
+    def place(self, barcode: str, size_bytes: int, *, avoid: Collection[Path] = ()) -> Placement:
+        return dataclasses.replace(super().place(barcode, size_bytes, avoid=avoid), shared=False)
 
 
 class _Fetcher:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
 import itertools
 import os
 import random
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tapectl.disks.tape_files import OPEN, SEALED
+from tapectl.medium.segment import SEGMENT_HEADER_BYTES, SegmentHeader
 from tapectl.scsi.cartridge import CartridgeError, CartridgeReadError
 from tests.support.tape_disks import TAPE, TapeDisks, read_all, write
 
@@ -312,3 +315,76 @@ def test_no_acknowledged_block_is_lost_to_kill(tmp_path, placement):
         assert len(found) > acknowledged
         for number, block in enumerate(found):
             assert block == number.to_bytes(8, "big") * (1 + number * 37 % 2000)
+
+
+@pytest.mark.parametrize("lost", ["cache", "buffer"])
+def test_without_a_disk_of_one_role_the_other_copy_is_sealed_alone(tmp_path, lost):
+    disks = TapeDisks(tmp_path)
+    leave_open(disks, *BLOCKS)
+    shutil.move(disks.root / lost, tmp_path / "away")
+    assert read_all(disks.load()) == BLOCKS
+    assert len(disks.files(SEALED)) == 1
+    # The disk comes back with what it had.
+    shutil.move(tmp_path / "away", disks.root / lost)
+    assert read_all(disks.load()) == BLOCKS
+    assert not disks.files(OPEN)
+
+
+class RefusingDisk:
+    """Stands for one function of os and fails every call that concerns one disk."""
+
+    def __init__(self, monkeypatch, name, disk, error):
+        self._real = getattr(os, name)
+        self._disk = str(disk)
+        self._error = error
+        monkeypatch.setattr(os, name, self)
+
+    def __call__(self, first, *arguments, **options):
+        path = os.readlink(f"/proc/self/fd/{first}") if isinstance(first, int) else str(first)
+        read = self._real is REAL_OPEN and arguments[0] & os.O_ACCMODE == os.O_RDONLY
+        if path.startswith(self._disk) and not read:
+            raise OSError(self._error, os.strerror(self._error))
+        return self._real(first, *arguments, **options)
+
+
+REAL_OPEN = os.open
+
+
+@pytest.mark.parametrize("name", ["open", "pwrite", "fsync", "ftruncate", "rename", "preadv"])
+@pytest.mark.parametrize("sick", ["cache", "buffer"])
+def test_a_disk_that_refuses_keeps_no_tape_from_loading(tmp_path, monkeypatch, name, sick):
+    disks = TapeDisks(tmp_path)
+    leave_open(disks, *BLOCKS)
+    with monkeypatch.context() as patch:
+        error = errno.EROFS if name == "open" else errno.EIO
+        RefusingDisk(patch, name, disks.root / sick, error)
+        assert read_all(disks.load()) == BLOCKS
+    if name != "preadv":
+        assert {disk for disk, _ in disks.failures} == {disks.root / sick}
+    assert read_all(disks.load()) == BLOCKS
+    assert not disks.files(OPEN)
+
+
+def test_what_no_copy_can_be_read_of_is_not_taken_for_the_end(tmp_path, monkeypatch):
+    disks = TapeDisks(tmp_path)
+    leave_open(disks, *BLOCKS)
+    with monkeypatch.context() as patch:
+        RefusingDisk(patch, "preadv", disks.root, errno.EIO)
+        with pytest.raises(CartridgeReadError, match="cannot be read"):
+            disks.load()
+    assert read_all(disks.load()) == BLOCKS
+
+
+def test_an_earlier_attempt_that_a_disk_brings_back_is_not_mixed_in(tmp_path):
+    disks = TapeDisks(tmp_path)
+    stale = leave_open(disks, b"never acknowledged")[0].read_bytes()
+    for path in disks.files(OPEN):
+        path.unlink()
+    leave_open(disks, *BLOCKS)
+    first, second = disks.files(OPEN)
+    header = SegmentHeader.decode(stale[:SEGMENT_HEADER_BYTES])
+    older = dataclasses.replace(header, created_ms=header.created_ms - 1)
+    first.write_bytes(older.encode() + stale[SEGMENT_HEADER_BYTES:])
+    assert read_all(disks.load()) == BLOCKS
+    assert not disks.files(OPEN)
+    assert second.with_suffix(SEALED).exists()

@@ -102,11 +102,13 @@ class Gateway:
         """Run a command with --output json and decode it."""
         return json.loads(self.cli(*words, "--output", "json"))
 
-    def activate(self, *options: str, store: str | None = None) -> None:
+    def activate(
+        self, *options: str, store: str | None = None, disk_options: Sequence[str] = ()
+    ) -> None:
         """Activate on a directory store (or the one given) and add both disks."""
         self.cli("activate", "--name", "test", "--store", store or str(self.store), *options)
-        self.cli("disk", "add-cache", str(self.cache))
-        self.cli("disk", "add-buffer", str(self.buffer))
+        self.cli("disk", "add-cache", str(self.cache), *disk_options)
+        self.cli("disk", "add-buffer", str(self.buffer), *disk_options)
 
     def create_tapes(self, *options: str, size: str = "100GiB") -> list[str]:
         """Create tapes in storage slots, AVAILABLE when this returns; return their barcodes."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tapectl.disks import disk_directory
 from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
 from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, DiskMarker
-from tapectl.disks.interface import Placement, SegmentFetcher, StoredSegment
+from tapectl.disks.interface import DiskPlace, Placement, SegmentFetcher, StoredSegment
 from tapectl.disks.tape_files import SEALED, segment_name, tape_folder
 from tapectl.medium.summary import SegmentSummary
 from tapectl.medium.volume import VolumeRecord
-from tapectl.scsi.cartridge import CartridgeBusyError, EncryptedBlock, Mark
+from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError, EncryptedBlock, Mark
 from tests.support.memory_cartridge import LogicalObject
 
 TAPE = TapeDescription("TAP001L5", "6a1c1b1e-5f0e-4b39-9c3c-3c4d5e6f7a8b", 1 << 30)
@@ -36,6 +36,7 @@ class TapeDisks:
     full: bool = False
     records: dict[int, StoredSegment] = field(default_factory=dict)
     volume_document: dict[str, object] | None = None
+    failures: list[tuple[Path, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for path, role in ((self.cache, CACHE_ROLE), (self.buffer, BUFFER_ROLE)):
@@ -54,12 +55,19 @@ class TapeDisks:
         assert barcode == TAPE.barcode
         return [self.records[sequence] for sequence in sorted(self.records)]
 
-    def record_sealed(self, barcode: str, summary: SegmentSummary, placement: Placement) -> None:
+    def record_sealed(
+        self,
+        barcode: str,
+        summary: SegmentSummary,
+        *,
+        cache_disk_id: str | None,
+        buffer_disk_id: str | None,
+    ) -> None:
         name = segment_name(summary.sequence, SEALED)
         self.records[summary.sequence] = StoredSegment(
             summary,
-            tape_folder(placement.cache_path, barcode) / name,
-            tape_folder(placement.buffer_path, barcode) / name,
+            cache_disk_id and tape_folder(self.cache, barcode) / name,
+            buffer_disk_id and tape_folder(self.buffer, barcode) / name,
             uploaded=False,
         )
 
@@ -72,10 +80,25 @@ class TapeDisks:
         assert barcode == TAPE.barcode
         self.volume_document = volume.to_document()
 
-    def place(self, barcode: str, size_bytes: int) -> Placement:
+    def place(self, barcode: str, size_bytes: int, *, avoid: Collection[Path] = ()) -> Placement:
         if self.full:
             raise CartridgeBusyError(f"no room for {size_bytes} bytes of {barcode}")
+        if {self.cache, self.buffer} - set(self.disk_paths()) | set(avoid):
+            raise CartridgeWriteError(f"no disk for {barcode}")
         return Placement("disk-cache", self.cache, "disk-buffer", self.buffer, self.shared)
+
+    def place_copy(
+        self, role: str, size_bytes: int, *, avoid: Collection[Path] = ()
+    ) -> DiskPlace | None:
+        if self.full:
+            raise CartridgeBusyError(f"no room for {size_bytes} bytes")
+        path = self.cache if role == CACHE_ROLE else self.buffer
+        if path in avoid or path not in self.disk_paths():
+            return None
+        return DiskPlace(f"disk-{path.name}", path)
+
+    def note_failure(self, disk: Path, reason: str) -> None:
+        self.failures.append((disk, reason))
 
     def disk_paths(self) -> Sequence[Path]:
         return [path for path in (self.cache, self.buffer) if (path / "tapes").is_dir()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -73,7 +74,7 @@ def faults_of_segment(view: CheckView, record: SegmentRecord) -> Sequence[Segmen
                 if uploaded and role is DiskRole.UPLOAD_BUFFER:
                     faults.append(_fault(Code.BUFFER_COPY_KEPT, record, role, str(path)))
             else:
-                code = Code.COPY_DAMAGED if path.exists() else Code.COPY_MISSING
+                code = Code.COPY_DAMAGED if os.path.exists(path) else Code.COPY_MISSING
                 faults.append(_fault(code, record, role, f"{path} {wrong}"))
     if uploaded or not faults:
         return faults

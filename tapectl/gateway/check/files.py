@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,18 +37,22 @@ def stray_files(view: CheckView) -> Iterator[StrayFile]:
         if not view.is_there(disk.id):
             continue
         for folder in sorted(_entries(disk.path / "tapes")):
-            names = sorted(_entries(folder)) if folder.is_dir() else [folder]
+            names = sorted(_entries(folder)) if os.path.isdir(folder) else [folder]
             rows = _rows(view, folder.name) if names else {}
             for path in names:
                 code = _code(view, disk.id, folder.name, path, rows)
                 # What was on its way is in the state by now, or has gone.
-                if code is not None and _still(view, disk.id, folder.name, path, code):
-                    yield StrayFile(code, disk.id, folder.name, path)
+                if code is not None:
+                    stray = StrayFile(code, disk.id, folder.name, path)
+                    if is_still_stray(view, stray):
+                        yield stray
 
 
-def _still(view: CheckView, disk_id: str, barcode: str, path: Path, code: Code) -> bool:
-    rows = _rows(view, barcode)
-    return path.exists() and _code(view, disk_id, barcode, path, rows) is code
+def is_still_stray(view: CheckView, stray: StrayFile) -> bool:
+    """Whether a file is there, and is what it was, by what the state says now."""
+    rows = _rows(view, stray.barcode)
+    code = _code(view, stray.disk_id, stray.barcode, stray.path, rows)
+    return os.path.exists(stray.path) and code is stray.code
 
 
 def _rows(view: CheckView, barcode: str) -> Mapping[int, SegmentRecord]:
@@ -74,9 +79,10 @@ def _code(
         return Code.ORPHAN_FILE if tape.status is TapeStatus.DELETED else None
     if barcode in view.loaded and (path.suffix == OPEN or int(path.stem) not in rows):
         return None
-    if path.suffix == OPEN:
-        return Code.SEGMENT_UNSEALED
     record = rows.get(int(path.stem))
+    if path.suffix == OPEN:
+        # One that was sealed without this copy, whose disk was away or had failed.
+        return Code.SEGMENT_UNSEALED if record is None else Code.ORPHAN_FILE
     if record is None:
         return Code.SEGMENT_UNRECORDED
     if disk_id in (record.cache_disk_id, record.buffer_disk_id):

@@ -92,13 +92,16 @@ KINDS: Mapping[Code, FindingKind] = MappingProxyType({
     Code.LEFTOVER_PROCESS:       FindingKind(_W, "it ends by itself when it has flushed; if not,"
                                                  " look at that process"),
     Code.DISKS_NEEDED:           FindingKind(_E, "add one with `tapectl disk add-cache` or"
-                                                 " `tapectl disk add-buffer`; tapes can be read,"
-                                                 " not written, until then"),
-    Code.DISK_MISSING:           FindingKind(_E, "mount it; if it is dead, `tapectl disk replace`"),
+                                                 " `tapectl disk add-buffer`; until then nothing"
+                                                 " is written, and without a cache nothing read"
+                                                 " that is in the store only"),
+    Code.DISK_MISSING:           FindingKind(_E, "mount it; if it is dead, add another and"
+                                                 " `tapectl disk remove --force` this one"),
     Code.DISK_MISMATCH:          FindingKind(_E, "mount the right disk at this path"),
     Code.DISK_READ_ONLY:         FindingKind(_E, "look at the kernel's log; if the device fails,"
-                                                 " `tapectl disk replace`"),
-    Code.DISK_FAILING:           FindingKind(_W, "replace it with `tapectl disk replace`"),
+                                                 " add another and `tapectl disk drain` this one"),
+    Code.DISK_FAILING:           FindingKind(_W, "add another and `tapectl disk drain` this one;"
+                                                 " if it is well again, `tapectl check --repair`"),
     Code.DISK_FULL:              FindingKind(_W, "writers wait for uploads: see `tapectl status`,"
                                                  " or add a disk"),
     Code.DISK_TOO_LARGE:         FindingKind(_W, "it was given more room than its file system has"),

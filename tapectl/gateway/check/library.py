@@ -59,6 +59,14 @@ def _status(view: CheckView, tape: TapeRecord) -> Iterator[Finding]:
         yield of_tape(Code.TAPE_STUCK, tape.barcode, f"{tape.status} for {hours} hours")
 
 
+def misplaced_tapes(view: CheckView) -> Iterator[TapeRecord]:
+    """Yield the tapes in an element that is none of theirs, or in none where they need one."""
+    elements = ElementMap.of(view.gateway)
+    for tape in view.tapes.values():
+        if tape.status is not TapeStatus.DELETED and any(_element(elements, tape)):
+            yield tape
+
+
 def _element(elements: ElementMap, tape: TapeRecord) -> Iterator[Finding]:
     address = tape.element_address
     if address is None:

@@ -12,6 +12,12 @@ from tapectl.disks.disk_directory import read_marker
 from tapectl.disks.disk_health import DiskState
 from tapectl.gateway.check.findings import Code, Finding, of_disk, of_gateway
 from tapectl.gateway.check.view import CheckView
+from tapectl.gateway.disk_contents import (
+    barcodes_of,
+    contents_of,
+    unsealed_on,
+    unsealed_without_role,
+)
 from tapectl.state import segments
 from tapectl.state.disks import DiskRecord, DiskRole
 from tapectl.units import GIB, TIB, format_size
@@ -42,20 +48,37 @@ def _one(view: CheckView, disk: DiskRecord) -> Iterator[Finding]:
             message = f"{disk.path} holds disk {marker.disk_id} of gateway {marker.gateway_id}"
             yield of_disk(Code.DISK_MISMATCH, disk.id, message, tapes)
         return
-    status = os.statvfs(disk.path)
+    try:
+        status = os.statvfs(disk.path)
+        mode = stat.S_IMODE((disk.path / "tapes").stat().st_mode)
+    except OSError as exc:
+        message = f"{disk.path}: {exc.strerror}"
+        yield of_disk(Code.DISK_FAILING, disk.id, message, _tapes_that_need(view, disk))
+        return
     if status.f_flag & os.ST_RDONLY:
         message = f"{disk.path}: {health.reason}"
         yield of_disk(Code.DISK_READ_ONLY, disk.id, message, _tapes_that_need(view, disk))
-    elif health.state is DiskState.FAILING:
-        message = f"{disk.path}: {health.reason}"
+    elif health.state is DiskState.FAILING or disk.failed:
+        message = f"{disk.path}: {health.reason or disk.failed_detail}"
         yield of_disk(Code.DISK_FAILING, disk.id, message, _tapes_that_need(view, disk))
-    yield from _room(view, disk, status)
-    if stat.S_IMODE((disk.path / "tapes").stat().st_mode) & _PRIVATE:
+    if disk.draining:
+        yield of_disk(Code.DISK_DRAINING, disk.id, _how_far(view, disk))
+    else:
+        yield from _room(view, disk, status)
+    if mode & _PRIVATE:
         message = f"{disk.path}/tapes can be read by others"
         yield of_disk(Code.DISK_PERMISSIONS, disk.id, message)
     if disk.device_node is not None and not _in_fstab(disk.path):
         message = f"{disk.device_node} at {disk.path} is mounted until the next start only"
         yield of_disk(Code.DISK_NOT_IN_FSTAB, disk.id, message)
+
+
+def _how_far(view: CheckView, disk: DiskRecord) -> str:
+    with view.state.read() as db:
+        left = contents_of(db, disk)
+    if left.empty:
+        return f"{disk.path} has been drained"
+    return f"{disk.path} is being drained, {format_size(left.bytes)} left"
 
 
 def _room(view: CheckView, disk: DiskRecord, status: os.statvfs_result) -> Iterator[Finding]:
@@ -85,8 +108,8 @@ def _evictable(view: CheckView, disk: DiskRecord) -> bool:
 def _roles(view: CheckView) -> Iterator[Finding]:
     for role in DiskRole:
         all_of_role = [disk for disk in view.disks.values() if disk.role is role]
-        if not view.of_role(role):
-            what = "is allocated" if not all_of_role else "is there"
+        if not any(not disk.draining for disk in view.of_role(role)):
+            what = "is allocated" if not all_of_role else "is there and in use"
             message = f"no {role} disk {what}"
             yield of_gateway(Code.DISKS_NEEDED, view.gateway.id, message)
         size_bytes = sum(disk.size_bytes for disk in all_of_role)
@@ -110,9 +133,15 @@ def _shared(view: CheckView) -> Iterator[Finding]:
 
 
 def _tapes_that_need(view: CheckView, disk: DiskRecord) -> Sequence[str]:
-    """Return the tapes of which the disk has a copy that is not in the store."""
+    """Return the tapes of which the disk has, or had, a copy that is not in the store."""
+    there = [one for one in view.disks.values() if one.id != disk.id and view.is_there(one.id)]
     with view.state.read() as db:
-        return segments.tapes_waiting_on_disk(db, disk.id)
+        sealed = segments.tapes_waiting_on_disk(db, disk.id)
+        if view.is_there(disk.id):
+            unsealed = unsealed_on(db, disk)
+        else:
+            unsealed = unsealed_without_role(db, disk, there)
+    return sorted({*sealed, *barcodes_of(unsealed)})
 
 
 def _in_fstab(mount_point: Path) -> bool:

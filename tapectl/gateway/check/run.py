@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tapectl.gateway.check.bucket import store_findings
 from tapectl.gateway.check.copies import faults_of_tape, findings_of_faults
 from tapectl.gateway.check.files import findings_of_files, stray_files
-from tapectl.gateway.check.findings import Finding, Severity, worst
+from tapectl.gateway.check.findings import Code, Finding, Severity, worst
 from tapectl.gateway.check.host import host_findings
 from tapectl.gateway.check.library import tape_findings
 from tapectl.gateway.check.local_disks import disk_findings
@@ -32,10 +32,24 @@ class CheckRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """What was done about a finding: `what` in words. Where it is not `done`, `reason` says why,
+    or it was only to be told."""
+
+    code: Code
+    subject_type: str
+    subject: str
+    what: str
+    done: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """What was found, the worst first."""
+    """What was found, the worst first. After `repairs`: what is left."""
 
     findings: Sequence[Finding]
+    repairs: Sequence[Repair] = ()
 
     @property
     def clean(self) -> bool:

@@ -55,7 +55,7 @@ class CheckView:
 
     def is_there(self, disk_id: str | None) -> bool:
         """Whether a disk is allocated and can be read."""
-        health = None if disk_id is None else self.health.get(disk_id)
+        health = self.health.get(disk_id or "")
         return health is not None and health.state is not DiskState.MISSING
 
     def of_role(self, role: DiskRole) -> list[DiskRecord]:

@@ -6,6 +6,7 @@ instant, and enters it in the state; so a pass after a crash goes on where the l
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from tapectl.gateway.transfer.context import (
     combine,
 )
 from tapectl.gateway.transfer.deletion import Deletion
+from tapectl.gateway.transfer.draining import Draining
 from tapectl.gateway.transfer.eviction import Eviction
 from tapectl.gateway.transfer.fetching import FetchService
 from tapectl.gateway.transfer.inventory import InventoryKeeper
@@ -94,6 +96,7 @@ class TransferEngine:
             UnfinishedPuts(context),
         )
         self._verification = Verification(context)
+        self._draining = Draining(context)
         self._eviction = Eviction(context, self.fetch_service.filling_bytes)
         # Before anything new is begun, so that only what a dead process left can be found.
         sweep(context)
@@ -123,8 +126,10 @@ class TransferEngine:
         if outage is not None:
             due_ms = self._context.now_ms() + _OUTAGE_MS
             reports.append(StepReport(waiting=1, next_due_ms=due_ms))
-        # Room in the cache does not depend on the store.
-        reports.append(self._eviction.run())
+        # Room on the disks does not depend on the store.
+        with contextlib.suppress(StoppedError):
+            reports.append(self._draining.run())
+            reports.append(self._eviction.run())
         report = combine(reports)
         if outage is not None and not report.done:
             raise outage

@@ -1,4 +1,5 @@
-"""The cache gives up what the store has, longest unread first, before it is full.
+"""The cache gives up what the store has, longest unread first, before it is full; a disk that is
+being drained gives up all of that.
 
 A segment that is not uploaded is never touched: room for the writer comes from uploading it.
 """
@@ -34,7 +35,9 @@ class Eviction:
         evicted = 0
         for disk_id, used_bytes in self.used_bytes().items():
             size_bytes = local.sizes[disk_id]
-            if used_bytes * 100 > size_bytes * high_percent:
+            if disk_id in local.draining:
+                evicted += self._evict(local, disk_id, used_bytes)
+            elif used_bytes * 100 > size_bytes * high_percent:
                 excess = used_bytes - size_bytes * low_percent // 100
                 evicted += self._evict(local, disk_id, excess)
         return StepReport(done=evicted)

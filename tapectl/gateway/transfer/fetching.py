@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,8 @@ from tapectl.gateway.transfer.segment_fill import FillSource, SegmentFill
 from tapectl.gateway.transfer.stored_segment import locate
 from tapectl.medium.errors import MediumFormatError
 from tapectl.scsi.cartridge import CartridgeReadError
-from tapectl.state import segments, tapes
+from tapectl.state import disks, segments, tapes
+from tapectl.state.disks import DiskRole
 from tapectl.state.errors import StateError
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import LOADABLE, TapeStatus
@@ -40,6 +42,8 @@ _RETRY_S = 1.0
 # That an object is gone, or its bytes are not what they were, is believed when it has been found
 # for so long: some stores do not show at once what they have, and a wire may damage data.
 _DOUBT_S = 30.0
+# A disk that has refused a fill is not asked again before, where there is another one.
+_REFUSED_S = 60.0
 # A reader may have been told the name of an unfinished file just before it was finished, and not
 # have opened it yet: the names of so many finished ones are kept.
 _RETIRED_NAMES = 2
@@ -87,6 +91,8 @@ class FetchService:
         # In order of demand, the latest first.
         self._fills: OrderedDict[Place, _Fill] = OrderedDict()
         self._retired: deque[Path] = deque()
+        # Disks that have refused a fill, by id: others go first until then.
+        self._refused_until_s: dict[str, float] = {}
         self._serials = itertools.count()
         self._work = threading.Condition()
         self._threads: list[threading.Thread] = []
@@ -108,7 +114,7 @@ class FetchService:
             if record is None:
                 raise CartridgeReadError(f"tape {barcode} has no segment {sequence}")
             for path in local.sealed_files(record):
-                if path.exists():
+                if os.path.exists(path):
                     return path, True
             if record.uploaded_at_ms is None:
                 raise CartridgeReadError(f"no copy of segment {sequence} of {barcode} can be read")
@@ -190,14 +196,11 @@ class FetchService:
             entry.fill.discard()
 
     def _source(self, record: SegmentRecord, local: LocalDisks) -> FillSource:
-        used = {
-            disk_id: used_bytes
-            for disk_id, used_bytes in self._eviction.used_bytes().items()
-            if local.paths[disk_id].is_dir()
-        }
-        if not used:
-            raise CartridgeReadError("no cache disk is present")
-        disk_id = max(used, key=lambda one: local.sizes[one] - used[one])
+        used = self._eviction.used_bytes()
+        usable = self._usable(local)
+        if not usable:
+            raise CartridgeReadError("no cache disk takes segments")
+        disk_id = max(usable, key=lambda one: local.sizes[one] - used[one])
         with self._context.state.read() as db:
             place = locate(db, record)
         return FillSource(
@@ -207,6 +210,19 @@ class FetchService:
             disk_id=disk_id,
             folder=tape_folder(local.paths[disk_id], record.barcode),
         )
+
+    def _usable(self, local: LocalDisks) -> Sequence[str]:
+        """Return the cache disks that take fills, of them those that have not refused one lately,
+        if there are any."""
+        there = [
+            disk_id
+            for disk_id, role in local.roles.items()
+            if role is DiskRole.CACHE_STORAGE
+            and disk_id not in local.draining
+            and os.access(local.paths[disk_id], os.W_OK)
+        ]
+        now_s = self._monotonic_s()
+        return [one for one in there if self._refused_until_s.get(one, now_s) <= now_s] or there
 
     def _start_threads(self) -> None:
         while len(self._threads) < _THREADS:
@@ -293,13 +309,16 @@ class FetchService:
                 entry.busy = False
 
     def _finish(self, entry: _Fill) -> None:
-        """Enter the complete file in the state, unless the tape has left the library meanwhile."""
+        """Enter the complete file in the state, unless the tape has left the library meanwhile, or
+        the disk is to go."""
         source, place = entry.fill.source, entry.place
         entry.fill.seal()
         with self._context.state.write() as db:
             tape = tapes.find(db, source.barcode)
             record = segments.find(db, *place)
-            wanted = tape is not None and tape.status in _KEEPING and record is not None
+            disk = disks.find(db, source.disk_id)
+            kept = tape is not None and tape.status in _KEEPING and record is not None
+            wanted = kept and disk is not None and not disk.draining
             if wanted:
                 segments.set_cache_disk(db, *place, source.disk_id)
                 segments.touch(
@@ -337,6 +356,8 @@ class FetchService:
             # The store, a disk or the state cannot be used now, and so nothing is known.
             entry.doubted_since_s = None
             self._postpone(entry, reason)
+            if isinstance(error, OSError):
+                self._begin_elsewhere(entry)
             return
         with self._work:
             now_s = self._monotonic_s()
@@ -357,3 +378,12 @@ class FetchService:
         _log.warning("waiting: %s", reason)
         with self._work:
             entry.retry_at_s = self._monotonic_s() + _RETRY_S
+
+    def _begin_elsewhere(self, entry: _Fill) -> None:
+        """The disk of a fill has refused: where there is another, who asks again begins anew."""
+        refused = entry.fill.source.disk_id
+        local = LocalDisks.read(self._context)
+        with self._work:
+            self._refused_until_s[refused] = self._monotonic_s() + _REFUSED_S
+            if refused not in self._usable(local) and not entry.fill.complete:
+                self._abandon(entry)

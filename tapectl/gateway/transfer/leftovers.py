@@ -12,7 +12,13 @@ from tapectl.disks.recovery import recover
 from tapectl.disks.tape_files import TapeDescription
 from tapectl.gateway.journal import StateJournal
 from tapectl.gateway.transfer.context import StepReport, TransferContext
-from tapectl.gateway.transfer.local_files import OPEN, SEALED, LocalDisks, tape_folder
+from tapectl.gateway.transfer.local_files import (
+    OPEN,
+    SEALED,
+    LocalDisks,
+    files_in,
+    tape_folder,
+)
 from tapectl.gateway.transfer.tape_errors import TapeErrors
 from tapectl.state import tapes
 from tapectl.state.tape_status import TapeStatus
@@ -60,7 +66,7 @@ def recover_leftovers(context: TransferContext, local: LocalDisks, tape: TapeRec
 def _has_leftovers(local: LocalDisks, barcode: str, known: Container[int]) -> bool:
     """Whether the disks hold more of the tape than the state knows."""
     folders = [tape_folder(root, barcode) for root in local.paths.values()]
-    if any(True for folder in folders for _ in folder.glob(f"*{OPEN}")):
+    if any(files_in(folder, f"*{OPEN}") for folder in folders):
         return True
-    found = (path.stem for folder in folders for path in folder.glob(f"*{SEALED}"))
+    found = (path.stem for folder in folders for path in files_in(folder, f"*{SEALED}"))
     return any(stem.isdigit() and int(stem) not in known for stem in found)

@@ -8,6 +8,7 @@ names a file that is not there.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from tapectl.state import disks, segments, tapes
 from tapectl.state.disks import DiskRole
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
+
+_log = logging.getLogger(__name__)
 
 SEALED, OPEN, FILLING = ".seg", ".open", ".fill"
 
@@ -28,6 +31,7 @@ class LocalDisks:
     paths: Mapping[str, Path]
     roles: Mapping[str, DiskRole]
     sizes: Mapping[str, int]
+    draining: frozenset[str]
 
     @classmethod
     def read(cls, context: TransferContext) -> LocalDisks:
@@ -37,6 +41,7 @@ class LocalDisks:
             {disk.id: disk.path for disk in found},
             {disk.id: disk.role for disk in found},
             {disk.id: disk.size_bytes for disk in found},
+            frozenset(disk.id for disk in found if disk.draining),
         )
 
     def file(self, disk_id: str | None, barcode: str, sequence: int, suffix: str) -> Path | None:
@@ -54,13 +59,13 @@ class LocalDisks:
 
     def barcodes(self) -> list[str]:
         """Return the barcodes of the tapes that have a folder on any disk."""
-        found = (path for root in self.paths.values() for path in root.glob("tapes/*"))
+        found = (path for root in self.paths.values() for path in files_in(root, "tapes/*"))
         return sorted({path.name for path in found})
 
     def files_of(self, suffix: str) -> Iterator[tuple[str, str, Path]]:
         """Yield disk id, barcode and path of every file with a suffix on any disk."""
         for disk_id, root in self.paths.items():
-            for path in sorted(root.glob(f"tapes/*/*{suffix}")):
+            for path in files_in(root, f"tapes/*/*{suffix}"):
                 yield disk_id, path.parent.name, path
 
 
@@ -70,12 +75,24 @@ def tape_folder(disk: Path, barcode: str) -> Path:
 
 
 def remove(path: Path | None) -> None:
-    """Remove a file; no error if there is none.
+    """Remove a file; no error if there is none, or on a disk that refuses: nothing counts it.
 
     Its folder stays: a drive may be about to begin the next segment in it.
     """
     if path is not None:
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("%s is left there: %s", path, error.strerror)
+
+
+def files_in(root: Path, pattern: str) -> list[Path]:
+    """Return the sorted paths in a folder of a disk, none where that cannot be read."""
+    try:
+        return sorted(root.glob(pattern))
+    except OSError as error:
+        _log.warning("%s cannot be looked at: %s", root, error.strerror)
+        return []
 
 
 def remove_empty_folders(local: LocalDisks, barcode: str) -> None:

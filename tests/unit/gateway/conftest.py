@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tapectl.disks.disk_directory import DiskMarker, prepare
 from tapectl.gateway.activation import ActivationRequest, activate
 from tapectl.gateway.tapes import TapeCreation, create_tapes
 from tapectl.state import disks, tapes
@@ -70,7 +71,8 @@ def add_disks(tmp_path: Path) -> Callable[[State], None]:
         with state.write() as db:
             for number, role in enumerate(DiskRole):
                 path = tmp_path / role.lower()
-                (path / "tapes").mkdir(parents=True)
+                path.mkdir()
+                prepare(path, DiskMarker(f"disk-{number}", "sgw-0", role))
                 record = DiskRecord(
                     id=f"disk-{number}",
                     role=role,

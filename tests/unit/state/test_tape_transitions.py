@@ -242,4 +242,4 @@ def test_sealing_a_segment_twice_changes_nothing(state: State) -> None:
     with state.read() as db:
         (record,) = segments.of_tape(db, "VTL001")
         assert record.uploaded_at_ms == 6_000
-        assert segments.waiting_uploads(db) == segments.WaitingUploads(0, 0)
+        assert segments.waiting_uploads(db) == segments.SegmentTotals(0, 0)
