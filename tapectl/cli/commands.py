@@ -8,6 +8,7 @@ import typer
 
 from tapectl.cli import (
     archive,
+    autocreate,
     chap,
     check,
     completion,
@@ -83,6 +84,7 @@ app.add_typer(gateways.app, name="gateway")
 app.add_typer(disk.app, name="disk")
 tape_verify.register(tape.app)
 app.add_typer(tape.app, name="tape")
+app.add_typer(autocreate.app, name="autocreate")
 app.add_typer(archive.app, name="archive")
 app.add_typer(recovery.app, name="recovery")
 app.add_typer(device.app, name="device")

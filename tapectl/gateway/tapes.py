@@ -227,6 +227,31 @@ def refuse_loaded(tape: TapeRecord, elements: ElementMap) -> None:
         raise TapeInDriveError(tape.barcode, elements.name(address))
 
 
+def check_size(size_bytes: int, *, allow_small: bool) -> None:
+    """Raise TapeSizeError for a size that no tape can have; `allow_small` takes those of labs."""
+    minimum = MIN_SMALL_SIZE_BYTES if allow_small else MIN_SIZE_BYTES
+    if not minimum <= size_bytes <= MAX_SIZE_BYTES:
+        lab = "" if allow_small else "; --allow-small takes less, for labs"
+        raise TapeSizeError(
+            f"a tape cannot have this size: {format_size(size_bytes)}",
+            hint=f"{format_size(minimum)} to {format_size(MAX_SIZE_BYTES)}{lab}",
+        )
+    step = MIB if size_bytes < MIN_SIZE_BYTES else GIB
+    if size_bytes % step:
+        raise TapeSizeError(
+            f"the size of a tape must be whole {'MiB' if step == MIB else 'GiB'}:"
+            f" {size_bytes} bytes",
+            hint=f"the next one is {format_size(-(-size_bytes // step) * step)}",
+        )
+
+
+def require_pool(db: sqlite3.Connection, pool_id: str) -> None:
+    """Raise PoolNotFoundError if there is no such pool."""
+    if pools.find(db, pool_id) is None:
+        known = ", ".join(pool.id for pool in pools.all_pools(db))
+        raise PoolNotFoundError(f"no such pool: {pool_id}", hint=f"there are {known}")
+
+
 def _infos(
     db: sqlite3.Connection, gateway: GatewayRecord, records: Sequence[TapeRecord]
 ) -> Sequence[TapeInfo]:
@@ -288,7 +313,7 @@ def _check(request: TapeCreation, gateway: GatewayRecord) -> None:
     if request.cleaning:
         _check_cleaning(request)
     else:
-        _check_size(request.size_bytes, allow_small=request.allow_small)
+        check_size(request.size_bytes, allow_small=request.allow_small)
 
 
 def _check_cleaning(request: TapeCreation) -> None:
@@ -297,23 +322,6 @@ def _check_cleaning(request: TapeCreation) -> None:
     for text in (request.barcode, request.prefix):
         if text is not None:
             barcodes.check_cleaning_barcode(text)
-
-
-def _check_size(size_bytes: int, *, allow_small: bool) -> None:
-    minimum = MIN_SMALL_SIZE_BYTES if allow_small else MIN_SIZE_BYTES
-    if not minimum <= size_bytes <= MAX_SIZE_BYTES:
-        lab = "" if allow_small else "; --allow-small takes less, for labs"
-        raise TapeSizeError(
-            f"a tape cannot have this size: {format_size(size_bytes)}",
-            hint=f"{format_size(minimum)} to {format_size(MAX_SIZE_BYTES)}{lab}",
-        )
-    step = MIB if size_bytes < MIN_SIZE_BYTES else GIB
-    if size_bytes % step:
-        raise TapeSizeError(
-            f"the size of a tape must be whole {'MiB' if step == MIB else 'GiB'}:"
-            f" {size_bytes} bytes",
-            hint=f"the next one is {format_size(-(-size_bytes // step) * step)}",
-        )
 
 
 def _request_facts(request: TapeCreation) -> dict[str, object]:
@@ -458,9 +466,7 @@ def _check_against_library(db: sqlite3.Connection, request: TapeCreation) -> Non
             f"allocate {' and '.join(what for what, _ in wanted)} before creating tapes",
             hint="run " + " and ".join(f"`{command} DIRECTORY`" for _, command in wanted),
         )
-    if pools.find(db, request.pool_id) is None:
-        known = ", ".join(pool.id for pool in pools.all_pools(db))
-        raise PoolNotFoundError(f"no such pool: {request.pool_id}", hint=f"there are {known}")
+    require_pool(db, request.pool_id)
     totals = tapes.totals(db)
     if totals.tapes + request.count > MAX_TAPES:
         raise TapeLimitError(

@@ -14,6 +14,7 @@ from typing import Protocol
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.transfer.archiving import Archiving
+from tapectl.gateway.transfer.automatic_creation import AutomaticCreation
 from tapectl.gateway.transfer.claims import Claims
 from tapectl.gateway.transfer.context import (
     PassReport,
@@ -86,6 +87,7 @@ class TransferEngine:
             Archiving(context, errors),
             Retrieval(context, errors),
             Deletion(context, errors),
+            AutomaticCreation(context),
         )
         self._verification = Verification(context)
         self._eviction = Eviction(context, self.fetch_service.filling_bytes)
