@@ -9,6 +9,7 @@ import typer
 from tapectl.cli import (
     archive,
     autocreate,
+    bandwidth,
     chap,
     check,
     completion,
@@ -89,6 +90,7 @@ app.add_typer(archive.app, name="archive")
 app.add_typer(recovery.app, name="recovery")
 app.add_typer(device.app, name="device")
 app.add_typer(chap.app, name="chap")
+app.add_typer(bandwidth.app, name="bandwidth")
 serving.register(app)
 check.register(app)
 events.register(app)

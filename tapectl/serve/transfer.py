@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 from tapectl.errors import TapectlError
 from tapectl.gateway.activation import describe_gateway
+from tapectl.gateway.bandwidth import LiveLimits
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.stores import open_store
 from tapectl.gateway.transfer.engine import PassReport, TransferEngine
@@ -25,6 +26,7 @@ from tapectl.serve.json_lines import Message
 from tapectl.serve.json_server import JsonServer
 from tapectl.serve.lock import serve_lock
 from tapectl.state.database import State
+from tapectl.store.traffic import Traffic
 
 # Run as a module, __name__ is __main__.
 _log = logging.getLogger("tapectl.serve.transfer")
@@ -42,8 +44,10 @@ SYNC_POLL_S = 0.2
 def open_engine(settings: Settings, *, drives_run: bool = True) -> TransferEngine:
     """Return the engine over this gateway's state and store; raise TapectlError."""
     state = State.open(settings.state_path)
-    store = open_store(describe_gateway(state), settings)
-    return TransferEngine(state, store, settings, drives_run=drives_run)
+    limits = LiveLimits(state)
+    traffic = Traffic(limits.upload_bytes_per_s, limits.download_bytes_per_s)
+    store = open_store(describe_gateway(state), settings, traffic)
+    return TransferEngine(state, store, settings, drives_run=drives_run, traffic=traffic)
 
 
 class TransferProcess:

@@ -40,6 +40,7 @@ from tapectl.store.interface import (
 from tapectl.store.keys import check_key
 from tapectl.store.s3_errors import error_code, status_code, store_errors
 from tapectl.store.s3_versions import VersionedBucket, retention_of
+from tapectl.store.traffic import Traffic
 from tapectl.units import MIB
 
 # Larger bodies go in parts, so that a broken connection repeats one part and not all of it.
@@ -63,8 +64,16 @@ class S3Store:
     `client_factory` makes the boto3 client at first use; threads share it.
     """
 
-    def __init__(self, bucket: str, prefix: str, client_factory: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        client_factory: Callable[[], Any],
+        *,
+        traffic: Traffic | None = None,
+    ) -> None:
         self._bucket = bucket
+        self._traffic = traffic or Traffic()
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._client_factory = client_factory
         self._made_client: Any = None
@@ -83,6 +92,7 @@ class S3Store:
         region: str | None = None,
         endpoint_url: str | None = None,
         profile: str | None = None,
+        traffic: Traffic | None = None,
     ) -> S3Store:
         """Return a store with credentials from boto3's usual places; reaches nothing yet."""
 
@@ -111,7 +121,7 @@ class S3Store:
                 config=config,
             )
 
-        return cls(bucket, prefix, make_client)
+        return cls(bucket, prefix, make_client, traffic=traffic)
 
     def check(self) -> None:
         where = f"s3://{self._bucket}/{self._prefix}"
@@ -181,8 +191,10 @@ class S3Store:
             expected = int(answer["ContentLength"])
             content = bytearray()
             with answer["Body"] as stream:
-                while piece := stream.read(_READ_BYTES):
+                down = self._traffic.down
+                while piece := stream.read(down.piece_bytes(_READ_BYTES)):
                     content += piece
+                    down.take(len(piece))
         if len(content) != expected:
             raise StoreError(f"connection closed in the middle: {self._where(key)}")
         # A server that does not know ranges sends it all.
@@ -288,7 +300,13 @@ class S3Store:
         with self._lock:
             if self._made_client is None:
                 self._made_client = self._client_factory()
+                # The last moment before a body goes: hashing and signing have read it, too.
+                self._made_client.meta.events.register("before-send.s3", self._pace_upload)
             return self._made_client
+
+    def _pace_upload(self, request: Any, **_: object) -> None:
+        if request.body:
+            request.body = self._traffic.up.wrap(request.body)
 
     @property
     def _versions(self) -> VersionedBucket:

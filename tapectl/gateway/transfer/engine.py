@@ -38,6 +38,7 @@ from tapectl.gateway.transfer.volume_changes import VolumeChanges
 from tapectl.state import gateways, segments
 from tapectl.state.database import State
 from tapectl.store.interface import ObjectStore, StoreError
+from tapectl.store.traffic import Traffic
 from tapectl.store.watching import WatchedStore
 
 __all__ = ["PassReport", "TransferEngine"]
@@ -54,8 +55,8 @@ class TransferEngine:
     """One a gateway and process. `run_pass` is for one thread, `stop` and `fetch_service` for any.
 
     `now_ms` is the time since 1970. With `drives_run` false the caller holds the lock that keeps
-    drives from running, and what they left open is sealed and uploaded too. Raises
-    NotActivatedError if the state has no gateway.
+    drives from running, and what they left open is sealed and uploaded too. `traffic` is what the
+    store's bytes pass by. Raises NotActivatedError if the state has no gateway.
     """
 
     def __init__(
@@ -66,10 +67,12 @@ class TransferEngine:
         *,
         now_ms: Callable[[], int] = clock_now_ms,
         drives_run: bool = True,
+        traffic: Traffic | None = None,
     ) -> None:
         with state.read() as db:
             gateway = gateways.read_gateway(db)
         pool = ThreadPoolExecutor(settings.upload_workers, thread_name_prefix="transfer")
+        self._traffic = traffic or Traffic()
         self._store = WatchedStore(store, now_ms=now_ms)
         self._context = context = TransferContext(
             state, self._store, settings, gateway, now_ms, pool, threading.Event()
@@ -142,6 +145,7 @@ class TransferEngine:
     def stop(self) -> None:
         """Let a pass end at the next object, and the fetches; from any thread."""
         self._context.stopping.set()
+        self._traffic.end()
         self.fetch_service.stop()
 
     def close(self) -> None:
