@@ -15,8 +15,10 @@ from tapectl.cli import (
     completion,
     device,
     disk,
+    disk_size,
     events,
     gateway,
+    gateway_change,
     gateways,
     metrics,
     quickstart,
@@ -81,7 +83,9 @@ def tapectl(
 # The order of `tapectl --help`: the way of a tape.
 quickstart.register(app)
 gateway.register(app)
+gateway_change.register(gateways.app)
 app.add_typer(gateways.app, name="gateway")
+disk_size.register(disk.app)
 app.add_typer(disk.app, name="disk")
 tape_verify.register(tape.app)
 app.add_typer(tape.app, name="tape")
