@@ -25,6 +25,7 @@ from tapectl.cli import (
     recovery,
     serving,
     tape,
+    tape_data,
     tape_verify,
 )
 from tapectl.cli.options import ConfigPath, StatePath, examples
@@ -88,6 +89,7 @@ app.add_typer(gateways.app, name="gateway")
 disk_size.register(disk.app)
 app.add_typer(disk.app, name="disk")
 tape_verify.register(tape.app)
+tape_data.register(tape.app)
 app.add_typer(tape.app, name="tape")
 app.add_typer(autocreate.app, name="autocreate")
 app.add_typer(archive.app, name="archive")

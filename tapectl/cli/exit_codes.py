@@ -13,7 +13,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.TAPE_EXISTS: "The barcode has been used before; barcodes are never used twice.",
     ExitCode.TAPE_STATUS: "The status of the tape does not allow it.",
     ExitCode.TAPE_LIMIT: "The library is full: number of tapes or their total size.",
-    ExitCode.TAPE_INVALID: "No valid barcode, size or count.",
+    ExitCode.TAPE_INVALID: "No valid barcode, size or count, or no whole image of a tape.",
     ExitCode.TAPE_IN_DRIVE: "The tape is in a drive.",
     ExitCode.ELEMENT: "No such element (slot, drive) in the library, or it is full or empty.",
     ExitCode.POOL: "No such pool, its name is taken, or it cannot be deleted: tapes are in it.",

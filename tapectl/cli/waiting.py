@@ -134,7 +134,7 @@ def wait_until(
     from tapectl.serve.transfer import run_sync
 
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    with _progress_bar(what) as show:
+    with progress_bar(what) as show:
 
         def finished() -> bool:
             progress = look()
@@ -166,7 +166,7 @@ def _is_served(settings: Settings) -> bool:
 
 
 @contextmanager
-def _progress_bar(what: str) -> Iterator[Callable[[Progress], None]]:
+def progress_bar(what: str) -> Iterator[Callable[[Progress], None]]:
     """Yield what shows progress on standard error: a bar on a terminal, else nothing."""
     if not sys.stderr.isatty():
         yield lambda _progress: None

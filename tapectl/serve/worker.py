@@ -23,6 +23,7 @@ from tapectl.gateway.drive_types import drive_personalities
 from tapectl.gateway.initiators import access_changed
 from tapectl.gateway.journal import StateJournal
 from tapectl.gateway.settings import Settings
+from tapectl.gateway.tape_use import TapeUse
 from tapectl.gateway.tapes import record_used_bytes
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeError
 from tapectl.scsi.ssc.drive import TapeDrive
@@ -73,6 +74,8 @@ class DriveWorker:
         self._host = UnitHost(self._drive)
         self._sessions = SessionServer(self._host, SessionTimes.of(self._settings))
         self._cartridge: SegmentedCartridge | None = None
+        # Held while the cartridge is in the drive: commands use tapes, too.
+        self._use = TapeUse(self._settings.state_path)
         self._idle_position: tuple[int, int] | None = None
         self._stopped = threading.Event()
         if start.get("restarted"):
@@ -140,18 +143,25 @@ class DriveWorker:
 
     def _load(self, barcode: str, *, attention: bool) -> None:
         deadline = time.monotonic() + LOAD_WAIT_S
-        while True:
-            try:
-                cartridge = self._open_cartridge(barcode)
-                break
-            except CartridgeBusyError as exc:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(exc.retry_after_s)
+        self._use.begin(barcode)
+        try:
+            cartridge = self._open_patiently(barcode, deadline)
+        except BaseException:
+            self._use.end()
+            raise
         with self._host.lock:
             self._cartridge = cartridge
             self._drive.load(cartridge, attention=attention)
         _log.info("loaded %s", barcode)
+
+    def _open_patiently(self, barcode: str, deadline: float) -> SegmentedCartridge:
+        while True:
+            try:
+                return self._open_cartridge(barcode)
+            except CartridgeBusyError as exc:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(exc.retry_after_s)
 
     def _open_cartridge(self, barcode: str) -> SegmentedCartridge:
         return SegmentedCartridge.open(
@@ -184,12 +194,19 @@ class DriveWorker:
             return
         self._cartridge = None
         try:
+            cartridge = self._seal_all(cartridge)
+        finally:
+            self._use.end()
+        self._note_used_bytes(cartridge)
+
+    def _seal_all(self, cartridge: SegmentedCartridge) -> SegmentedCartridge:
+        try:
             cartridge.close()
         except CartridgeError as exc:
             _log.warning("%s: trying again: %s", cartridge.barcode, exc)
             cartridge = self._open_cartridge(cartridge.barcode)
             cartridge.close()
-        self._note_used_bytes(cartridge)
+        return cartridge
 
     def _note_used_bytes(self, cartridge: SegmentedCartridge) -> None:
         try:
