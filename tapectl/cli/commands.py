@@ -24,6 +24,7 @@ from tapectl.cli import (
     quickstart,
     recovery,
     serving,
+    status,
     tape,
     tape_data,
     tape_verify,
@@ -84,6 +85,7 @@ def tapectl(
 # The order of `tapectl --help`: the way of a tape.
 quickstart.register(app)
 gateway.register(app)
+status.register(app)
 gateway_change.register(gateways.app)
 app.add_typer(gateways.app, name="gateway")
 disk_size.register(disk.app)

@@ -33,6 +33,7 @@ from tapectl.serve.connection_loop import SessionTimes
 from tapectl.serve.fetch_socket import FetchClient, transfer_socket_path
 from tapectl.serve.json_lines import Message
 from tapectl.serve.nexus_link import serve_nexus
+from tapectl.serve.rates import RateMeter
 from tapectl.serve.session_server import SessionServer
 from tapectl.serve.unit_host import UnitHost
 from tapectl.state import gateways, tapes
@@ -46,6 +47,8 @@ _log = logging.getLogger("tapectl.serve.worker")
 # How long a load waits for an index that is only in the store, or for room to recover into. The
 # changer's session waits as long, and an initiator gives a silent one up after ten seconds.
 LOAD_WAIT_S = 8.0
+# Over so long a drive's speed is told.
+RATE_WINDOW_S = 5.0
 
 
 class DriveWorker:
@@ -77,6 +80,8 @@ class DriveWorker:
         # Held while the cartridge is in the drive: commands use tapes, too.
         self._use = TapeUse(self._settings.state_path)
         self._idle_position: tuple[int, int] | None = None
+        self._rates = RateMeter(self._moved_bytes, window_s=RATE_WINDOW_S)
+        self._rates.start()
         self._stopped = threading.Event()
         if start.get("restarted"):
             self._drive.power_on_attention()
@@ -273,8 +278,17 @@ class DriveWorker:
             "tape_alerts": sorted(self._drive.alerts.active),
             "position": cartridge.position if cartridge else None,
             "used_bytes": cartridge.volume_used_bytes if cartridge else None,
+            "volume_bytes": cartridge.volume_bytes if cartridge else None,
+            **self._moved_bytes(),
+            **{f"{name}_per_s": rate for name, rate in self._rates.rates().items()},
             "sessions": self._sessions.status(),
         }
+
+    def _moved_bytes(self) -> dict[str, int]:
+        """Return what initiators wrote and read since the process began."""
+        counters = self._drive.counters
+        moved = counters.total + counters.mounted
+        return {"written_bytes": moved.written_bytes, "read_bytes": moved.read_bytes}
 
 
 def _flags(message: object) -> list[int]:

@@ -82,10 +82,11 @@ class TransferEngine:
         self._inventory = InventoryKeeper(context, at_once=not drives_run)
         errors = TapeErrors(context)
         leftovers = () if drives_run else (Leftovers(context, errors),)
+        self._uploads = Uploads(context, errors)
         self._steps: tuple[_Step, ...] = (
             *leftovers,
             Claims(context, errors),
-            Uploads(context, errors),
+            self._uploads,
             VolumeChanges(context, errors),
             Archiving(context, errors),
             Retrieval(context, errors),
@@ -138,8 +139,18 @@ class TransferEngine:
             "waiting_segments": waiting.segments,
             "waiting_bytes": waiting.bytes,
             "fetching_bytes": sum(self.fetch_service.filling_bytes().values()),
+            **self.moved_bytes(),
             "store_error": None if outage is None else outage.error.message,
             "store_error_since_ms": None if outage is None else outage.since_ms,
+        }
+
+    def moved_bytes(self) -> Mapping[str, int]:
+        """Return what went to the store and came from it since the process began, and how much of
+        the waiting segments has arrived there, as it was before compression."""
+        return {
+            "uploaded_bytes": self._traffic.up.passed_bytes,
+            "downloaded_bytes": self._traffic.down.passed_bytes,
+            "arrived_bytes": self._uploads.arrived_bytes,
         }
 
     def stop(self) -> None:
