@@ -18,6 +18,7 @@ class ExitCode(enum.IntEnum):
     FAILURE = 1
     USAGE = 2
     CHECK_FINDINGS = 3
+    CHANGED = 4
     # Tapes
     TAPE_NOT_FOUND = 10
     TAPE_EXISTS = 11

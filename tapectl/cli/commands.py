@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tapectl.cli import (
+    apply,
     archive,
     autocreate,
     bandwidth,
@@ -99,6 +100,7 @@ app.add_typer(recovery.app, name="recovery")
 app.add_typer(device.app, name="device")
 app.add_typer(chap.app, name="chap")
 app.add_typer(bandwidth.app, name="bandwidth")
+apply.register(app)
 serving.register(app)
 check.register(app)
 events.register(app)

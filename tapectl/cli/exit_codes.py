@@ -9,6 +9,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.FAILURE: "Failed for another reason, or a bug (with a traceback).",
     ExitCode.USAGE: "The command line is wrong; nothing was done.",
     ExitCode.CHECK_FINDINGS: "`tapectl check` has found errors or warnings.",
+    ExitCode.CHANGED: "`tapectl apply --exit-code` has changed something, or would.",
     ExitCode.TAPE_NOT_FOUND: "No tape has this barcode.",
     ExitCode.TAPE_EXISTS: "The barcode has been used before; barcodes are never used twice.",
     ExitCode.TAPE_STATUS: "The status of the tape does not allow it.",
