@@ -51,6 +51,8 @@ SETTINGS = {
     "logout_wait_s": "Seconds initiators may take to log out when the gateway stops serving.",
     "library_target": "Show the whole library as one target too: LUN 0 the changer, LUN 1 the first"
     " drive, and so on.",
+    "metrics_listen": "Address and port where serve answers Prometheus, as 9744 for this machine"
+    " only; empty: nowhere.",
     "user": "User that serve, started as root, becomes once its ports are bound.",
     "allow_anonymous": "Listen beyond this machine even if anyone could log in.",
 }

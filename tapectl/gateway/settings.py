@@ -90,6 +90,8 @@ class Settings:
     verify_bytes_per_s: int
     # Show the whole library as one target too: LUN 0 the changer, LUN k drive k.
     library_target: bool
+    # Where `serve` answers Prometheus; none: nowhere.
+    metrics_listen: tuple[ListenAddress, ...]
     # User that `serve` becomes once its ports are bound; empty: it stays who it is.
     user: str
     # Listen beyond loopback without CHAP or an initiator list.
@@ -183,6 +185,16 @@ def _parse_listeners(name: str, raw: object, source: str) -> tuple[ListenAddress
         return tuple(parse_listen(str(text)) for text in texts)
     except UsageError as exc:
         raise _bad(name, raw, source, exc.hint or exc.message) from exc
+
+
+def _parse_metrics_listeners(name: str, raw: object, source: str) -> tuple[ListenAddress, ...]:
+    """Return the addresses; a port alone is one of loopback, and nothing is none."""
+    texts = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(texts, list | tuple):
+        texts = [raw]
+    named = [str(text).strip() for text in texts if str(text).strip()]
+    local = [f"127.0.0.1:{text}" if text.isdigit() else text for text in named]
+    return _parse_listeners(name, local, source) if local else ()
 
 
 def _number_between(minimum: float, maximum: float) -> Callable[[str, object, str], float]:
@@ -327,6 +339,7 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("scrub_store",                  _parse_boolean,                   False),
     _spec("verify_bytes_per_s",           _size_between(MIB, 1 << 40),      100 * MIB),
     _spec("library_target",               _parse_boolean,                   False),
+    _spec("metrics_listen",               _parse_metrics_listeners,         ""),
     _spec("user",                         _parse_word,                      ""),
     _spec("allow_anonymous",              _parse_boolean,                   False),
 )))

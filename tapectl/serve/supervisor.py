@@ -47,6 +47,7 @@ from tapectl.serve.json_server import JsonServer
 from tapectl.serve.library_target import LibraryTarget
 from tapectl.serve.lock import serve_lock
 from tapectl.serve.login_policy import TargetDirectory
+from tapectl.serve.metrics import MetricsServer
 from tapectl.serve.portal import Portal, open_listener
 from tapectl.serve.privileges import become, forbid_core_dumps
 from tapectl.state import disks
@@ -109,6 +110,10 @@ class Supervisor:
         self._drive_by_target = {drive.device.target_name: drive for drive in self._drives}
         self._directory = TargetDirectory(state, self._with_library(devices), self._find_session)
         listeners = [open_listener(address) for address in settings.listen]
+        self._metrics = [
+            MetricsServer(address, state, lambda: self._status({}))
+            for address in settings.metrics_listen
+        ]
         self._portal = Portal(listeners, self._directory, TargetConfig(), self._take_session)
 
     def _new_drive(self, device: DeviceInfo) -> DriveUnit:
@@ -140,6 +145,8 @@ class Supervisor:
             self._portal.run()
         finally:
             control.close()
+            for server in self._metrics:
+                server.close()
             self._alerts.stop()
             # All at once: each waits for its initiators to leave, and may have a segment to flush.
             children = self._children
@@ -191,6 +198,7 @@ class Supervisor:
         return {
             "pid": os.getpid(),
             "portals": self._portal.addresses,
+            "metrics": [str(server.address) for server in self._metrics],
             "alerts": self._alerts.messages(),
             "changer": {
                 "sessions": self._changer.sessions(),
