@@ -92,6 +92,12 @@ class Settings:
     library_target: bool
     # Where `serve` answers Prometheus; none: nowhere.
     metrics_listen: tuple[ListenAddress, ...]
+    # File that gets a line of JSON for each event; None: there is none.
+    event_log: Path | None
+    # Programs in it are run for each event; it need not be there.
+    hooks_dir: Path
+    # Each event is posted there.
+    webhook_urls: tuple[str, ...]
     # User that `serve` becomes once its ports are bound; empty: it stays who it is.
     user: str
     # Listen beyond loopback without CHAP or an initiator list.
@@ -169,6 +175,21 @@ def _parse_path(name: str, raw: object, source: str) -> Path:
     if not isinstance(raw, str | Path) or not str(raw):
         raise _bad(name, raw, source, "want a path")
     return Path(raw).expanduser().absolute()
+
+
+def _parse_optional_path(name: str, raw: object, source: str) -> Path | None:
+    return None if raw == "" else _parse_path(name, raw, source)
+
+
+def _parse_urls(name: str, raw: object, source: str) -> tuple[str, ...]:
+    texts = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(texts, list | tuple):
+        raise _bad(name, raw, source, "want addresses")
+    urls = tuple(text.strip() for text in map(str, texts) if text.strip())
+    for url in urls:
+        if not url.startswith(("http://", "https://")):
+            raise _bad(name, url, source, "want http://... or https://...")
+    return urls
 
 
 def _parse_word(name: str, raw: object, source: str) -> str:
@@ -264,6 +285,10 @@ def _default_config_path(environ: Mapping[str, str]) -> Path:
     return Path(base).expanduser() / "tapectl" / "tapectl.toml"
 
 
+def _default_hooks_dir(environ: Mapping[str, str]) -> Path:
+    return _default_config_path(environ).with_name("hooks.d")
+
+
 def _read_config(
     environ: Mapping[str, str], config_path: Path | None
 ) -> tuple[Path, Mapping[str, object]]:
@@ -296,6 +321,8 @@ def _plain(value: object) -> object:
 def _text(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(str(item) for item in value)
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -340,6 +367,9 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("verify_bytes_per_s",           _size_between(MIB, 1 << 40),      100 * MIB),
     _spec("library_target",               _parse_boolean,                   False),
     _spec("metrics_listen",               _parse_metrics_listeners,         ""),
+    _spec("event_log",                    _parse_optional_path,             ""),
+    ("hooks_dir", _Spec(_parse_path, _default_hooks_dir, "HOOKS_DIR")),
+    _spec("webhook_urls",                 _parse_urls,                      ""),
     _spec("user",                         _parse_word,                      ""),
     _spec("allow_anonymous",              _parse_boolean,                   False),
 )))

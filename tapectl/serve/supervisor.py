@@ -42,6 +42,8 @@ from tapectl.serve.client import connect
 from tapectl.serve.control import ControlOperations, control_socket_path
 from tapectl.serve.drives import DriveUnit, WorkerDrives
 from tapectl.serve.errors import UnsafeListenError
+from tapectl.serve.event_feed import EventFeed
+from tapectl.serve.event_sinks import event_sinks
 from tapectl.serve.json_lines import Message
 from tapectl.serve.json_server import JsonServer
 from tapectl.serve.library_target import LibraryTarget
@@ -114,6 +116,7 @@ class Supervisor:
             MetricsServer(address, state, lambda: self._status({}))
             for address in settings.metrics_listen
         ]
+        self._feeds = [EventFeed(state, gateway.id, sink) for sink in event_sinks(settings)]
         self._portal = Portal(listeners, self._directory, TargetConfig(), self._take_session)
 
     def _new_drive(self, device: DeviceInfo) -> DriveUnit:
@@ -140,6 +143,8 @@ class Supervisor:
             for drive in self._drives:
                 drive.child.begin()
             self._alerts.start()
+            for feed in self._feeds:
+                feed.start()
             control.start()
             on_ready(ReadyInfo(self._portal.addresses, list(self._directory.devices)))
             self._portal.run()
@@ -147,6 +152,8 @@ class Supervisor:
             control.close()
             for server in self._metrics:
                 server.close()
+            for feed in self._feeds:
+                feed.stop()
             self._alerts.stop()
             # All at once: each waits for its initiators to leave, and may have a segment to flush.
             children = self._children

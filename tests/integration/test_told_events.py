@@ -1,0 +1,29 @@
+"""`tapectl serve` tells events to a file and to hooks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from tests.support.gateway import Gateway, wait_until
+
+
+def test_a_new_tape_is_told_to_a_file_and_to_a_hook(make_gateway: Callable[..., Gateway]) -> None:
+    gateway = make_gateway()
+    log, hooks, told = (gateway.root / name for name in ("events.jsonl", "hooks.d", "told"))
+    gateway.settings |= {"event_log": str(log), "hooks_dir": str(hooks)}
+    hooks.mkdir()
+    hook = hooks / "10-tell"
+    hook.write_text(f'#!/bin/sh\necho "$TAPECTL_EVENT_SOURCE $TAPECTL_EVENT_STATUS" >> {told}\n')
+    hook.chmod(0o755)
+    gateway.activate("--drives", "1", "--slots", "4", "--import-export", "4")
+    gateway.serve()
+    (barcode,) = gateway.create_tapes("--count", "1")
+    wait_until(lambda: told.exists() and f"{barcode} AVAILABLE" in told.read_text(), "the hook", 60)
+    wait_until(lambda: log.exists() and "AVAILABLE" in log.read_text(), "the file", 60)
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(one["source"], one["oldStatus"], one["newStatus"]) for one in found] == [
+        (barcode, None, "CREATING"),
+        (barcode, "CREATING", "AVAILABLE"),
+    ]
+    assert {one["gateway"] for one in found} == {gateway.json("gateway", "show")["GatewayId"]}
