@@ -30,8 +30,9 @@ from tapectl.cli import (
     tape_data,
     tape_verify,
 )
-from tapectl.cli.options import ConfigPath, StatePath, examples
+from tapectl.cli.options import ConfigPath, NoInput, Quiet, StatePath, examples
 from tapectl.cli.session import Session
+from tapectl.cli.streams import no_terminal_input, silence
 
 app = typer.Typer(
     name="tapectl",
@@ -67,6 +68,8 @@ def tapectl(
     context: typer.Context,
     state: StatePath = None,
     config: ConfigPath = None,
+    quiet: Quiet = False,
+    no_input: NoInput = False,
     _version: Annotated[
         bool,
         typer.Option(
@@ -81,6 +84,10 @@ def tapectl(
     Archive, and come back when they are retrieved.
     """
     context.obj = Session(state, config)
+    if quiet:
+        context.with_resource(silence())
+    if no_input:
+        context.with_resource(no_terminal_input())
 
 
 # The order of `tapectl --help`: the way of a tape.

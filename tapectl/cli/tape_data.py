@@ -48,6 +48,7 @@ class TapeImageError(TapectlError):
 
     exit_code = ExitCode.TAPE_INVALID
     code = "tape_image"
+    aws_code = "InvalidParameters"
 
 
 def register(tape: typer.Typer) -> None:

@@ -34,7 +34,7 @@ class GatewayInUseError(TapectlError):
 
     exit_code = ExitCode.GATEWAY_STATE
     code = "gateway_in_use"
-    aws_code = "InvalidGatewayRequestException"
+    aws_code = "OperationAborted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class InitiatorNotListedError(TapectlError):
 
     exit_code = ExitCode.INITIATOR_NOT_LISTED
     code = "initiator_not_listed"
+    aws_code = "InitiatorNotFound"
 
 
 def allow_initiator(

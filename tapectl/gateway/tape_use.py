@@ -26,6 +26,7 @@ class TapeInUseError(TapectlError):
 
     exit_code = ExitCode.TAPE_IN_DRIVE
     code = "tape_in_use"
+    aws_code = "OperationAborted"
 
     def __init__(self, barcode: str) -> None:
         super().__init__(

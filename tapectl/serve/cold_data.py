@@ -31,6 +31,7 @@ class TapeUnreadableError(TapectlError):
 
     exit_code = ExitCode.TAPE_DAMAGED
     code = "tape_unreadable"
+    aws_code = "StorageFailure"
 
 
 class ColdData(Protocol):

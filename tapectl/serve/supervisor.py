@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -303,7 +304,8 @@ def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | None = No
     A second signal ends everything at once. Raises AlreadyServingError,
     AddressInUseError, UnsafeListenError and the errors of the state.
     """
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    # Whatever a command line makes of standard error, a daemon's log goes there.
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.__stderr__)
     forbid_core_dumps()
     state = State.open(settings.state_path)
     check_listen(settings, state)

@@ -109,6 +109,7 @@ class StoreError(TapectlError):
 
     exit_code = ExitCode.STORE_UNREACHABLE
     code = "store_unreachable"
+    aws_code = "ServiceUnavailable"
     retryable = True
 
 
@@ -117,6 +118,7 @@ class ObjectNotFoundError(StoreError):
 
     exit_code = ExitCode.STORE_NOT_FOUND
     code = "object_not_found"
+    aws_code = "StorageFailure"
     retryable = False
 
 
@@ -125,6 +127,7 @@ class BucketNotFoundError(StoreError):
 
     exit_code = ExitCode.STORE_NOT_FOUND
     code = "bucket_not_found"
+    aws_code = "InvalidParameters"
     retryable = False
 
 
@@ -160,6 +163,7 @@ class PreconditionFailedError(StoreError):
 
     exit_code = ExitCode.STORE_CONFLICT
     code = "store_conflict"
+    aws_code = "OperationAborted"
     retryable = False
 
 
@@ -167,6 +171,7 @@ class ObjectArchivedError(StoreError):
     """The object is in an archive class and has not been restored."""
 
     code = "object_archived"
+    aws_code = "OperationAborted"
     retryable = False
 
 
@@ -175,6 +180,7 @@ class ObjectLockedError(StoreError):
 
     exit_code = ExitCode.TAPE_LOCKED
     code = "object_locked"
+    aws_code = "OperationAborted"
     retryable = False
 
 
@@ -183,6 +189,7 @@ class StoreDataError(StoreError):
 
     exit_code = ExitCode.STORE_DATA
     code = "store_data"
+    aws_code = "StorageFailure"
     retryable = False
 
 
@@ -191,6 +198,7 @@ class StoreRefusedError(StoreError):
 
     exit_code = ExitCode.STORE_DENIED
     code = "store_refused"
+    aws_code = "ServiceUnavailable"
     retryable = False
 
 

@@ -39,7 +39,7 @@ class LibraryConflictError(TapectlError):
 
     exit_code = ExitCode.GATEWAY_STATE
     code = "library_conflict"
-    aws_code = "InvalidGatewayRequestException"
+    aws_code = "OperationAborted"
 
 
 class Action(enum.StrEnum):
