@@ -56,6 +56,7 @@ SETTINGS = {
     "event_log": "File that gets a line of JSON for each event.",
     "hooks_dir": "Programs in it are run for each event, with its JSON on their standard input.",
     "webhook_urls": "Addresses that each event is posted to as JSON, a comma between them.",
+    "log_format": "How serve writes its log: text, or json, an object a line.",
     "user": "User that serve, started as root, becomes once its ports are bound.",
     "allow_anonymous": "Listen beyond this machine even if anyone could log in.",
 }

@@ -62,6 +62,15 @@ def serve(
             help="Listen beyond this machine even if anyone could log in without a secret.",
         ),
     ] = False,
+    log_format: Annotated[
+        str | None,
+        typer.Option(
+            "--log-format",
+            metavar="FORMAT",
+            show_default="text",
+            help="text, or json: one object a line.",
+        ),
+    ] = None,
     user: Annotated[
         str | None,
         typer.Option(
@@ -83,6 +92,7 @@ def serve(
         context,
         listen=tuple(listen) if listen else None,
         allow_anonymous=allow_anonymous or None,
+        log_format=log_format,
         user=user,
     )
     status = supervisor.run(settings, on_ready=announce)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import os
 import tomllib
@@ -23,6 +24,13 @@ class SettingError(TapectlError):
 
     exit_code = ExitCode.SETTING_INVALID
     code = "setting_invalid"
+
+
+class LogFormat(enum.StrEnum):
+    """How `serve` writes its log."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,8 @@ class Settings:
     hooks_dir: Path
     # Each event is posted there.
     webhook_urls: tuple[str, ...]
+    # How `serve` writes its log.
+    log_format: LogFormat
     # User that `serve` becomes once its ports are bound; empty: it stays who it is.
     user: str
     # Listen beyond loopback without CHAP or an initiator list.
@@ -190,6 +200,13 @@ def _parse_urls(name: str, raw: object, source: str) -> tuple[str, ...]:
         if not url.startswith(("http://", "https://")):
             raise _bad(name, url, source, "want http://... or https://...")
     return urls
+
+
+def _parse_log_format(name: str, raw: object, source: str) -> LogFormat:
+    try:
+        return LogFormat(str(raw).lower())
+    except ValueError:
+        raise _bad(name, raw, source, f"want {' or '.join(LogFormat)}") from None
 
 
 def _parse_word(name: str, raw: object, source: str) -> str:
@@ -370,6 +387,7 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("event_log",                    _parse_optional_path,             ""),
     ("hooks_dir", _Spec(_parse_path, _default_hooks_dir, "HOOKS_DIR")),
     _spec("webhook_urls",                 _parse_urls,                      ""),
+    _spec("log_format",                   _parse_log_format,                "text"),
     _spec("user",                         _parse_word,                      ""),
     _spec("allow_anonymous",              _parse_boolean,                   False),
 )))

@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +37,6 @@ from tapectl.serve.alerts import AlertMonitor
 from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.channel import ChannelClosedError
 from tapectl.serve.child import Child
-from tapectl.serve.child_main import LOG_FORMAT
 from tapectl.serve.client import connect
 from tapectl.serve.control import ControlOperations, control_socket_path
 from tapectl.serve.drives import DriveUnit, WorkerDrives
@@ -50,6 +48,7 @@ from tapectl.serve.json_server import JsonServer
 from tapectl.serve.library_target import LibraryTarget
 from tapectl.serve.lock import serve_lock
 from tapectl.serve.login_policy import TargetDirectory
+from tapectl.serve.logs import configure_log
 from tapectl.serve.metrics import MetricsServer
 from tapectl.serve.portal import Portal, open_listener
 from tapectl.serve.privileges import become, forbid_core_dumps
@@ -304,8 +303,7 @@ def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | None = No
     A second signal ends everything at once. Raises AlreadyServingError,
     AddressInUseError, UnsafeListenError and the errors of the state.
     """
-    # Whatever a command line makes of standard error, a daemon's log goes there.
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.__stderr__)
+    configure_log(settings.log_format)
     forbid_core_dumps()
     state = State.open(settings.state_path)
     check_listen(settings, state)
@@ -321,7 +319,7 @@ def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | None = No
 def _what_serving_writes(settings: Settings, state: State) -> Iterator[Path]:
     path = settings.state_path
     yield path.parent
-    names = (path.name + suffix for suffix in ("", "-wal", "-shm", ".lock", ".key"))
+    names = (path.name + suffix for suffix in ("", "-wal", "-shm", ".lock", ".key", ".tapes"))
     yield from (one for name in names if (one := path.with_name(name)).exists())
     with state.read() as db:
         for disk in disks.all_disks(db):

@@ -17,7 +17,7 @@ def test_a_new_tape_is_told_to_a_file_and_to_a_hook(make_gateway: Callable[..., 
     hook.write_text(f'#!/bin/sh\necho "$TAPECTL_EVENT_SOURCE $TAPECTL_EVENT_STATUS" >> {told}\n')
     hook.chmod(0o755)
     gateway.activate("--drives", "1", "--slots", "4", "--import-export", "4")
-    gateway.serve()
+    gateway.serve("--log-format", "json")
     (barcode,) = gateway.create_tapes("--count", "1")
     wait_until(lambda: told.exists() and f"{barcode} AVAILABLE" in told.read_text(), "the hook", 60)
     wait_until(lambda: log.exists() and "AVAILABLE" in log.read_text(), "the file", 60)
@@ -27,3 +27,10 @@ def test_a_new_tape_is_told_to_a_file_and_to_a_hook(make_gateway: Callable[..., 
         (barcode, "CREATING", "AVAILABLE"),
     ]
     assert {one["gateway"] for one in found} == {gateway.json("gateway", "show")["GatewayId"]}
+    gateway.load(barcode)
+    gateway.stop()
+    # All processes write the log so.
+    lines = [line for line in gateway.log().splitlines() if not line.startswith("serving ")]
+    messages = {(one["logger"], one["message"]) for one in map(json.loads, lines)}
+    assert ("tapectl.serve.worker", f"loaded {barcode}") in messages
+    assert ("tapectl.serve.supervisor", "draining (SIGTERM)") in messages
