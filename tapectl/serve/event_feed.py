@@ -7,7 +7,8 @@ import threading
 
 from tapectl.errors import TapectlError
 from tapectl.gateway.event_documents import event_document
-from tapectl.serve.event_sinks import EventSink, NotToldError
+from tapectl.gateway.settings import Settings
+from tapectl.serve.event_sinks import EventSink, NotToldError, event_sinks
 from tapectl.state import events, gateways
 from tapectl.state.database import State
 
@@ -94,3 +95,27 @@ class EventFeed:
     def _remember(self, event_id: int) -> None:
         with self._state.write() as db:
             gateways.set_setting(db, self._key, str(event_id))
+
+
+class EventFeeds:
+    """All places that the settings name."""
+
+    def __init__(self, state: State, gateway_id: str) -> None:
+        self._state = state
+        self._gateway_id = gateway_id
+        self._running: list[EventFeed] = []
+
+    def start(self, settings: Settings) -> None:
+        """Tell events to these places from now on, and to no others."""
+        self.stop()
+        self._running = [
+            EventFeed(self._state, self._gateway_id, sink) for sink in event_sinks(settings)
+        ]
+        for feed in self._running:
+            feed.start()
+
+    def stop(self) -> None:
+        """Let them end after the events in hand; does not wait."""
+        for feed in self._running:
+            feed.stop()
+        self._running = []
