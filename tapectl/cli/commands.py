@@ -24,6 +24,7 @@ from tapectl.cli import (
     metrics,
     quickstart,
     recovery,
+    report,
     serving,
     status,
     tape,
@@ -112,4 +113,5 @@ serving.register(app)
 check.register(app)
 events.register(app)
 metrics.register(app)
+report.register(app)
 app.add_typer(completion.app, name="completion")

@@ -70,7 +70,8 @@ AllowSmall = Annotated[bool, typer.Option("--allow-small", help="Take less than 
 Create = Annotated[bool, typer.Option("--create", help="Make the directory if it is missing.")]
 
 
-def _disk_row(disk: DiskInfo) -> Row:
+def disk_row(disk: DiskInfo) -> Row:
+    """Return the JSON object of a disk; docs/json-output.md says what each key means."""
     return {
         "DiskId": disk.disk_id,
         "DiskPath": None if disk.path is None else str(disk.path),
@@ -97,7 +98,7 @@ def list_(context: typer.Context, output: Output = None) -> None:
     from tapectl.gateway.disk_allocation import list_disks
 
     with open_gateway(context) as (state, _):
-        rows = [_disk_row(disk) for disk in list_disks(state)]
+        rows = [disk_row(disk) for disk in list_disks(state)]
     render_rows(
         rows,
         LIST_COLUMNS,
@@ -124,7 +125,7 @@ def show(
     from tapectl.gateway.disk_allocation import show_disk
 
     with open_gateway(context) as (state, _):
-        render_record(_disk_row(show_disk(state, disk)), DETAIL_COLUMNS, output=output)
+        render_record(disk_row(show_disk(state, disk)), DETAIL_COLUMNS, output=output)
 
 
 @app.command(
@@ -204,4 +205,4 @@ def _add(context: typer.Context, request: DiskAddition, output: OutputFormat | N
         disk = add_disk(state, request, actor=actor())
     for warning in disk.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    render_record(_disk_row(disk), LIST_COLUMNS, output=output)
+    render_record(disk_row(disk), LIST_COLUMNS, output=output)

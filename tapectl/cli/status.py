@@ -54,21 +54,22 @@ def status(
     """
     with open_gateway(context) as (state, settings):
 
-        def look() -> Row:
-            return _look(state, settings)
+        def current() -> Row:
+            return look(state, settings)
 
         if not watch:
-            _render(look(), output)
+            _render(current(), output)
         elif chosen(output) is OutputFormat.TABLE and sys.stdout.isatty():
-            _watch_screen(look, interval)
+            _watch_screen(current, interval)
         else:
             while True:
-                _render(look(), output)
+                _render(current(), output)
                 sys.stdout.flush()
                 time.sleep(interval)
 
 
-def _look(state: State, settings: Settings) -> Row:
+def look(state: State, settings: Settings) -> Row:
+    """Return the JSON object of the gateway as it is now."""
     from tapectl.serve.client import connect
 
     supervisor = connect(settings.state_path)
@@ -88,13 +89,14 @@ def _render(row: Row, output: OutputFormat | None) -> None:
             render_record(row, (), output=asked)
 
 
-def _watch_screen(look: Callable[[], Row], interval_s: float) -> None:
+def _watch_screen(current: Callable[[], Row], interval_s: float) -> None:
     from rich.live import Live
 
-    with Live(_styled(look()), console=stdout_console(), auto_refresh=False, screen=True) as live:
+    console = stdout_console()
+    with Live(_styled(current()), console=console, auto_refresh=False, screen=True) as live:
         while True:
             time.sleep(interval_s)
-            live.update(_styled(look()), refresh=True)
+            live.update(_styled(current()), refresh=True)
 
 
 def _styled(row: Row) -> Text:

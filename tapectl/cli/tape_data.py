@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from tapectl.cli.files import whole_file
 from tapectl.cli.options import Barcode, Barcodes, Output, examples
 from tapectl.cli.render import Column, render_rows, show_size
 from tapectl.cli.session import change_gateway, open_gateway
@@ -145,7 +146,7 @@ def export(
         open_gateway(context) as (state, settings),
         open_tape(state, settings, barcode) as tape,
         progress_bar(f"exporting {barcode}") as show,
-        _whole_file(path) as target,
+        whole_file(path) as target,
     ):
         counted = _counted(tape.read(), tape.used_bytes, show)
         for piece in _pieces(tape, counted, name, file):
@@ -338,23 +339,3 @@ def _source(path: Path) -> Iterator[tuple[BinaryIO, int | None]]:
         raise UsageError(f"cannot read the image ({exc.strerror}): {path}") from exc
     with file:
         yield file, os.fstat(file.fileno()).st_size
-
-
-@contextlib.contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that gets its name when it is whole and on the disk, or never."""
-    if str(path) == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as exc:
-        raise UsageError(f"cannot write the image ({exc.strerror}): {path}") from exc
-    finally:
-        draft.unlink(missing_ok=True)

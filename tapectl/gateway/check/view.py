@@ -55,7 +55,8 @@ class CheckView:
 
     def is_there(self, disk_id: str | None) -> bool:
         """Whether a disk is allocated and can be read."""
-        return disk_id in self.health and self.health[disk_id].state is not DiskState.MISSING
+        found = None if disk_id is None else self.health.get(disk_id)
+        return found is not None and found.state is not DiskState.MISSING
 
     def of_role(self, role: DiskRole) -> list[DiskRecord]:
         """Return the disks of a role that are there."""
