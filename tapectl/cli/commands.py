@@ -30,6 +30,7 @@ from tapectl.cli import (
     tape,
     tape_data,
     tape_verify,
+    tape_warm,
 )
 from tapectl.cli.options import ConfigPath, NoInput, Quiet, StatePath, examples
 from tapectl.cli.session import Session
@@ -101,6 +102,7 @@ disk_size.register(disk.app)
 app.add_typer(disk.app, name="disk")
 tape_verify.register(tape.app)
 tape_data.register(tape.app)
+tape_warm.register(tape.app)
 app.add_typer(tape.app, name="tape")
 app.add_typer(autocreate.app, name="autocreate")
 app.add_typer(archive.app, name="archive")

@@ -1,16 +1,18 @@
-"""`tapectl gateway set` and `tapectl gateway deactivate`: the gateway of this machine."""
+"""`tapectl gateway set|stop|deactivate`: the gateway of this machine."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tapectl.cli.asking import confirm
 from tapectl.cli.gateway import GATEWAY_COLUMNS, gateway_row
-from tapectl.cli.options import Output, Yes, examples
+from tapectl.cli.options import Output, Timeout, Yes, examples
 from tapectl.cli.render import Column, Row, render_record, show_yes
 from tapectl.cli.session import actor, change_gateway, open_gateway
+from tapectl.cli.waiting import POLL_INTERVAL_S, WaitTimeoutError
 from tapectl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +38,13 @@ def register(gateway: typer.Typer) -> None:
             ("tapectl gateway set --timezone GMT-5:00", "for bandwidth schedules"),
         ),
     )(set_)
+    gateway.command(
+        "stop",
+        epilog=examples(
+            ("tapectl gateway stop", "as SIGTERM; returns when it has"),
+            ("tapectl gateway stop --timeout 60", "or after a minute, with exit status 54"),
+        ),
+    )(stop)
     gateway.command(
         "deactivate",
         epilog=examples(
@@ -75,6 +84,31 @@ def set_(
     with change_gateway(context) as (state, settings):
         gateway = change_identity(state, name=name, timezone=timezone, actor=actor())
     render_record(gateway_row(gateway, settings), SET_COLUMNS, output=output)
+
+
+def stop(context: typer.Context, timeout: Timeout = None) -> None:
+    """Stop serving: sessions end, what was written is synchronised.
+
+    Uploads go on at the next start. Returns when the last process is gone. Where nothing is served
+    there is nothing to do.
+    """
+    from tapectl.serve.client import connect
+    from tapectl.serve.lock import lock_owner
+
+    with open_gateway(context) as (_, settings):
+        supervisor = connect(settings.state_path)
+        if supervisor is None:
+            return
+        with supervisor:
+            supervisor.request("stop")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while lock_owner(settings.state_path) is not None:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeoutError(
+                    f"gave up waiting after {timeout:g} s: the gateway drains",
+                    hint="it goes on; initiators may take their time to log out",
+                )
+            time.sleep(POLL_INTERVAL_S)
 
 
 def deactivate(

@@ -1,4 +1,4 @@
-"""`tapectl tape cat|export|import|warm`: what is on a tape, without any initiator."""
+"""`tapectl tape cat|export|import`: what is on a tape, without any initiator."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from tapectl.cli.files import whole_file
-from tapectl.cli.options import Barcode, Barcodes, Output, examples
-from tapectl.cli.render import Column, render_rows, show_size
+from tapectl.cli.options import Barcode, Output, examples
 from tapectl.cli.session import change_gateway, open_gateway
 from tapectl.cli.tape_rows import render_tape
-from tapectl.cli.waiting import Progress, progress_bar
+from tapectl.cli.waiting import Progress, bytes_progress, progress_bar
 from tapectl.errors import ExitCode, TapectlError, UsageError
-from tapectl.units import format_size, parse_size
+from tapectl.units import parse_size
 
 if TYPE_CHECKING:
     from tapectl.medium.images import ImageFormat, Object
@@ -26,11 +25,6 @@ if TYPE_CHECKING:
 
 RAW = "raw"
 FORMATS = (RAW, "tap", "aws")
-WARM_COLUMNS = (
-    Column("TapeBarcode", "Barcode"),
-    Column("CachedBytes", "In the cache", show_size, right=True),
-    Column("FetchedBytes", "Fetched", show_size, right=True),
-)
 
 Format = Annotated[
     str | None,
@@ -76,12 +70,6 @@ def register(tape: typer.Typer) -> None:
             ("tapectl tape import VTL002L5 backup.tar --format raw", "one file, in 64 KiB blocks"),
         ),
     )(import_)
-    tape.command(
-        "warm",
-        epilog=examples(
-            ("tapectl tape warm VTL001L5", "before a restore from it begins"),
-        ),
-    )(warm)
 
 
 def cat(
@@ -201,34 +189,6 @@ def import_(
         render_tape(describe_tape(state, barcode), output)
 
 
-def warm(context: typer.Context, barcodes: Barcodes, output: Output = None) -> None:
-    """Bring all that is on tapes into the cache, so that no read has to wait for the store.
-
-    Refused for a tape that is larger than what the cache keeps. What was read longest ago leaves
-    the cache for it.
-    """
-    from tapectl.gateway.warming import warmth
-    from tapectl.serve.warming import warm as warm_tape
-
-    rows = []
-    with open_gateway(context) as (state, settings):
-        for barcode in barcodes:
-            with progress_bar(f"warming {barcode}") as show:
-                found = warm_tape(
-                    state,
-                    settings,
-                    barcode,
-                    on_progress=lambda done, total, show=show: show(_progress(done, total)),  # type: ignore[misc]
-                )
-            row = {
-                "TapeBarcode": barcode,
-                "CachedBytes": warmth(state, barcode).cached_bytes,
-                "FetchedBytes": found.cold_bytes,
-            }
-            rows.append(row)
-    render_rows(rows, WARM_COLUMNS, output=output, empty="no tapes")
-
-
 def _format_name(path: Path, wanted: str | None) -> str:
     name = (path.suffix[1:] if wanted is None else wanted).lower()
     if name not in FORMATS:
@@ -316,16 +276,10 @@ def _counted(
         done_bytes += len(one) if isinstance(one, bytes) else 0
         if done_bytes - shown_bytes > _SHOW_EVERY_BYTES:
             shown_bytes = done_bytes
-            show(_progress(done_bytes, total_bytes))
+            show(bytes_progress(done_bytes, total_bytes))
 
 
 _SHOW_EVERY_BYTES = 8 << 20
-
-
-def _progress(done_bytes: int, total_bytes: int | None) -> Progress:
-    percent = min(100.0, 100 * done_bytes / total_bytes) if total_bytes else None
-    of_all = f" of {format_size(total_bytes)}" if total_bytes else ""
-    return Progress(done=False, percent=percent, text=f"{format_size(done_bytes)}{of_all}")
 
 
 @contextlib.contextmanager

@@ -70,6 +70,13 @@ class Progress:
     text: str
 
 
+def bytes_progress(done_bytes: int, total_bytes: int | None) -> Progress:
+    """Return how far something is; `total_bytes` None: nobody knows of how many bytes."""
+    percent = min(100.0, 100 * done_bytes / total_bytes) if total_bytes else None
+    of_all = f" of {format_size(total_bytes)}" if total_bytes else ""
+    return Progress(done=False, percent=percent, text=f"{format_size(done_bytes)}{of_all}")
+
+
 def wait_for_tapes(
     state: State,
     settings: Settings,

@@ -40,9 +40,11 @@ def test_a_new_tape_is_told_to_a_hook_and_after_a_reload_to_a_file(
     ]
     assert {one["gateway"] for one in found} == {gateway.json("gateway", "show")["GatewayId"]}
     gateway.load(barcode)
-    gateway.stop()
+    gateway.cli("gateway", "stop")
+    assert gateway.control("status") == {}
+    gateway.cli("gateway", "stop")  # there is nothing to do
     # All processes write the log so.
     lines = [line for line in gateway.log().splitlines() if not line.startswith("serving ")]
     messages = {(one["logger"], one["message"]) for one in map(json.loads, lines)}
     assert ("tapectl.serve.worker", f"loaded {barcode}") in messages
-    assert ("tapectl.serve.supervisor", "draining (SIGTERM)") in messages
+    assert ("tapectl.serve.supervisor", "settings reloaded") in messages
