@@ -52,12 +52,20 @@ SETTINGS = {
     "logout_wait_s": "Seconds initiators may take to log out when the gateway stops serving.",
     "library_target": "Show the whole library as one target too: LUN 0 the changer, LUN 1 the first"
     " drive, and so on.",
+    "metrics_listen": "Address and port where serve answers Prometheus, as 9744 for this machine"
+    " only; empty: nowhere.",
+    "event_log": "File that gets a line of JSON for each event.",
+    "hooks_dir": "Programs in it are run for each event, with its JSON on their standard input.",
+    "webhook_urls": "Addresses that each event is posted to as JSON, a comma between them.",
+    "log_format": "How serve writes its log: text, or json, an object a line.",
     "user": "User that serve, started as root, becomes once its ports are bound.",
     "encryption": "How new tapes are encrypted in the store: SSE-S3, SSE-KMS, or NONE: as it does"
     " by itself.",
     "kms_key": "Key of SSE-KMS for new tapes; empty: the default one of the store.",
     "allow_anonymous": "Listen beyond this machine even if anyone could log in.",
 }
+# Defaults that depend on who asks.
+PLACES = {"hooks_dir": "hooks.d beside the configuration file"}
 CONFIG_FILES = "/etc/tapectl/tapectl.toml for root, else $XDG_CONFIG_HOME/tapectl/tapectl.toml"
 
 # The parser's own classes have no public names to annotate with.
@@ -119,7 +127,8 @@ def main_page(root: Command, context: Context) -> Iterator[str]:
     yield "in capitals. A flag goes before the environment, that before the file."
     defaults = {value.name: value.value for value in Settings.load({}, Path(os.devnull)).describe()}
     for name, meaning in SETTINGS.items():
-        yield from item(name, f"{meaning} Default: {defaults[name]}.")
+        default = PLACES.get(name) or defaults[name] or "none"
+        yield from item(name, f"{meaning} Default: {default}.")
     yield ".SH FILES"
     yield from item(CONFIG_FILES, "Configuration, TOML.")
     yield from item(

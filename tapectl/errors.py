@@ -18,6 +18,7 @@ class ExitCode(enum.IntEnum):
     FAILURE = 1
     USAGE = 2
     CHECK_FINDINGS = 3
+    CHANGED = 4
     # Tapes
     TAPE_NOT_FOUND = 10
     TAPE_EXISTS = 11
@@ -68,6 +69,20 @@ class ExitCode(enum.IntEnum):
     INTERRUPTED = 130
 
 
+_AWS_REQUEST, _AWS_INTERNAL = "InvalidGatewayRequestException", "InternalServerError"
+# What no other request would make right.
+_INTERNAL = frozenset(
+    {
+        ExitCode.FAILURE,
+        ExitCode.STORE_UNREACHABLE,
+        ExitCode.STORE_DATA,
+        ExitCode.STATE_CORRUPT,
+        ExitCode.STATE_ACCESS,
+        ExitCode.STATE_BUSY,
+    }
+)
+
+
 class TapectlError(Exception):
     """An error with one line for the user, a next step and an exit code.
 
@@ -78,6 +93,11 @@ class TapectlError(Exception):
     exit_code: ExitCode = ExitCode.FAILURE
     code: str = "failure"
     aws_code: str | None = None
+
+    @property
+    def aws_exception(self) -> str:
+        """The exception that AWS's API raises for errors of this kind."""
+        return _AWS_INTERNAL if self.exit_code in _INTERNAL else _AWS_REQUEST
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

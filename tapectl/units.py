@@ -33,6 +33,34 @@ def parse_size(text: str) -> int:
     return int(size_bytes)
 
 
+_RATE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMG]?)(i?)(bit|b|B)?(?:/s|ps)?\s*$", re.IGNORECASE)
+_RATE_FACTORS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
+
+
+def parse_rate(text: str) -> int:
+    """Return the bits a second that `100Mbit`, `51200`, `10MB/s` or `1.5MiB/s` stand for.
+
+    As networks count: k, M and G are powers of 1000, Ki, Mi and Gi of 1024, a capital B is a byte.
+    Raises UsageError.
+    """
+    match = _RATE.match(text)
+    if match is None:
+        raise UsageError(f"not a rate: {text}", hint="as in 100Mbit, 10MB/s, or bits a second")
+    number, prefix, binary, unit = match.groups()
+    factor = (_SUFFIXES if binary else _RATE_FACTORS)[prefix.upper()]
+    return round(float(number) * factor * (8 if unit == "B" else 1))
+
+
+def format_rate(bits_per_s: int) -> str:
+    """Return a rate for people: `100 Mbit/s`, `51.2 kbit/s`."""
+    value, unit = float(bits_per_s), "bit/s"
+    for unit in ("bit/s", "kbit/s", "Mbit/s", "Gbit/s"):
+        if value < 1000 or unit == "Gbit/s":
+            break
+        value /= 1000
+    return f"{value:.1f}".removesuffix(".0") + f" {unit}"
+
+
 def format_size(size_bytes: int) -> str:
     """Return a size for people: `100 GiB`, `1.5 TiB`, `12 B`."""
     value, unit = float(size_bytes), "B"

@@ -20,6 +20,7 @@ from tapectl.cli.failure import (
 from tapectl.errors import ExitCode, TapectlError, UsageError
 
 GLOBAL_OPTIONS = ("--state", "--config")
+GLOBAL_FLAGS = ("--quiet", "-q", "--no-input")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,10 +76,11 @@ def _run(words: Sequence[str]) -> int:
 
 
 def hoist_global_options(words: Sequence[str]) -> list[str]:
-    """Return the words with `--state` and `--config` in front, where the parser wants them.
+    """Return the words with the options for everything in front, where the parser wants them.
 
     Nobody remembers on which side of the noun an option for everything stands.
     """
+    with_value = tuple(f"{option}=" for option in GLOBAL_OPTIONS)
     hoisted: list[str] = []
     rest: list[str] = []
     remaining = list(words)
@@ -89,7 +91,7 @@ def hoist_global_options(words: Sequence[str]) -> list[str]:
             break
         if word in GLOBAL_OPTIONS and remaining:
             hoisted += [word, remaining.pop(0)]
-        elif word.startswith(tuple(f"{option}=" for option in GLOBAL_OPTIONS)):
+        elif word in GLOBAL_FLAGS or word.startswith(with_value):
             hoisted.append(word)
         else:
             rest.append(word)

@@ -7,27 +7,37 @@ from typing import Annotated
 import typer
 
 from tapectl.cli import (
+    apply,
     archive,
+    autocreate,
+    bandwidth,
     chap,
     check,
     completion,
     device,
     disk,
+    disk_size,
     events,
     gateway,
+    gateway_change,
     gateways,
     metrics,
     pool,
     quickstart,
     recovery,
+    report,
     serving,
+    status,
     tag,
     tape,
+    tape_data,
     tape_pool,
     tape_verify,
+    tape_warm,
 )
-from tapectl.cli.options import ConfigPath, StatePath, examples
+from tapectl.cli.options import ConfigPath, NoInput, Quiet, StatePath, examples
 from tapectl.cli.session import Session
+from tapectl.cli.streams import no_terminal_input, silence
 
 app = typer.Typer(
     name="tapectl",
@@ -63,6 +73,8 @@ def tapectl(
     context: typer.Context,
     state: StatePath = None,
     config: ConfigPath = None,
+    quiet: Quiet = False,
+    no_input: NoInput = False,
     _version: Annotated[
         bool,
         typer.Option(
@@ -77,24 +89,37 @@ def tapectl(
     Archive, and come back when they are retrieved.
     """
     context.obj = Session(state, config)
+    if quiet:
+        context.with_resource(silence())
+    if no_input:
+        context.with_resource(no_terminal_input())
 
 
 # The order of `tapectl --help`: the way of a tape.
 quickstart.register(app)
 gateway.register(app)
+status.register(app)
+gateway_change.register(gateways.app)
 app.add_typer(gateways.app, name="gateway")
+disk_size.register(disk.app)
 app.add_typer(disk.app, name="disk")
 tape_verify.register(tape.app)
 tape_pool.register(tape.app)
+tape_data.register(tape.app)
+tape_warm.register(tape.app)
 app.add_typer(tape.app, name="tape")
+app.add_typer(autocreate.app, name="autocreate")
 app.add_typer(archive.app, name="archive")
 app.add_typer(pool.app, name="pool")
 app.add_typer(tag.app, name="tag")
 app.add_typer(recovery.app, name="recovery")
 app.add_typer(device.app, name="device")
 app.add_typer(chap.app, name="chap")
+app.add_typer(bandwidth.app, name="bandwidth")
+apply.register(app)
 serving.register(app)
 check.register(app)
 events.register(app)
 metrics.register(app)
+report.register(app)
 app.add_typer(completion.app, name="completion")

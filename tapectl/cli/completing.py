@@ -78,6 +78,11 @@ def encryptions(incomplete: str) -> list[str]:
     return [word for word in ALGORITHMS if word.startswith(incomplete.upper())]
 
 
+def creation_prefixes(context: typer.Context, incomplete: str) -> Candidates:
+    """Return the prefixes that have a rule of automatic tape creation."""
+    return _complete(context, incomplete, _creation_rules)
+
+
 def disks(context: typer.Context, incomplete: str) -> Candidates:
     """Return the ids of the allocated disks."""
     return _complete(context, incomplete, _disks)
@@ -157,6 +162,13 @@ def _pools(state: State) -> Iterable[tuple[str, str]]:
             else (pool.name, f"{pool.storage_class}, lock {pool.retention_lock_type}")
             for pool in all_pools(db)
         ]
+
+
+def _creation_rules(state: State) -> Iterable[tuple[str, str]]:
+    from tapectl.state.automatic_creation import all_rules
+
+    with state.read() as db:
+        return [(rule.prefix, f"keep {rule.minimum_tapes}") for rule in all_rules(db)]
 
 
 def _disks(state: State) -> Iterable[tuple[str, str]]:

@@ -37,7 +37,8 @@ COLUMNS = (
 )
 
 
-def _event_row(event: Event) -> Row:
+def event_row(event: Event) -> Row:
+    """Return the JSON object of an event; docs/json-output.md says what each key means."""
     is_tape = event.subject_kind == "tape"
     return {
         "EventId": event.id,
@@ -100,7 +101,7 @@ def events(
     with open_gateway(context) as (state, _):
         found = list_events(state, subject=subject, event_type=event_type, limit=limit)
         render_rows(
-            [_event_row(event) for event in found], COLUMNS, output=output, empty="no events"
+            [event_row(event) for event in found], COLUMNS, output=output, empty="no events"
         )
         while follow:
             time.sleep(FOLLOW_INTERVAL_S)
@@ -108,7 +109,7 @@ def events(
             new = list_events(state, subject=subject, event_type=event_type, after_id=last)
             if new:
                 found = new
-                _render_more([_event_row(event) for event in new], output)
+                _render_more([event_row(event) for event in new], output)
 
 
 def _render_more(rows: list[Row], output: OutputFormat | None) -> None:

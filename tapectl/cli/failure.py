@@ -24,6 +24,7 @@ def report_error(error: TapectlError, *, as_json: bool) -> int:
                 "message": error.message,
                 "hint": error.hint,
                 "aws_code": error.aws_code,
+                "aws_exception": error.aws_exception,
             }
         }
         print(json.dumps(document), file=sys.stderr)

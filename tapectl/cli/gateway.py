@@ -1,4 +1,4 @@
-"""`tapectl activate` and `tapectl status`: the gateway itself."""
+"""`tapectl activate`: the gateway itself."""
 
 from __future__ import annotations
 
@@ -9,31 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapectl.cli import completing
-from tapectl.cli.alert_rows import alert_rows, show_alerts
 from tapectl.cli.options import Output, examples
 from tapectl.cli.render import (
     Column,
     Row,
     iso_time,
     render_record,
-    show_fields,
-    show_list,
-    show_percent,
-    show_size,
-    show_time,
 )
-from tapectl.cli.session import actor, load_settings, open_gateway
+from tapectl.cli.session import actor, load_settings
 from tapectl.cli.tag import show_tags, tag_list
 
 if TYPE_CHECKING:
     from tapectl.gateway.settings import Settings
-    from tapectl.gateway.status import GatewayStatus
     from tapectl.state.gateways import GatewayRecord, StandingRecord
-
-
-def show_state(value: object) -> str:
-    """Return AWS's STATE_RUNNING as people say it."""
-    return str(value).removeprefix("STATE_").lower()
 
 
 # fmt: off
@@ -51,27 +39,6 @@ GATEWAY_COLUMNS = (
     Column("IqnPrefix", "Target prefix"),
     Column("StatePath", "State"),
     Column("Tags", "Tags", show_tags),
-)
-STATUS_COLUMNS = (
-    *GATEWAY_COLUMNS[:4],
-    Column("GatewayState", "State", show_state),
-    Column("StateDetail", "Read-only"),
-    Column("Portals", "Listening on", show_list),
-    Column("Sessions", "Sessions"),
-    Column("StoreError", "Store error"),
-    Column("StoreHint", "Hint"),
-    Column("Alerts", "Alerts", show_alerts),
-    Column("TapesByStatus", "Tapes", show_fields),
-    Column("TapesSizeInBytes", "Size of all", show_size),
-    Column("TapesInDrives", "In drives"),
-    Column("WaitingBytes", "To upload", show_size),
-    Column("CacheAllocatedInBytes", "Cache", show_size),
-    Column("CacheUsedPercentage", "Cache used", show_percent),
-    Column("CacheDirtyPercentage", "Cache not uploaded", show_percent),
-    Column("UploadBufferAllocatedInBytes", "Upload buffer", show_size),
-    Column("UploadBufferUsedInBytes", "Upload buffer used", show_size),
-    Column("StatePath", "State file"),
-    Column("ActivatedDate", "Activated", show_time),
 )
 # fmt: on
 
@@ -97,13 +64,6 @@ def register(app: typer.Typer) -> None:
             ),
         ),
     )(activate)
-    app.command(
-        "status",
-        epilog=examples(
-            ("tapectl status", "at one glance"),
-            ("tapectl status --output json | jq .WaitingBytes", "what is not uploaded yet"),
-        ),
-    )(status)
 
 
 def gateway_row(gateway: GatewayRecord, settings: Settings) -> Row:
@@ -266,71 +226,3 @@ def activate(
         actor=actor(),
     )
     render_record(gateway_row(gateway, settings), GATEWAY_COLUMNS, output=output)
-
-
-def status(context: typer.Context, output: Output = None) -> None:
-    """Show the gateway at one glance.
-
-    Whether it serves, its tapes, what is not uploaded yet, how full its disks are.
-    """
-    from tapectl.gateway.status import gateway_standing, gateway_status
-    from tapectl.serve.client import connect
-
-    with open_gateway(context) as (state, settings):
-        found = gateway_status(state)
-        row = {
-            **gateway_row(found.gateway, settings),
-            **standing_row(gateway_standing(state)),
-            **_status_row(found),
-        }
-        supervisor = connect(settings.state_path)
-        if supervisor is None:
-            row |= {"GatewayState": "STATE_STOPPED"}
-        else:
-            with supervisor:
-                row |= _serving_row(supervisor.request("status"))
-    render_record(row, STATUS_COLUMNS, output=output)
-
-
-def _status_row(found: GatewayStatus) -> Row:
-    return {
-        "TapesByStatus": {word.value: count for word, count in found.tapes_by_status.items()},
-        "Tapes": found.tapes,
-        "TapesSizeInBytes": found.size_bytes,
-        "TapesInDrives": found.tapes_in_drives,
-        "WaitingSegments": found.waiting_segments,
-        "WaitingBytes": found.waiting_bytes,
-        "CacheAllocatedInBytes": found.cache.allocated_bytes,
-        "CacheUsedPercentage": round(found.cache.used_percent, 2),
-        "CacheDirtyPercentage": round(found.cache_dirty_percent, 2),
-        "UploadBufferAllocatedInBytes": found.upload_buffer.allocated_bytes,
-        "UploadBufferUsedInBytes": found.upload_buffer.used_bytes,
-    }
-
-
-def _serving_row(answer: dict[str, object]) -> Row:
-    """Return what only the supervisor knows: its portals, sessions and troubles."""
-    units = [answer.get("changer"), answer.get("library"), *_objects(answer.get("drives"))]
-    transfer = answer.get("transfer")
-    if not isinstance(transfer, dict):
-        transfer = {}
-    return {
-        "GatewayState": "STATE_RUNNING",
-        "Pid": answer.get("pid"),
-        "Portals": answer.get("portals"),
-        "Sessions": sum(_session_count(unit) for unit in units),
-        "StoreError": transfer.get("store_error"),
-        "StoreHint": transfer.get("store_hint"),
-        "Alerts": alert_rows(answer),
-    }
-
-
-def _objects(value: object) -> list[object]:
-    return list(value) if isinstance(value, list) else []
-
-
-def _session_count(unit: object) -> int:
-    sessions = unit.get("sessions") if isinstance(unit, dict) else None
-    if isinstance(sessions, list):
-        return len(sessions)
-    return sessions if isinstance(sessions, int) else 0

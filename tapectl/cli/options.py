@@ -145,6 +145,15 @@ ConfigPath = Annotated[
 ]
 
 
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Write nothing but errors, for cron.")]
+NoInput = Annotated[
+    bool,
+    typer.Option(
+        "--no-input", help="Never ask, also on a terminal: what needs --yes fails without it."
+    ),
+]
+
+
 def examples(*pairs: tuple[str, str]) -> str:
     """Return the epilog of a command: each example line with what it does, kept as written."""
     lines = ["\b", "Examples:"]

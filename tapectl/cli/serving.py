@@ -14,6 +14,7 @@ from tapectl.cli.waiting import Progress, wait_until
 from tapectl.units import format_size
 
 if TYPE_CHECKING:
+    from tapectl.gateway.settings import Settings
     from tapectl.serve.supervisor import ReadyInfo
 
 Listen = Annotated[
@@ -62,6 +63,15 @@ def serve(
             help="Listen beyond this machine even if anyone could log in without a secret.",
         ),
     ] = False,
+    log_format: Annotated[
+        str | None,
+        typer.Option(
+            "--log-format",
+            metavar="FORMAT",
+            show_default="text",
+            help="text, or json: one object a line.",
+        ),
+    ] = None,
     user: Annotated[
         str | None,
         typer.Option(
@@ -75,17 +85,22 @@ def serve(
     """Serve the library over iSCSI, in the foreground.
 
     SIGTERM and Ctrl-C drain: sessions end, what was written is synchronised, exit status 0. A
-    second one ends everything at once, and loses nothing that was acknowledged.
+    second one ends everything at once, and loses nothing that was acknowledged. SIGHUP reads the
+    settings anew: what the transfer process and the telling of events use changes at once, the rest
+    with the next start.
     """
     from tapectl.serve import supervisor
 
-    settings = load_settings(
-        context,
-        listen=tuple(listen) if listen else None,
-        allow_anonymous=allow_anonymous or None,
-        user=user,
-    )
-    status = supervisor.run(settings, on_ready=announce)
+    def load() -> Settings:
+        return load_settings(
+            context,
+            listen=tuple(listen) if listen else None,
+            allow_anonymous=allow_anonymous or None,
+            log_format=log_format,
+            user=user,
+        )
+
+    status = supervisor.run(load(), on_ready=announce, reload=load)
     raise typer.Exit(status)
 
 

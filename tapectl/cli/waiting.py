@@ -70,6 +70,13 @@ class Progress:
     text: str
 
 
+def bytes_progress(done_bytes: int, total_bytes: int | None) -> Progress:
+    """Return how far something is; `total_bytes` None: nobody knows of how many bytes."""
+    percent = min(100.0, 100 * done_bytes / total_bytes) if total_bytes else None
+    of_all = f" of {format_size(total_bytes)}" if total_bytes else ""
+    return Progress(done=False, percent=percent, text=f"{format_size(done_bytes)}{of_all}")
+
+
 def wait_for_tapes(
     state: State,
     settings: Settings,
@@ -134,7 +141,7 @@ def wait_until(
     from tapectl.serve.transfer import run_sync
 
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    with _progress_bar(what) as show:
+    with progress_bar(what) as show:
 
         def finished() -> bool:
             progress = look()
@@ -166,7 +173,7 @@ def _is_served(settings: Settings) -> bool:
 
 
 @contextmanager
-def _progress_bar(what: str) -> Iterator[Callable[[Progress], None]]:
+def progress_bar(what: str) -> Iterator[Callable[[Progress], None]]:
     """Yield what shows progress on standard error: a bar on a terminal, else nothing."""
     if not sys.stderr.isatty():
         yield lambda _progress: None

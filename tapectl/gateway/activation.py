@@ -186,17 +186,25 @@ def _record(request: ActivationRequest, created_at_ms: int) -> GatewayRecord:
     )
 
 
-def _check(request: ActivationRequest) -> None:
-    if not 2 <= len(request.name) <= 255 or PRINTABLE_NAME.fullmatch(request.name) is None:
+def check_name(name: str) -> None:
+    """Raise UsageError for what AWS takes for no gateway name."""
+    if not 2 <= len(name) <= 255 or PRINTABLE_NAME.fullmatch(name) is None:
         raise UsageError(
-            f"not a gateway name: {request.name}",
+            f"not a gateway name: {name}",
             hint="2 to 255 printable ASCII characters without / and \\",
         )
-    zone = _TIMEZONE.fullmatch(request.timezone)
+
+
+def check_timezone(timezone: str) -> None:
+    """Raise UsageError for what is no time zone of a gateway."""
+    zone = _TIMEZONE.fullmatch(timezone)
     if zone is None or int(zone[1] or 0) > _MAX_TIMEZONE_HOURS:
-        raise UsageError(
-            f"not a time zone: {request.timezone}", hint="write GMT, GMT-5:00 or GMT+10:30"
-        )
+        raise UsageError(f"not a time zone: {timezone}", hint="write GMT, GMT-5:00 or GMT+10:30")
+
+
+def _check(request: ActivationRequest) -> None:
+    check_name(request.name)
+    check_timezone(request.timezone)
     check_drive_type(request.drive_type)
     check_library(
         request.changer_type,

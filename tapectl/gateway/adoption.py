@@ -301,9 +301,11 @@ def _enter(
     by: Stamp,
 ) -> None:
     """Fill a new state with what the store knows."""
-    inventory_rows.restore_tables(db, inventory_rows.BEFORE_TAPES, tables)
     gateway = gateways.read_gateway(db)
-    enter_pools(db, store, gateway.id, {tape.head.pool for tape in taken})
+    rules = tables.get("automatic_tape_creation_rule", ())
+    named = {tape.head.pool for tape in taken} | {str(rule["pool_id"]) for rule in rules}
+    enter_pools(db, store, gateway.id, named)
+    inventory_rows.restore_tables(db, inventory_rows.BEFORE_TAPES, tables)
     rows = {str(row["barcode"]): row for row in tables.get("tape", ())}
     records = [adopted_tape(tape, rows.get(tape.head.barcode), by) for tape in taken]
     # Never claimed in the store, which has nothing of them.

@@ -82,6 +82,7 @@ class DiskNotEmptyError(TapectlError):
 
     exit_code = ExitCode.DISK_NOT_EMPTY
     code = "disk_not_empty"
+    aws_code = "DiskAlreadyAllocated"
 
 
 class DiskTooSmallError(TapectlError):
@@ -89,6 +90,7 @@ class DiskTooSmallError(TapectlError):
 
     exit_code = ExitCode.DISK_TOO_SMALL
     code = "disk_too_small"
+    aws_code = "InvalidParameters"
 
 
 class DiskNotFoundError(TapectlError):

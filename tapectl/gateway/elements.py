@@ -18,6 +18,7 @@ class ElementError(TapectlError):
 
     exit_code = ExitCode.ELEMENT
     code = "element"
+    aws_code = "InvalidParameters"
 
 
 _WORDS: Mapping[ElementType, str] = MappingProxyType(

@@ -42,6 +42,7 @@ class GatewayStateError(TapectlError):
 
     exit_code = ExitCode.GATEWAY_STATE
     code = "gateway_state"
+    aws_code = "InvalidGateway"
 
 
 class GatewayChangedError(TapectlError):

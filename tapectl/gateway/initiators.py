@@ -28,6 +28,7 @@ class InitiatorNotListedError(TapectlError):
 
     exit_code = ExitCode.INITIATOR_NOT_LISTED
     code = "initiator_not_listed"
+    aws_code = "InitiatorNotFound"
 
 
 def allow_initiator(
@@ -43,7 +44,7 @@ def allow_initiator(
     An initiator that is listed already stays so. Returns the devices meant. Raises
     DeviceNotFoundError, UsageError.
     """
-    devices = _devices(state, target)
+    devices = devices_meant(state, target)
     check_initiator_name(initiator_name)
     at_ms = now_ms()
     with state.write() as db:
@@ -68,7 +69,7 @@ def disallow_initiator(
 
     Raises DeviceNotFoundError, and InitiatorNotListedError if it was on none of them.
     """
-    devices = _devices(state, target)
+    devices = devices_meant(state, target)
     at_ms = now_ms()
     taken_off = []
     with state.write() as db:
@@ -146,7 +147,8 @@ def access_is_limited(state: State) -> bool:
     return all(device.chap_enabled or device.name in listed for device in list_devices(state))
 
 
-def _devices(state: State, target: str) -> Sequence[DeviceInfo]:
+def devices_meant(state: State, target: str) -> Sequence[DeviceInfo]:
+    """Return the device of a name, or every one for `all`; raise DeviceNotFoundError."""
     return list_devices(state) if target == ALL_DEVICES else [find_device(state, target)]
 
 

@@ -14,9 +14,10 @@ from tapectl.state.verifications import VerificationRecord
 
 
 class MetricKind(enum.Enum):
-    """Whether a value goes up and down, or only says what is so."""
+    """Whether a value goes up and down, only grows, or only says what is so."""
 
     GAUGE = "gauge"
+    COUNTER = "counter"
     INFO = "info"
 
 

@@ -30,6 +30,7 @@ class DeviceBusyError(TapectlError):
 
     exit_code = ExitCode.DEVICE_BUSY
     code = "device_busy"
+    aws_code = "OperationAborted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.pool_document import PoolDocument, read_pool
 from tapectl.gateway.tag_rules import check_tags
 from tapectl.gateway.transfer.bucket_layout import pool_key
-from tapectl.state import events, gateways, pools, tags, tapes
+from tapectl.state import automatic_creation, events, gateways, pools, tags, tapes
 from tapectl.state.database import State
 from tapectl.state.pools import NO_LOCK, PoolRecord
 from tapectl.state.tapes import Stamp
@@ -238,6 +238,12 @@ def _refuse_used(db: sqlite3.Connection, record: PoolRecord) -> None:
             f"pool {record.name} cannot be deleted while tapes are in it: {count}",
             hint=f"see `tapectl tape list --pool {record.id}`; assign them to another, or delete"
             " them",
+        )
+    rules = [one.prefix for one in automatic_creation.all_rules(db) if one.pool_id == record.id]
+    if rules:
+        raise PoolInUseError(
+            f"pool {record.name} cannot be deleted while new tapes go to it: {', '.join(rules)}",
+            hint=f"run `tapectl autocreate delete {rules[0]}`",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import os
 import tomllib
@@ -12,7 +13,7 @@ from types import MappingProxyType
 from typing import Self
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
-from tapectl.gateway.encryption import ALGORITHMS
+from tapectl.gateway.encryption import ALGORITHMS, TapeEncryption, choose_encryption
 from tapectl.units import GIB, MIB, format_size, parse_size
 
 ENVIRONMENT_PREFIX = "TAPECTL_"
@@ -24,6 +25,13 @@ class SettingError(TapectlError):
 
     exit_code = ExitCode.SETTING_INVALID
     code = "setting_invalid"
+
+
+class LogFormat(enum.StrEnum):
+    """How `serve` writes its log."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,16 @@ class Settings:
     verify_bytes_per_s: int
     # Show the whole library as one target too: LUN 0 the changer, LUN k drive k.
     library_target: bool
+    # Where `serve` answers Prometheus; none: nowhere.
+    metrics_listen: tuple[ListenAddress, ...]
+    # File that gets a line of JSON for each event; None: there is none.
+    event_log: Path | None
+    # Programs in it are run for each event; it need not be there.
+    hooks_dir: Path
+    # Each event is posted there.
+    webhook_urls: tuple[str, ...]
+    # How `serve` writes its log.
+    log_format: LogFormat
     # User that `serve` becomes once its ports are bound; empty: it stays who it is.
     user: str
     # How new tapes are encrypted in the store: SSE-S3, SSE-KMS, or NONE: as the store does.
@@ -131,6 +149,11 @@ class Settings:
             values[name] = spec.parse(name, raw, source)
             sources[name] = source
         return cls(**values, sources=MappingProxyType(sources))  # type: ignore[arg-type]  # by table
+
+    @property
+    def tape_encryption(self) -> TapeEncryption:
+        """How new tapes are encrypted where nobody asks for anything else."""
+        return choose_encryption(None, None, default_word=self.encryption, default_key=self.kms_key)
 
     def describe(self) -> Sequence[SettingValue]:
         """Return every setting with its value and the place it comes from."""
@@ -176,6 +199,28 @@ def _parse_path(name: str, raw: object, source: str) -> Path:
     return Path(raw).expanduser().absolute()
 
 
+def _parse_optional_path(name: str, raw: object, source: str) -> Path | None:
+    return None if raw == "" else _parse_path(name, raw, source)
+
+
+def _parse_urls(name: str, raw: object, source: str) -> tuple[str, ...]:
+    texts = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(texts, list | tuple):
+        raise _bad(name, raw, source, "want addresses")
+    urls = tuple(text.strip() for text in map(str, texts) if text.strip())
+    for url in urls:
+        if not url.startswith(("http://", "https://")):
+            raise _bad(name, url, source, "want http://... or https://...")
+    return urls
+
+
+def _parse_log_format(name: str, raw: object, source: str) -> LogFormat:
+    try:
+        return LogFormat(str(raw).lower())
+    except ValueError:
+        raise _bad(name, raw, source, f"want {' or '.join(LogFormat)}") from None
+
+
 def _parse_word(name: str, raw: object, source: str) -> str:
     if not isinstance(raw, str) or raw != raw.strip():
         raise _bad(name, raw, source, "want a name")
@@ -199,6 +244,16 @@ def _parse_listeners(name: str, raw: object, source: str) -> tuple[ListenAddress
         return tuple(parse_listen(str(text)) for text in texts)
     except UsageError as exc:
         raise _bad(name, raw, source, exc.hint or exc.message) from exc
+
+
+def _parse_metrics_listeners(name: str, raw: object, source: str) -> tuple[ListenAddress, ...]:
+    """Return the addresses; a port alone is one of loopback, and nothing is none."""
+    texts = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(texts, list | tuple):
+        texts = [raw]
+    named = [str(text).strip() for text in texts if str(text).strip()]
+    local = [f"127.0.0.1:{text}" if text.isdigit() else text for text in named]
+    return _parse_listeners(name, local, source) if local else ()
 
 
 def _number_between(minimum: float, maximum: float) -> Callable[[str, object, str], float]:
@@ -268,6 +323,10 @@ def _default_config_path(environ: Mapping[str, str]) -> Path:
     return Path(base).expanduser() / "tapectl" / "tapectl.toml"
 
 
+def _default_hooks_dir(environ: Mapping[str, str]) -> Path:
+    return _default_config_path(environ).with_name("hooks.d")
+
+
 def _read_config(
     environ: Mapping[str, str], config_path: Path | None
 ) -> tuple[Path, Mapping[str, object]]:
@@ -300,6 +359,8 @@ def _plain(value: object) -> object:
 def _text(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(str(item) for item in value)
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -344,6 +405,11 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("scrub_store",                  _parse_boolean,                   False),
     _spec("verify_bytes_per_s",           _size_between(MIB, 1 << 40),      100 * MIB),
     _spec("library_target",               _parse_boolean,                   False),
+    _spec("metrics_listen",               _parse_metrics_listeners,         ""),
+    _spec("event_log",                    _parse_optional_path,             ""),
+    ("hooks_dir", _Spec(_parse_path, _default_hooks_dir, "HOOKS_DIR")),
+    _spec("webhook_urls",                 _parse_urls,                      ""),
+    _spec("log_format",                   _parse_log_format,                "text"),
     _spec("user",                         _parse_word,                      ""),
     _spec("encryption",                   _one_of(tuple(ALGORITHMS)),       "NONE"),
     _spec("kms_key",                      _parse_word,                      ""),

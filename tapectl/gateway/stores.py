@@ -14,6 +14,7 @@ from tapectl.gateway.settings import Settings
 from tapectl.store.directory import DirectoryStore
 from tapectl.store.interface import ObjectStore
 from tapectl.store.retrying import RetryingStore, RetryPolicy
+from tapectl.store.traffic import Traffic
 
 
 class StoreAddress(Protocol):
@@ -29,13 +30,16 @@ class StoreAddress(Protocol):
     def profile(self) -> str | None: ...
 
 
-def open_store(address: StoreAddress, settings: Settings) -> ObjectStore:
+def open_store(
+    address: StoreAddress, settings: Settings, traffic: Traffic | None = None
+) -> ObjectStore:
     """Return the store of `s3://bucket/prefix` or `file:///path`; reaches nothing yet.
 
-    What may pass by itself is tried again. Raises UsageError for any other address.
+    What may pass by itself is tried again; bytes pass by `traffic`, and without it unhindered.
+    Raises UsageError for any other address.
     """
     return RetryingStore(
-        _open(address, settings),
+        _open(address, settings, traffic),
         policy=RetryPolicy(),
         sleep=time.sleep,
         monotonic_s=time.monotonic,
@@ -43,13 +47,14 @@ def open_store(address: StoreAddress, settings: Settings) -> ObjectStore:
     )
 
 
-def _open(address: StoreAddress, settings: Settings) -> ObjectStore:
+def _open(address: StoreAddress, settings: Settings, traffic: Traffic | None) -> ObjectStore:
     scheme, found, rest = address.store_url.partition("://")
     if found and scheme == "file" and rest.startswith("/"):
         return DirectoryStore(
             Path(unquote(rest)),
             retrieval_delay_s=settings.directory_retrieval_delay_s,
             now_ms=now_ms,
+            traffic=traffic,
         )
     bucket, _, prefix = rest.partition("/")
     if found and scheme == "s3" and bucket:
@@ -58,9 +63,12 @@ def _open(address: StoreAddress, settings: Settings) -> ObjectStore:
         from tapectl.store.s3_client import S3Clients
 
         clients = S3Clients(
-            region=address.region, endpoint_url=address.endpoint_url, profile=address.profile
+            region=address.region,
+            endpoint_url=address.endpoint_url,
+            profile=address.profile,
+            traffic=traffic,
         )
-        return S3Store(bucket, prefix, clients)
+        return S3Store(bucket, prefix, clients, traffic=traffic)
     raise UsageError(
         f"not a store: {address.store_url}", hint="write s3://bucket/prefix or file:///path"
     )

@@ -56,6 +56,7 @@ class TapeExistsError(TapectlError):
 
     exit_code = ExitCode.TAPE_EXISTS
     code = "tape_exists"
+    aws_code = "InvalidParameters"
 
 
 class TapeLimitError(TapectlError):
@@ -71,6 +72,7 @@ class TapeInDriveError(TapectlError):
 
     exit_code = ExitCode.TAPE_IN_DRIVE
     code = "tape_in_drive"
+    aws_code = "OperationAborted"
 
     def __init__(self, barcode: str, drive: str) -> None:
         super().__init__(

@@ -20,6 +20,7 @@ class TapeDamagedError(TapectlError):
 
     exit_code = ExitCode.TAPE_DAMAGED
     code = "tape_damaged"
+    aws_code = "StorageFailure"
 
 
 @dataclass(frozen=True, slots=True)

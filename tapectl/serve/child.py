@@ -104,6 +104,13 @@ class Child:
             self._process.kill()
             self._process.wait()
 
+    def renew(self) -> None:
+        """Tell the child to flush and leave, for another one to start in its place."""
+        try:
+            self.request({"op": "stop"})
+        except ChannelClosedError as exc:  # it is being restarted anyway
+            _log.info("%s: %s", self.name, exc)
+
     def kill(self) -> None:
         self._stopping.set()
         if self._process is not None:
@@ -117,7 +124,8 @@ class Child:
             self._channel.close()
         if self._stopping.is_set():
             return
-        _log.error("%s (pid %d) died with status %d", self.name, self._process.pid, status)
+        level = logging.ERROR if status else logging.INFO
+        _log.log(level, "%s (pid %d) ended with status %d", self.name, self._process.pid, status)
         self._stopping.wait(max(0.0, RESTART_INTERVAL_S - (time.monotonic() - begun)))
         while not self._stopping.is_set():
             try:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tapectl.errors import TapectlError
+from tapectl.gateway.settings import Settings
 from tapectl.serve.channel import Channel, ChannelClosedError
 from tapectl.serve.json_lines import Message
+from tapectl.serve.logs import configure_log
 
 _log = logging.getLogger(__name__)
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s"
 
 
 class ChildService(Protocol):
@@ -46,7 +46,9 @@ def run_child(start: Callable[[Message], ChildService]) -> None:
         while True:
             request, fds = channel.receive()
             if request.get("op") == "start":
-                logging.basicConfig(level=str(request.get("log_level", "INFO")), format=LOG_FORMAT)
+                settings = Settings.from_json(str(request["settings"]))
+                level = str(request.get("log_level", "INFO"))
+                configure_log(settings.log_format, level=level)
                 service = start(request)
                 channel.send({"ok": True})
             elif request.get("op") == "stop":

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tapectl.errors import ExitCode, TapectlError
+from tapectl.errors import TapectlError
 from tapectl.serve.json_lines import Message
 
 _log = logging.getLogger(__name__)
@@ -28,16 +28,22 @@ class ControlOperations:
         """Answer one request; see json_server.Answer."""
         operation = self._operations.get(str(request.get("op")))
         if operation is None:
-            return _failure("unknown_operation", ExitCode.FAILURE, f"no such: {request.get('op')}")
+            return _failure(TapectlError(f"no such operation: {request.get('op')}"))
         try:
             return {"ok": True, **operation(request)}
         except TapectlError as exc:
-            return _failure(exc.code, exc.exit_code, exc.message, exc.hint)
+            return _failure(exc)
         except Exception as exc:
             _log.exception("control operation %s", request.get("op"))
-            return _failure("failure", ExitCode.FAILURE, str(exc), "see the log of `tapectl serve`")
+            return _failure(TapectlError(str(exc), hint="see the log of `tapectl serve`"))
 
 
-def _failure(code: str, exit_code: ExitCode, message: str, hint: str | None = None) -> Message:
-    error = {"code": code, "exit_code": int(exit_code), "message": message, "hint": hint}
+def _failure(exc: TapectlError) -> Message:
+    error = {
+        "code": exc.code,
+        "exit_code": int(exc.exit_code),
+        "message": exc.message,
+        "hint": exc.hint,
+        "aws_code": exc.aws_code,
+    }
     return {"ok": False, "error": error}

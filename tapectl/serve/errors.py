@@ -45,4 +45,6 @@ class SupervisorError(TapectlError):
         hint = fields.get("hint")
         super().__init__(str(fields.get("message")), hint=str(hint) if hint else None)
         self.code = str(fields.get("code"))
+        aws_code = fields.get("aws_code")
+        self.aws_code = str(aws_code) if aws_code else None
         self.exit_code = ExitCode(int(str(fields.get("exit_code", int(ExitCode.FAILURE)))))

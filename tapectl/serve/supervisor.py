@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from tapectl.errors import TapectlError
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.alerts import Alert, AlertKind, drive_flags, library_flags
 from tapectl.gateway.devices import (
@@ -37,18 +38,21 @@ from tapectl.serve.alerts import AlertMonitor
 from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.channel import ChannelClosedError
 from tapectl.serve.child import Child
-from tapectl.serve.child_main import LOG_FORMAT
 from tapectl.serve.client import connect
 from tapectl.serve.control import ControlOperations, control_socket_path
 from tapectl.serve.drives import DriveUnit, WorkerDrives
 from tapectl.serve.errors import UnsafeListenError
+from tapectl.serve.event_feed import EventFeeds
 from tapectl.serve.json_lines import Message
 from tapectl.serve.json_server import JsonServer
 from tapectl.serve.library_target import LibraryTarget
 from tapectl.serve.lock import serve_lock
 from tapectl.serve.login_policy import TargetDirectory
+from tapectl.serve.logs import configure_log
+from tapectl.serve.metrics import MetricsServer
 from tapectl.serve.portal import Portal, open_listener
 from tapectl.serve.privileges import become, forbid_core_dumps
+from tapectl.serve.reloading import plan_reload
 from tapectl.state import disks
 from tapectl.state.database import State
 
@@ -87,7 +91,7 @@ class Supervisor:
             "tapectl.serve.transfer",
             inherited_fds=(lock_fd,),
             prepare=lambda _restarted: {
-                "settings": settings.to_json(),
+                "settings": self._settings.to_json(),
                 "log_level": logging.getLevelName(logging.getLogger().level),
             },
         )
@@ -109,6 +113,11 @@ class Supervisor:
         self._drive_by_target = {drive.device.target_name: drive for drive in self._drives}
         self._directory = TargetDirectory(state, self._with_library(devices), self._find_session)
         listeners = [open_listener(address) for address in settings.listen]
+        self._metrics = [
+            MetricsServer(address, state, lambda: self._status({}))
+            for address in settings.metrics_listen
+        ]
+        self._feeds = EventFeeds(state, gateway.id)
         self._portal = Portal(listeners, self._directory, TargetConfig(), self._take_session)
 
     def _new_drive(self, device: DeviceInfo) -> DriveUnit:
@@ -135,11 +144,15 @@ class Supervisor:
             for drive in self._drives:
                 drive.child.begin()
             self._alerts.start()
+            self._feeds.start(self._settings)
             control.start()
             on_ready(ReadyInfo(self._portal.addresses, list(self._directory.devices)))
             self._portal.run()
         finally:
             control.close()
+            for server in self._metrics:
+                server.close()
+            self._feeds.stop()
             self._alerts.stop()
             # All at once: each waits for its initiators to leave, and may have a segment to flush.
             children = self._children
@@ -154,6 +167,19 @@ class Supervisor:
     def stop(self) -> None:
         """Make `run` drain and return; may be called from a signal handler."""
         self._portal.stop()
+
+    def reload(self, wanted: Settings) -> None:
+        """Take over what can be taken over of other settings while serving."""
+        found = plan_reload(self._settings, wanted)
+        self._settings = found.settings
+        # Always: programs may have come into the folder of hooks.
+        self._feeds.start(found.settings)
+        if found.transfer:
+            self._transfer.renew()
+        _log.info("settings reloaded")
+        if found.unchanged_until_restart:
+            names = ", ".join(sorted(found.unchanged_until_restart))
+            _log.warning("these settings change with the next start only: %s", names)
 
     def kill(self) -> None:
         """End everything now; recovery at the next start loses nothing acknowledged."""
@@ -191,6 +217,7 @@ class Supervisor:
         return {
             "pid": os.getpid(),
             "portals": self._portal.addresses,
+            "metrics": [str(server.address) for server in self._metrics],
             "alerts": self._alerts.messages(),
             "changer": {
                 "sessions": self._changer.sessions(),
@@ -282,13 +309,19 @@ def check_listen(settings: Settings, state: State) -> None:
             raise UnsafeListenError(str(address))
 
 
-def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | None = None) -> int:
+def run(
+    settings: Settings,
+    *,
+    on_ready: Callable[[ReadyInfo], None] | None = None,
+    reload: Callable[[], Settings] | None = None,
+) -> int:
     """Serve until SIGTERM or Ctrl-C; return the exit status.
 
-    A second signal ends everything at once. Raises AlreadyServingError,
-    AddressInUseError, UnsafeListenError and the errors of the state.
+    At SIGHUP the settings are those that `reload` returns, as far as they can be. A second signal
+    ends everything at once. Raises AlreadyServingError, AddressInUseError, UnsafeListenError and
+    the errors of the state.
     """
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    configure_log(settings.log_format)
     forbid_core_dumps()
     state = State.open(settings.state_path)
     check_listen(settings, state)
@@ -296,7 +329,7 @@ def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | None = No
         supervisor = Supervisor(settings, state, lock_fd=lock_fd)
         if settings.user:
             become(settings.user, _what_serving_writes(settings, state))
-        with _signals_stop(supervisor):
+        with _signals_stop(supervisor), _hangup_reloads(supervisor, reload or (lambda: settings)):
             supervisor.run(on_ready or (lambda _info: None))
     return 0
 
@@ -304,7 +337,7 @@ def run(settings: Settings, *, on_ready: Callable[[ReadyInfo], None] | None = No
 def _what_serving_writes(settings: Settings, state: State) -> Iterator[Path]:
     path = settings.state_path
     yield path.parent
-    names = (path.name + suffix for suffix in ("", "-wal", "-shm", ".lock", ".key"))
+    names = (path.name + suffix for suffix in ("", "-wal", "-shm", ".lock", ".key", ".tapes"))
     yield from (one for name in names if (one := path.with_name(name)).exists())
     with state.read() as db:
         for disk in disks.all_disks(db):
@@ -341,3 +374,26 @@ def _signals_stop(supervisor: Supervisor) -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _hangup_reloads(supervisor: Supervisor, load: Callable[[], Settings]) -> Iterator[None]:
+    """SIGHUP reads the settings anew, in a thread: it may wait for a process to end."""
+    asked, ended = threading.Event(), threading.Event()
+
+    def run() -> None:
+        while asked.wait() and not ended.is_set():
+            asked.clear()
+            try:
+                supervisor.reload(load())
+            except TapectlError as exc:
+                _log.error("settings are not reloaded: %s", exc.message)
+
+    old = signal.signal(signal.SIGHUP, lambda _number, _frame: asked.set())
+    threading.Thread(target=run, name="reload", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+        asked.set()
+        signal.signal(signal.SIGHUP, old)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 from tapectl.errors import TapectlError
 from tapectl.gateway.activation import describe_gateway
+from tapectl.gateway.bandwidth import LiveLimits
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.stores import open_store
 from tapectl.gateway.transfer.engine import PassReport, TransferEngine
@@ -24,7 +25,9 @@ from tapectl.serve.fetch_socket import FetchOperations, transfer_socket_path
 from tapectl.serve.json_lines import Message
 from tapectl.serve.json_server import JsonServer
 from tapectl.serve.lock import serve_lock
+from tapectl.serve.rates import RateMeter
 from tapectl.state.database import State
+from tapectl.store.traffic import Traffic
 
 # Run as a module, __name__ is __main__.
 _log = logging.getLogger("tapectl.serve.transfer")
@@ -35,6 +38,8 @@ NICENESS = 10
 IDLE_PASS_S = 5.0
 # After a pass that failed as a whole (the state is on a full disk, say).
 FAILED_PASS_S = 5.0
+# Over so long the speed of uploads and downloads is told, or over the last segment.
+RATE_WINDOW_S = 30.0
 # `sync` looks again this soon while it waits for something that is not due yet.
 SYNC_POLL_S = 0.2
 
@@ -42,8 +47,10 @@ SYNC_POLL_S = 0.2
 def open_engine(settings: Settings, *, drives_run: bool = True) -> TransferEngine:
     """Return the engine over this gateway's state and store; raise TapectlError."""
     state = State.open(settings.state_path)
-    store = open_store(describe_gateway(state), settings)
-    return TransferEngine(state, store, settings, drives_run=drives_run)
+    limits = LiveLimits(state)
+    traffic = Traffic(limits.upload_bytes_per_s, limits.download_bytes_per_s)
+    store = open_store(describe_gateway(state), settings, traffic)
+    return TransferEngine(state, store, settings, drives_run=drives_run, traffic=traffic)
 
 
 class TransferProcess:
@@ -54,6 +61,8 @@ class TransferProcess:
         os.nice(NICENESS)
         settings = Settings.from_json(str(start["settings"]))
         self._engine = open_engine(settings)
+        self._rates = RateMeter(self._engine.moved_bytes, window_s=RATE_WINDOW_S)
+        self._rates.start()
         self._wake = threading.Event()
         self._stopped = threading.Event()
         operations = FetchOperations(self._engine.fetch_service, self._wake.set)
@@ -68,7 +77,8 @@ class TransferProcess:
                 self._wake.set()
                 return {"ok": True}
             case "status":
-                return {"ok": True, **self._engine.status()}
+                rates = {f"{name}_per_s": rate for name, rate in self._rates.rates().items()}
+                return {"ok": True, **self._engine.status(), **rates}
         raise ValueError(f"unknown request: {request['op']} with {len(fds)} descriptors")
 
     def stop(self) -> None:

@@ -24,6 +24,7 @@ from tapectl.gateway.drive_types import drive_personalities
 from tapectl.gateway.initiators import access_changed
 from tapectl.gateway.journal import StateJournal
 from tapectl.gateway.settings import Settings
+from tapectl.gateway.tape_use import TapeUse
 from tapectl.gateway.tapes import record_used_bytes
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeError
 from tapectl.scsi.ssc.drive import TapeDrive
@@ -33,6 +34,7 @@ from tapectl.serve.connection_loop import SessionTimes
 from tapectl.serve.fetch_socket import FetchClient, transfer_socket_path
 from tapectl.serve.json_lines import Message
 from tapectl.serve.nexus_link import serve_nexus
+from tapectl.serve.rates import RateMeter
 from tapectl.serve.session_server import SessionServer
 from tapectl.serve.unit_host import UnitHost
 from tapectl.state import gateways, tapes
@@ -46,6 +48,8 @@ _log = logging.getLogger("tapectl.serve.worker")
 # How long a load waits for an index that is only in the store, or for room to recover into. The
 # changer's session waits as long, and an initiator gives a silent one up after ten seconds.
 LOAD_WAIT_S = 8.0
+# Over so long a drive's speed is told.
+RATE_WINDOW_S = 5.0
 
 # How soon a drained disk is let go of: a query of a few rows.
 DISKS_LOOK_S = 2.0
@@ -77,7 +81,11 @@ class DriveWorker:
         self._host = UnitHost(self._drive)
         self._sessions = SessionServer(self._host, SessionTimes.of(self._settings))
         self._cartridge: SegmentedCartridge | None = None
+        # Held while the cartridge is in the drive: commands use tapes, too.
+        self._use = TapeUse(self._settings.state_path)
         self._idle_position: tuple[int, int] | None = None
+        self._rates = RateMeter(self._moved_bytes, window_s=RATE_WINDOW_S)
+        self._rates.start()
         self._stopped = threading.Event()
         if start.get("restarted"):
             self._drive.power_on_attention()
@@ -145,18 +153,25 @@ class DriveWorker:
 
     def _load(self, barcode: str, *, attention: bool) -> None:
         deadline = time.monotonic() + LOAD_WAIT_S
-        while True:
-            try:
-                cartridge = self._open_cartridge(barcode)
-                break
-            except CartridgeBusyError as exc:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(exc.retry_after_s)
+        self._use.begin(barcode)
+        try:
+            cartridge = self._open_patiently(barcode, deadline)
+        except BaseException:
+            self._use.end()
+            raise
         with self._host.lock:
             self._cartridge = cartridge
             self._drive.load(cartridge, attention=attention)
         _log.info("loaded %s", barcode)
+
+    def _open_patiently(self, barcode: str, deadline: float) -> SegmentedCartridge:
+        while True:
+            try:
+                return self._open_cartridge(barcode)
+            except CartridgeBusyError as exc:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(exc.retry_after_s)
 
     def _open_cartridge(self, barcode: str) -> SegmentedCartridge:
         return SegmentedCartridge.open(
@@ -189,12 +204,19 @@ class DriveWorker:
             return
         self._cartridge = None
         try:
+            cartridge = self._seal_all(cartridge)
+        finally:
+            self._use.end()
+        self._note_used_bytes(cartridge)
+
+    def _seal_all(self, cartridge: SegmentedCartridge) -> SegmentedCartridge:
+        try:
             cartridge.close()
         except CartridgeError as exc:
             _log.warning("%s: trying again: %s", cartridge.barcode, exc)
             cartridge = self._open_cartridge(cartridge.barcode)
             cartridge.close()
-        self._note_used_bytes(cartridge)
+        return cartridge
 
     def _note_used_bytes(self, cartridge: SegmentedCartridge) -> None:
         try:
@@ -278,8 +300,17 @@ class DriveWorker:
             "tape_alerts": sorted(self._drive.alerts.active),
             "position": cartridge.position if cartridge else None,
             "used_bytes": cartridge.volume_used_bytes if cartridge else None,
+            "volume_bytes": cartridge.volume_bytes if cartridge else None,
+            **self._moved_bytes(),
+            **{f"{name}_per_s": rate for name, rate in self._rates.rates().items()},
             "sessions": self._sessions.status(),
         }
+
+    def _moved_bytes(self) -> dict[str, int]:
+        """Return what initiators wrote and read since the process began."""
+        counters = self._drive.counters
+        moved = counters.total + counters.mounted
+        return {"written_bytes": moved.written_bytes, "read_bytes": moved.read_bytes}
 
 
 def _flags(message: object) -> list[int]:

@@ -175,6 +175,25 @@ class State:
                     db.execute("ROLLBACK")
                 raise
 
+    def move_aside(self, path: Path) -> None:
+        """Copy the file to `path` and remove it, with its log; nothing else may use it any more.
+
+        Cut off anywhere, the state is here or there, whole. Raises StateError, OSError.
+        """
+        with self._errors():
+            db = self._connection()
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+            with contextlib.closing(sqlite3.connect(path)) as copy:
+                copy.execute("PRAGMA synchronous = FULL")
+                db.backup(copy)
+            fsync_directory(path.parent)
+            # SQLite would take a log that is left over for one of the next state of this name.
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.close()
+        for name in (f"{self.path}-wal", f"{self.path}-shm", self.path):
+            Path(name).unlink(missing_ok=True)
+        fsync_directory(path.parent)
+
     def close(self) -> None:
         """Close the connection of this thread; those of others close when their threads end."""
         kept: _ThreadConnection | None = getattr(self._local, "kept", None)

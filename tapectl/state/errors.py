@@ -11,6 +11,7 @@ class StateError(TapectlError):
     """The state file cannot be used."""
 
     code = "state"
+    aws_code = "GatewayInternalError"
 
 
 class NotActivatedError(StateError):
@@ -95,6 +96,7 @@ class TapeStatusError(TapectlError):
 
     exit_code = ExitCode.TAPE_STATUS
     code = "tape_status"
+    aws_code = "OperationAborted"
 
     def __init__(self, message: str, *, status: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)

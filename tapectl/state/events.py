@@ -85,4 +85,14 @@ def select(db: sqlite3.Connection, wanted: EventFilter) -> Sequence[Event]:
             "limit": wanted.limit,
         },
     ).fetchall()
-    return [Event(**{**dict(row), "detail": json.loads(row["detail"])}) for row in reversed(rows)]
+    return [_event(row) for row in reversed(rows)]
+
+
+def following(db: sqlite3.Connection, after_id: int, *, limit: int) -> Sequence[Event]:
+    """Return the first `limit` events after one, oldest first."""
+    rows = db.execute("SELECT * FROM event WHERE id > ? ORDER BY id LIMIT ?", (after_id, limit))
+    return [_event(row) for row in rows]
+
+
+def _event(row: sqlite3.Row) -> Event:
+    return Event(**{**dict(row), "detail": json.loads(row["detail"])})

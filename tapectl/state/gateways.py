@@ -109,6 +109,11 @@ def set_tags(db: sqlite3.Connection, tags: str) -> None:
     db.execute("UPDATE gateway SET tags = ?", (tags,))
 
 
+def update_identity(db: sqlite3.Connection, gateway: GatewayRecord) -> None:
+    """Set the name and the time zone."""
+    db.execute("UPDATE gateway SET name = ?, timezone = ?", (gateway.name, gateway.timezone))
+
+
 def get_setting(db: sqlite3.Connection, key: str) -> str | None:
     """Return a stored setting, None if it was never set."""
     row = db.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()

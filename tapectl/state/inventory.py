@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 Row = Mapping[str, object]
 Tables = Mapping[str, Sequence[Row]]
 
-BEFORE_TAPES = ("setting",)
+BEFORE_TAPES = ("setting", "automatic_tape_creation_rule", "bandwidth_interval")
 AFTER_TAPES = ("allowed_initiator", "client_token", "device_memory", "verification")
 KEPT = (*BEFORE_TAPES, "disk", "tape", *AFTER_TAPES)
 """Tables that are kept as they are. Those before and after the tapes are restored as they are, too;

@@ -352,6 +352,31 @@ ALTER TABLE disk ADD COLUMN draining_since_ms INTEGER;
 ALTER TABLE disk ADD COLUMN failed_at_ms INTEGER;
 ALTER TABLE disk ADD COLUMN failed_detail TEXT;
 """,
+    # What the gateway does by itself: new tapes, and how fast it uploads and downloads.
+    """
+CREATE TABLE automatic_tape_creation_rule (
+    -- So many AVAILABLE tapes of a prefix are kept in the import/export slots. AWS:
+    -- AutomaticTapeCreationRule, of which a gateway has up to 10.
+    prefix         TEXT PRIMARY KEY CHECK (length(prefix) BETWEEN 1 AND 4
+                   AND prefix NOT GLOB '*[^A-Z]*'),
+    minimum_tapes  INTEGER NOT NULL CHECK (minimum_tapes BETWEEN 1 AND 10),
+    size_bytes     INTEGER NOT NULL CHECK (size_bytes > 0), -- of each tape that is made
+    pool_id        TEXT NOT NULL REFERENCES pool (id),
+    worm           INTEGER NOT NULL CHECK (worm IN (0, 1))
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE bandwidth_interval (
+    -- Limits at some times of the week, in the gateway's time zone; no two overlap. AWS:
+    -- BandwidthRateLimitInterval, of which a gateway has up to 20. No row: no limit.
+    id                     INTEGER PRIMARY KEY,
+    days                   INTEGER NOT NULL CHECK (days BETWEEN 1 AND 127), -- bit 0: Sunday
+    start_minute           INTEGER NOT NULL CHECK (start_minute BETWEEN 0 AND 1439), -- of the day
+    -- the last one it holds for, to its end
+    end_minute             INTEGER NOT NULL CHECK (end_minute BETWEEN start_minute AND 1439),
+    upload_bits_per_s      INTEGER CHECK (upload_bits_per_s >= 51200),    -- NULL: no limit
+    download_bits_per_s    INTEGER CHECK (download_bits_per_s >= 102400)  -- NULL: no limit
+) STRICT;
+""",
 )
 
 

@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,6 +50,7 @@ from tapectl.store.interface import (
 from tapectl.store.keys import check_key
 from tapectl.store.retention_rules import require_deletable, require_lockable
 from tapectl.store.simulated_archive import ArchiveRecord
+from tapectl.store.traffic import Body, Traffic
 
 _PRIVATE = ".tapectl-store"
 # Objects that are written conditionally are small and are told apart by their content; of larger
@@ -63,13 +64,19 @@ class DirectoryStore:
     """See store.interface.ObjectStore. `root` must exist; `now_ms` is the time since 1970."""
 
     def __init__(
-        self, root: Path, *, retrieval_delay_s: float = 0.0, now_ms: Callable[[], int]
+        self,
+        root: Path,
+        *,
+        retrieval_delay_s: float = 0.0,
+        now_ms: Callable[[], int],
+        traffic: Traffic | None = None,
     ) -> None:
         self._root = root
         self._folders = DurableFolders(root)
         self._tidied = False
         self._delay_ms = round(retrieval_delay_s * 1000)
         self._now_ms = now_ms
+        self._traffic = traffic or Traffic()
         self._temporary = root / _PRIVATE / "tmp"
         self._sidecars = root / _PRIVATE / "archived"
         self._retentions = root / _PRIVATE / "retained"
@@ -91,14 +98,14 @@ class DirectoryStore:
     ) -> ObjectInfo:
         path = self._path(key)
         _require_possible(options)
-        with self._errors(key), self._ready(path), written_file(self._temporary, body) as temporary:
+        with self._errors(key), self._ready(path), self._uploaded(body) as temporary:
             self._require_deletable(key)
             return self._install(key, temporary, options.storage_class)
 
     def put_if_absent(self, key: str, body: bytes, *, options: PutOptions = PLAIN) -> ObjectInfo:
         path = self._path(key)
         _require_possible(options)
-        with self._errors(key), self._ready(path), written_file(self._temporary, body) as temporary:
+        with self._errors(key), self._ready(path), self._uploaded(body) as temporary:
             try:
                 os.link(temporary, path)
             except FileExistsError:
@@ -116,7 +123,7 @@ class DirectoryStore:
         with (
             self._errors(key),
             self._ready(path),
-            written_file(self._temporary, body) as temporary,
+            self._uploaded(body) as temporary,
             self._locked(),
         ):
             if not path.is_file() or _etag(path) != etag:
@@ -129,7 +136,9 @@ class DirectoryStore:
             if not self._archive(key, path).readable(self._now_ms()):
                 raise ObjectArchivedError(f"object is archived: {key}")
             file.seek(offset)
-            return file.read(size_bytes)
+            content = file.read(size_bytes)
+        self._traffic.down.take_pieces(len(content))
+        return content
 
     def head(self, key: str) -> ObjectInfo:
         with self._errors(key):
@@ -251,6 +260,9 @@ class DirectoryStore:
         require_deletable(
             key, self._retention(key), self._now_ms(), bypass_governance=bypass_governance
         )
+
+    def _uploaded(self, body: Body) -> AbstractContextManager[Path]:
+        return written_file(self._temporary, self._traffic.up.wrap(body))
 
     def _install(self, key: str, temporary: Path, storage_class: StorageClass) -> ObjectInfo:
         """Give a finished file its name. The sidecar goes first: it names the file it is for,

@@ -122,6 +122,7 @@ class StoreError(TapectlError):
 
     exit_code = ExitCode.STORE_UNREACHABLE
     code = "store_unreachable"
+    aws_code = "ServiceUnavailable"
     retryable = True
 
 
@@ -130,6 +131,7 @@ class ObjectNotFoundError(StoreError):
 
     exit_code = ExitCode.STORE_NOT_FOUND
     code = "object_not_found"
+    aws_code = "StorageFailure"
     retryable = False
 
 
@@ -138,6 +140,7 @@ class BucketNotFoundError(StoreError):
 
     exit_code = ExitCode.STORE_NOT_FOUND
     code = "bucket_not_found"
+    aws_code = "InvalidParameters"
     retryable = False
 
 
@@ -173,6 +176,7 @@ class PreconditionFailedError(StoreError):
 
     exit_code = ExitCode.STORE_CONFLICT
     code = "store_conflict"
+    aws_code = "OperationAborted"
     retryable = False
 
 
@@ -180,6 +184,7 @@ class ObjectArchivedError(StoreError):
     """The object is in an archive class and has not been restored."""
 
     code = "object_archived"
+    aws_code = "OperationAborted"
     retryable = False
 
 
@@ -188,6 +193,7 @@ class ObjectLockedError(StoreError):
 
     exit_code = ExitCode.TAPE_LOCKED
     code = "object_locked"
+    aws_code = "OperationAborted"
     retryable = False
 
 
@@ -196,6 +202,7 @@ class StoreDataError(StoreError):
 
     exit_code = ExitCode.STORE_DATA
     code = "store_data"
+    aws_code = "StorageFailure"
     retryable = False
 
 
@@ -204,6 +211,7 @@ class StoreRefusedError(StoreError):
 
     exit_code = ExitCode.STORE_DENIED
     code = "store_refused"
+    aws_code = "ServiceUnavailable"
     retryable = False
 
 

@@ -39,8 +39,9 @@ from tapectl.store.s3_checksums import crc32c_text, require_same
 from tapectl.store.s3_compose import Composer
 from tapectl.store.s3_errors import error_code, status_code, store_errors
 from tapectl.store.s3_parts import LARGE_PART_BYTES, SMALL_PART_BYTES, MultipartUploads
-from tapectl.store.s3_reading import read_range, read_whole
+from tapectl.store.s3_reading import ByteRange, read_range, read_whole
 from tapectl.store.s3_versions import VersionedBucket, retention_of
+from tapectl.store.traffic import Traffic
 from tapectl.units import MIB
 
 # The largest body of one request, unless that was broken off: then it goes in parts.
@@ -57,8 +58,16 @@ class S3Store:
     `clients` returns the boto3 client to use (see `s3_client`).
     """
 
-    def __init__(self, bucket: str, prefix: str, clients: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        clients: Callable[[], Any],
+        *,
+        traffic: Traffic | None = None,
+    ) -> None:
         self._bucket = bucket
+        self._traffic = traffic or Traffic()
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._clients = clients
         self._uploads = MultipartUploads(clients, bucket, self._prefix)
@@ -122,10 +131,11 @@ class S3Store:
             end = "" if size_bytes is None else str(offset + size_bytes - 1)
             options["Range"] = f"bytes={offset}-{end}"
         with store_errors(self._where(key)):
-            client, name = self._client, self._name(key)
+            client, name, down = self._client, self._name(key), self._traffic.down
             if not offset and size_bytes is None:
-                return read_whole(client, self._bucket, name)
-            return read_range(client, self._bucket, name, offset=offset, size_bytes=size_bytes)
+                return read_whole(client, self._bucket, name, down)
+            part = ByteRange(offset, size_bytes)
+            return read_range(client, self._bucket, name, part, down)
 
     def head(self, key: str) -> ObjectInfo:
         with store_errors(self._where(key)):

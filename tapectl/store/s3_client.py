@@ -12,6 +12,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from tapectl.store.traffic import Traffic
+
 # Of connecting, and of each write to the socket: urllib3 has one for both. A write waits until the
 # kernel has room again, a third of a megabyte at times, which takes 35 s at 10 KiB/s.
 _CONNECT_TIMEOUT_S = 60
@@ -27,6 +29,7 @@ _REFUSALS = frozenset({400, 401, 403})
 
 class S3Clients:
     """Call it for the client to use, which threads share. Thread-safe; reaches nothing by itself.
+    Bodies that are put pass by `traffic`.
 
     Raises what botocore raises where there is no such profile or region.
     """
@@ -37,10 +40,12 @@ class S3Clients:
         region: str | None = None,
         endpoint_url: str | None = None,
         profile: str | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         self._region = region
         self._endpoint_url = endpoint_url
         self._profile = profile
+        self._traffic = traffic or Traffic()
         self._lock = threading.Lock()
         self._client: Any = None
         self._keys: object = None
@@ -88,7 +93,13 @@ class S3Clients:
             config=config,
         )
         client.meta.events.register("after-call.s3", self._note_answer)
+        # The last moment before a body goes: hashing and signing have read it, too.
+        client.meta.events.register("before-send.s3", self._pace_upload)
         return client
+
+    def _pace_upload(self, request: Any, **_: object) -> None:
+        if request.body:
+            request.body = self._traffic.up.wrap(request.body)
 
     def _note_answer(self, http_response: Any, **_: object) -> None:
         if http_response.status_code in _REFUSALS:

@@ -7,6 +7,7 @@ a part of one has checksums within.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from botocore import exceptions as botocore_errors
@@ -15,6 +16,7 @@ from botocore.exceptions import ClientError
 from tapectl.store.interface import StoreError
 from tapectl.store.s3_checksums import crc32c_text, is_same
 from tapectl.store.s3_errors import status_code
+from tapectl.store.traffic import Pace
 
 # What a break may cost: bytes of a read that was under way are lost with it.
 _READ_BYTES = 64 * 1024
@@ -26,24 +28,37 @@ _BROKEN = (
 )
 
 
-def read_whole(client: Any, bucket: str, name: str) -> bytes:
-    """Return an object. Raises what botocore raises, and a StoreError that may pass if these are
-    not the bytes that the server has."""
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """The bytes from `offset` on, at most `size_bytes` of them; None: to the end."""
+
+    offset: int
+    size_bytes: int | None
+
+    @property
+    def end(self) -> int | None:
+        return None if self.size_bytes is None else self.offset + self.size_bytes
+
+
+def read_whole(client: Any, bucket: str, name: str, pace: Pace) -> bytes:
+    """Return an object, whose bytes pass by `pace`.
+
+    Raises what botocore raises, and a StoreError that may pass if these are not the bytes that the
+    server has.
+    """
     answer = client.get_object(Bucket=bucket, Key=name, ChecksumMode="ENABLED")
-    content = _read_all(answer)
+    content = _read_all(answer, pace)
     if is_same(answer, content, crc32c_text(content)) is False:
         raise StoreError(f"object came with other bytes than the store has: {name}")
     return content
 
 
-def read_range(
-    client: Any, bucket: str, name: str, *, offset: int, size_bytes: int | None
-) -> bytes:
-    """Return the bytes from `offset` on, at most `size_bytes` of them; None: to the end.
+def read_range(client: Any, bucket: str, name: str, part: ByteRange, pace: Pace) -> bytes:
+    """Return a part of an object, whose bytes pass by `pace`.
 
     Raises what botocore raises, and StoreError.
     """
-    end = None if size_bytes is None else offset + size_bytes
+    offset, end = part.offset, part.end
     content = bytearray()
     condition: dict[str, str] = {}
     while True:
@@ -59,10 +74,10 @@ def read_range(
             raise
         if answer["ResponseMetadata"]["HTTPStatusCode"] == 200:
             # A server that does not know ranges sends it all.
-            return _read_all(answer)[offset:end]
+            return _read_all(answer, pace)[offset:end]
         condition = {"IfMatch": answer["ETag"]}
         try:
-            _append(answer["Body"], content)
+            _append(answer["Body"], content, pace)
         except _BROKEN:
             if len(content) == before:
                 raise
@@ -72,15 +87,16 @@ def read_range(
             raise StoreError(f"connection closed in the middle: {name}")
 
 
-def _read_all(answer: dict[str, Any]) -> bytes:
+def _read_all(answer: dict[str, Any], pace: Pace) -> bytes:
     content = bytearray()
-    _append(answer["Body"], content)
+    _append(answer["Body"], content, pace)
     if len(content) != int(answer["ContentLength"]):
         raise StoreError("connection closed in the middle of an object")
     return bytes(content)
 
 
-def _append(stream: Any, content: bytearray) -> None:
+def _append(stream: Any, content: bytearray, pace: Pace) -> None:
     with stream:
-        while piece := stream.read(_READ_BYTES):
+        while piece := stream.read(pace.piece_bytes(_READ_BYTES)):
             content += piece
+            pace.take(len(piece))

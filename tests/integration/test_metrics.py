@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import json
+import re
+import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.gateway import Gateway
 
+MONITORING = Path(__file__).parents[2] / "docs" / "monitoring"
+
 
 def values(gateway: Gateway) -> dict[str, float]:
     """Return the metrics as `name{label}` to value."""
+    return parsed(gateway.cli("metrics"))
+
+
+def parsed(text: str) -> dict[str, float]:
     return {
         ",".join((sample.name, *sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(gateway.cli("metrics"))
+        for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
 
 
+def scraped(gateway: Gateway) -> dict[str, float]:
+    """Return what Prometheus would read."""
+    (address,) = gateway.control("status")["metrics"]
+    with urllib.request.urlopen(f"http://{address}/metrics") as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        return parsed(answer.read().decode())
+
+
 def test_the_gateway_in_numbers(make_gateway: Callable[..., Gateway]) -> None:
-    gateway = make_gateway()
+    gateway = make_gateway(metrics_listen="0")
     gateway.activate("--drives", "2")
     gateway.create_tapes("--count", "3")
     stopped = values(gateway)
@@ -35,3 +54,25 @@ def test_the_gateway_in_numbers(make_gateway: Callable[..., Gateway]) -> None:
     assert served["tapectl_alerts,StoreUnreachable"] == 0
     assert served["tapectl_verified_tapes,SOUND"] == 1
     assert served["tapectl_upload_waiting_bytes"] == 0
+    gateway.load(barcode)
+    drive = gateway.drive(1)
+    drive.write_block(bytes(65536))
+    drive.write_filemarks(1)
+    found = scraped(gateway)
+    assert found["tapectl_drive_written_bytes_total,tapedrive-01"] == 65536
+    assert found["tapectl_drive_read_bytes_total,tapedrive-01"] == 0
+    assert found["tapectl_sessions,tapedrive-01"] == 1
+    assert found["tapectl_uploaded_bytes_total"] > 0
+    assert found["tapectl_up"] == 1
+    for expression in expressions_of_the_docs():
+        names = set(re.findall(r"\btapectl_\w+", expression))
+        assert names, expression
+        assert names <= {name.partition(",")[0] for name in found}, expression
+
+
+def expressions_of_the_docs() -> list[str]:
+    """Return what the alert rules and the dashboard ask Prometheus for."""
+    rules = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"][0]["rules"]
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    targets = [target for panel in dashboard["panels"] for target in panel["targets"]]
+    return [one["expr"] for one in (*rules, *targets)]

@@ -92,6 +92,12 @@ class Gateway:
             check=False,
         )
 
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a command and leave it to its work; the test waits for it."""
+        return subprocess.Popen(
+            [*self.command, *words], env=self.environment, cwd=self.root, stdin=subprocess.DEVNULL
+        )
+
     def cli(self, *words: str, timeout_s: float = 120.0) -> str:
         """Run a command that must succeed; return its stdout."""
         done = self.run(*words, timeout_s=timeout_s)

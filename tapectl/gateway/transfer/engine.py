@@ -16,6 +16,7 @@ from typing import Protocol
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.transfer.archiving import Archiving
+from tapectl.gateway.transfer.automatic_creation import AutomaticCreation
 from tapectl.gateway.transfer.claims import Claims
 from tapectl.gateway.transfer.context import (
     PassReport,
@@ -42,6 +43,7 @@ from tapectl.gateway.transfer.volume_changes import VolumeChanges
 from tapectl.state import gateways, segments
 from tapectl.state.database import State
 from tapectl.store.interface import ObjectStore, StoreError
+from tapectl.store.traffic import Traffic
 from tapectl.store.watching import WatchedStore
 
 __all__ = ["PassReport", "TransferEngine"]
@@ -59,7 +61,8 @@ class TransferEngine:
 
     `now_ms` is the time since 1970, `monotonic_s` is for waits. With `drives_run` false the caller
     holds the lock that keeps drives from running, and what they left open is sealed and uploaded
-    too. Raises NotActivatedError if the state has no gateway.
+    too. `traffic` is what the store's bytes pass by. Raises NotActivatedError if the state has no
+    gateway.
     """
 
     def __init__(
@@ -71,10 +74,12 @@ class TransferEngine:
         now_ms: Callable[[], int] = clock_now_ms,
         monotonic_s: Callable[[], float] = time.monotonic,
         drives_run: bool = True,
+        traffic: Traffic | None = None,
     ) -> None:
         with state.read() as db:
             gateway = gateways.read_gateway(db)
         pool = ThreadPoolExecutor(settings.upload_workers, thread_name_prefix="transfer")
+        self._traffic = traffic or Traffic()
         self._store = WatchedStore(store, now_ms=now_ms)
         self._context = context = TransferContext(
             state, self._store, settings, gateway, now_ms, pool, threading.Event()
@@ -84,15 +89,17 @@ class TransferEngine:
         self._inventory = InventoryKeeper(context, at_once=not drives_run)
         errors = TapeErrors(context)
         leftovers = () if drives_run else (Leftovers(context, errors),)
+        self._uploads = Uploads(context, errors)
         self._steps: tuple[_Step, ...] = (
             *leftovers,
             Claims(context, errors),
-            Uploads(context, errors),
+            self._uploads,
             VolumeChanges(context, errors),
             Archiving(context, errors),
             PoolChanges(context, errors),
             Retrieval(context, errors),
             Deletion(context, errors),
+            AutomaticCreation(context),
             UnfinishedPuts(context),
         )
         self._verification = Verification(context)
@@ -144,14 +151,25 @@ class TransferEngine:
             "waiting_segments": waiting.segments,
             "waiting_bytes": waiting.bytes,
             "fetching_bytes": sum(self.fetch_service.filling_bytes().values()),
+            **self.moved_bytes(),
             "store_error": None if outage is None else outage.error.message,
             "store_hint": None if outage is None else outage.error.hint,
             "store_error_since_ms": None if outage is None else outage.since_ms,
         }
 
+    def moved_bytes(self) -> Mapping[str, int]:
+        """Return what went to the store and came from it since the process began, and how much of
+        the waiting segments has arrived there, as it was before compression."""
+        return {
+            "uploaded_bytes": self._traffic.up.passed_bytes,
+            "downloaded_bytes": self._traffic.down.passed_bytes,
+            "arrived_bytes": self._uploads.arrived_bytes,
+        }
+
     def stop(self) -> None:
         """Let a pass end at the next object, and the fetches; from any thread."""
         self._context.stopping.set()
+        self._traffic.end()
         self.fetch_service.stop()
 
     def close(self) -> None:

@@ -34,9 +34,10 @@ UnderWay = list[tuple[SegmentRecord, "Future[int]"]]
 
 
 class Uploads:
-    """The step."""
+    """The step. `arrived_bytes` is the size of the segment files that have come to the store."""
 
     def __init__(self, context: TransferContext, errors: TapeErrors) -> None:
+        self.arrived_bytes = 0
         self._context = context
         self._errors = errors
         self._memory = threading.local()
@@ -157,6 +158,7 @@ class Uploads:
                     epoch=tape.store_epoch,
                 )
                 segments.clear_buffer_disk(db, tape.barcode, record.sequence)
+        self.arrived_bytes += sum(record.summary.file_bytes for record, _ in arrived)
         for record, _ in arrived:
             self._arrived.pop((tape.barcode, tape.store_epoch, record.sequence), None)
             remove(local.file(record.buffer_disk_id, tape.barcode, record.sequence, ".seg"))

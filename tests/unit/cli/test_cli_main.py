@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,3 +132,36 @@ def test_json_is_seen_before_anything_is_parsed() -> None:
     assert wants_json(["tape", "list"], {"TAPECTL_OUTPUT": "json"})
     assert not wants_json(["tape", "list", "-o", "tsv"], {"TAPECTL_OUTPUT": "json"})
     assert not wants_json(["tape", "list", "--output"], {})
+
+
+def test_quiet_writes_nothing_but_errors(active: Callable[..., int], capsys: Capture) -> None:
+    capsys.readouterr()
+    words = ("tape", "create", "--size", "100GiB", "--barcode", "VTL001L5", "--wait")
+    assert active(*words, "--quiet") == 0
+    assert active("-q", "tape", "list") == 0
+    assert capsys.readouterr() == ("", "")
+    assert active(*words, "--quiet") == ExitCode.TAPE_EXISTS
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.startswith("tapectl: there is a tape with barcode VTL001L5")
+
+
+def test_without_input_nobody_is_asked(
+    active: Callable[..., int], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active("tape", "create", "--size", "100GiB", "--barcode", "VTL001L5", "--wait")
+    for stream in (sys.stdin, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    capsys.readouterr()
+    assert active("tape", "delete", "VTL001L5", "--no-input") == ExitCode.USAGE
+    assert "say --yes" in capsys.readouterr().err
+    assert active("tape", "delete", "VTL001L5", "--no-input", "--yes") == 0
+
+
+def test_help_fits_into_80_columns(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    for words in (["--help"], ["activate", "--help"], ["tape", "create", "--help"]):
+        assert main(words) == 0
+        usage_and_options = capsys.readouterr().out.split("Examples:")[0]
+        assert max(map(len, usage_and_options.splitlines())) <= 80

@@ -46,7 +46,7 @@ def test_a_tape_goes_to_the_shelf_and_comes_back(ask: Ask, active: Active) -> No
 
 
 def test_every_key_is_documented(ask: Ask) -> None:
-    ask("tape", "create", "--size", "100GiB", "--count", "2")
+    ask("tape", "create", "--size", "100GiB", "--count", "2", "--wait")
     documents = [
         ask("status"),
         ask("sync"),
@@ -54,6 +54,11 @@ def test_every_key_is_documented(ask: Ask) -> None:
         *ask("disk", "list"),
         *ask("device", "list"),
         *ask("events"),
+        ask("autocreate", "set", "BKP", "--minimum", "1", "--size", "1TiB"),
+        *ask("bandwidth", "set", "--upload", "1Mbit"),
+        ask("disk", "size", "--write", "1Gbit", "--upload", "1Mbit", "--hours", "1"),
+        ask("gateway", "set", "--name", "basement"),
+        ask("gateway", "deactivate", "--dry-run"),
     ]
     keys = {key for document in documents for key in document}
     assert keys <= documented_keys()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore import exceptions as botocore_errors
 from botocore.exceptions import ClientError
+from botocore.hooks import HierarchicalEmitter
 
 from tapectl.errors import ExitCode
 from tapectl.store.interface import (
@@ -111,6 +112,7 @@ class FakeClient:
 
     class meta:  # noqa: N801  # boto3's own name
         region_name = "eu-west-1"
+        events = HierarchicalEmitter()
 
     def __init__(self, **answers: Any) -> None:
         self.requests: list[tuple[str, dict[str, Any]]] = []

@@ -1,0 +1,142 @@
+"""The file that `tapectl apply` reads: YAML or JSON, of the form of `library.schema.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from tapectl.errors import UsageError
+from tapectl.gateway.activation import ActivationRequest
+from tapectl.gateway.bandwidth_schedule import parse_interval
+from tapectl.gateway.disk_allocation import DiskAddition
+from tapectl.gateway.media import parse_generation
+from tapectl.gateway.tapes import TapeCreation
+from tapectl.state.automatic_creation import CreationRule
+from tapectl.state.bandwidth import BandwidthInterval
+from tapectl.state.disks import DiskRole
+from tapectl.units import parse_size
+
+SCHEMA_NAME = "library.schema.json"
+
+_ROLES = {"cache": DiskRole.CACHE_STORAGE, "buffer": DiskRole.UPLOAD_BUFFER}
+# Keys of the file -> fields of ActivationRequest.
+_GATEWAY_FIELDS = {
+    "name": "name",
+    "store": "store_url",
+    "region": "region",
+    "endpoint_url": "endpoint_url",
+    "profile": "profile",
+    "timezone": "timezone",
+    "changer": "changer_type",
+    "drive_type": "drive_type",
+    "drives": "drive_count",
+    "slots": "slot_count",
+    "import_export": "import_export_count",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WantedRule:
+    """A rule of automatic tape creation, and whether its size may be one of labs."""
+
+    rule: CreationRule
+    allow_small: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryDocument:
+    """What a file asks for; None: the section is not there. `given` are the fields of the gateway
+    that the file names, so that the others stay as they are."""
+
+    gateway: ActivationRequest | None = None
+    given: frozenset[str] = frozenset()
+    disks: Sequence[DiskAddition] = ()
+    tapes: Sequence[TapeCreation] = ()
+    autocreate: Sequence[WantedRule] | None = None
+    bandwidth: Sequence[BandwidthInterval] | None = None
+    initiators: Mapping[str, Sequence[str]] | None = None
+
+
+def read_document(text: str, name: str) -> LibraryDocument:
+    """Return what a file says; `name` is for errors. Raises UsageError."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise UsageError(f"no YAML: {name}: {' '.join(str(exc).split())}") from exc
+    content = found if found is not None else {}
+    _require_schema(content, name)
+    try:
+        return _document(content)
+    except UsageError as exc:
+        raise UsageError(f"{name}: {exc.message}", hint=exc.hint) from exc
+
+
+def _require_schema(content: object, name: str) -> None:
+    """Raise UsageError, naming the place, for the first thing the schema forbids."""
+    import jsonschema
+
+    schema = json.loads(resources.files(__package__).joinpath(SCHEMA_NAME).read_text())
+    errors = sorted(
+        jsonschema.Draft202012Validator(schema).iter_errors(content),
+        key=lambda error: [str(step) for step in error.absolute_path],
+    )
+    if errors:
+        first = errors[0]
+        place = first.json_path.removeprefix("$").removeprefix(".")
+        where = f"{name}, {place}" if place else name
+        raise UsageError(f"{where}: {first.message}", hint="its form is in library.schema.json")
+
+
+def _document(content: Mapping[str, Any]) -> LibraryDocument:
+    gateway = content.get("gateway")
+    fields = {_GATEWAY_FIELDS[key]: value for key, value in (gateway or {}).items()}
+    rules, limits = content.get("autocreate"), content.get("bandwidth")
+    return LibraryDocument(
+        gateway=ActivationRequest(**fields) if gateway is not None else None,
+        given=frozenset(fields),
+        disks=[_disk(one) for one in content.get("disks", ())],
+        tapes=[_tape(one) for one in content.get("tapes", ())],
+        autocreate=None if rules is None else [_rule(one) for one in rules],
+        bandwidth=None if limits is None else [parse_interval(one) for one in limits],
+        initiators=content.get("initiators"),
+    )
+
+
+def _disk(one: Mapping[str, Any]) -> DiskAddition:
+    return DiskAddition(
+        role=_ROLES[one["role"]],
+        path=Path(one["path"]),
+        size_bytes=parse_size(str(one["size"])) if "size" in one else None,
+        create=one.get("create", False),
+        allow_small=one.get("allow_small", False),
+    )
+
+
+def _tape(one: Mapping[str, Any]) -> TapeCreation:
+    return TapeCreation(
+        barcode=one["barcode"],
+        size_bytes=parse_size(str(one["size"])),
+        pool_id=one.get("pool", "GLACIER"),
+        worm=one.get("worm", False),
+        generation=parse_generation(one["generation"]) if "generation" in one else None,
+        to_slots=one.get("to_slots", False),
+        allow_small=one.get("allow_small", False),
+        if_not_exists=True,
+    )
+
+
+def _rule(one: Mapping[str, Any]) -> WantedRule:
+    rule = CreationRule(
+        prefix=one["prefix"],
+        minimum_tapes=one["minimum"],
+        size_bytes=parse_size(str(one["size"])),
+        pool_id=one.get("pool", "GLACIER"),
+        worm=one.get("worm", False),
+    )
+    return WantedRule(rule, one.get("allow_small", False))

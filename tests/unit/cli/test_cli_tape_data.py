@@ -1,0 +1,173 @@
+"""What is on a tape goes to files and comes from them, without a server and without a drive."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tapectl.errors import ExitCode
+from tapectl.gateway.tape_use import TapeInUseError, TapeUse
+from tests.support.eviction import evict
+
+Active = Callable[..., int]
+SOURCE, COPY = "VTL001L5", "VTL002L5"
+
+
+@pytest.fixture
+def tapes(active: Active, capfdbinary: pytest.CaptureFixture[bytes]) -> Active:
+    """Return what runs a command on a gateway with two blank tapes."""
+    for barcode in (SOURCE, COPY):
+        words = ("--size", "100GiB", "--barcode", barcode, "--to-slots", "--wait")
+        assert active("tape", "create", *words) == 0
+    capfdbinary.readouterr()
+    return active
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> Path:
+    path = tmp_path / "backup.tar"
+    path.write_bytes(os.urandom(1_000_003))
+    return path
+
+
+def test_a_file_comes_back_from_the_tape(
+    tapes: Active, content: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert tapes("tape", "import", SOURCE, str(content), "--format", "raw") == 0
+    capfdbinary.readouterr()
+    assert tapes("tape", "cat", SOURCE) == 0
+    assert capfdbinary.readouterr().out == content.read_bytes()
+    assert tapes("tape", "cat", SOURCE, "1") == ExitCode.ELEMENT
+
+
+@pytest.mark.parametrize("suffix", ["tap", "aws"])
+def test_an_image_makes_the_same_tape_again(
+    tapes: Active, content: Path, tmp_path: Path, suffix: str
+) -> None:
+    first, second = tmp_path / f"first.{suffix}", tmp_path / f"second.{suffix}"
+    words = ("--format", "raw", "--block-size", "100000")
+    assert tapes("tape", "import", SOURCE, str(content), *words) == 0
+    assert tapes("tape", "export", SOURCE, str(first)) == 0
+    assert tapes("tape", "import", COPY, str(first)) == 0
+    assert tapes("tape", "export", COPY, str(second)) == 0
+    assert first.read_bytes() == second.read_bytes()
+    assert first.stat().st_size > content.stat().st_size
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+def test_half_an_image_leaves_the_tape_blank(
+    tapes: Active, content: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    image, half = tmp_path / "image.tap", tmp_path / "half.tap"
+    assert tapes("tape", "import", SOURCE, str(content), "--format", "raw") == 0
+    assert tapes("tape", "export", SOURCE, str(image)) == 0
+    half.write_bytes(image.read_bytes()[:500_000])
+    capfdbinary.readouterr()
+    assert tapes("tape", "import", COPY, str(half)) == ExitCode.TAPE_INVALID
+    assert b"only a part of an image" in capfdbinary.readouterr().err
+    assert tapes("tape", "cat", COPY) == 0
+    assert capfdbinary.readouterr().out == b""
+    assert tapes("tape", "import", COPY, str(image)) == 0
+
+
+def test_what_is_on_a_tape_is_never_overwritten(
+    tapes: Active, content: Path, tmp_path: Path
+) -> None:
+    words = ("tape", "import", SOURCE, str(content), "--format", "raw")
+    assert tapes(*words) == 0
+    assert tapes(*words) == ExitCode.TAPE_STATUS
+    image = tmp_path / "image.tap"
+    image.write_bytes(b"mine")
+    assert tapes("tape", "export", SOURCE, str(image)) == ExitCode.USAGE
+    assert image.read_bytes() == b"mine"
+    assert tapes("tape", "export", SOURCE, str(image), "--overwrite") == 0
+    assert image.stat().st_size > 1_000_000
+
+
+def test_a_tape_without_its_cache_is_read_from_the_store_and_warmed(
+    tapes: Active,
+    content: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    monkeypatch.setenv("TAPECTL_SEGMENT_BYTES", "1MiB")
+    state_path = tmp_path / "state" / "tapectl.db"
+    many = tmp_path / "many"
+    many.write_bytes(content.read_bytes() * 4)
+    assert tapes("tape", "import", SOURCE, str(many), "--format", "raw") == 0
+    assert tapes("sync") == 0
+    assert evict(state_path, SOURCE) > 3
+
+    def ask(*words: str) -> Any:
+        capfdbinary.readouterr()
+        assert tapes(*words, "-o", "json") == 0
+        return json.loads(capfdbinary.readouterr().out)
+
+    (first,) = ask("tape", "warm", SOURCE)
+    assert first["FetchedBytes"] > 4_000_000
+    assert first["CachedBytes"] == first["FetchedBytes"]
+    (again,) = ask("tape", "warm", SOURCE)
+    assert (again["FetchedBytes"], again["CachedBytes"]) == (0, first["CachedBytes"])
+    evict(state_path, SOURCE)
+    capfdbinary.readouterr()
+    assert tapes("tape", "cat", SOURCE) == 0
+    assert capfdbinary.readouterr().out == many.read_bytes()
+
+
+def test_a_tape_that_the_cache_cannot_hold_is_not_warmed(
+    tapes: Active, content: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tapes("tape", "import", SOURCE, str(content), "--format", "raw") == 0
+    assert tapes("sync") == 0
+    evict(tmp_path / "state" / "tapectl.db", SOURCE)
+    monkeypatch.setenv("TAPECTL_CACHE_HIGH_WATERMARK_PERCENT", "1")
+    from tapectl.state.database import State
+
+    with State.open(tmp_path / "state" / "tapectl.db") as state, state.write() as db:
+        db.execute("UPDATE disk SET size_bytes = 2000000")
+    assert tapes("tape", "warm", SOURCE) == ExitCode.DISK_TOO_SMALL
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code"),
+    [
+        (("cat", "NOSUCH01"), ExitCode.TAPE_NOT_FOUND),
+        (("cat", "no such"), ExitCode.TAPE_INVALID),
+        (("export", SOURCE, "image.zip"), ExitCode.USAGE),
+        (("export", SOURCE, "/no/such/folder/image.tap"), ExitCode.USAGE),
+        (("export", SOURCE, "image.tap", "--file", "1"), ExitCode.USAGE),
+        (("import", SOURCE, "/nowhere.tap"), ExitCode.USAGE),
+        (("import", SOURCE, "/dev/null", "--format", "raw"), ExitCode.TAPE_INVALID),
+        (("import", SOURCE, "/dev/null", "--format", "tap"), ExitCode.TAPE_INVALID),
+        (("import", SOURCE, "x.tar", "--format", "raw", "--block-size", "16MiB"), ExitCode.USAGE),
+        (("warm", "NOSUCH01"), ExitCode.TAPE_NOT_FOUND),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_input(tapes: Active, words: tuple[str, ...], exit_code: ExitCode) -> None:
+    assert tapes("tape", *words) == exit_code
+
+
+def test_a_tape_in_a_drive_is_left_alone(tapes: Active, content: Path) -> None:
+    assert tapes("tape", "load", SOURCE) == 0
+    assert tapes("tape", "cat", SOURCE) == ExitCode.TAPE_IN_DRIVE
+    words = ("tape", "import", SOURCE, str(content), "--format", "raw")
+    assert tapes(*words) == ExitCode.TAPE_IN_DRIVE
+
+
+def test_one_user_of_a_tape_at_a_time(tmp_path: Path) -> None:
+    state_path = tmp_path / "tapectl.db"
+    state_path.touch()
+    with TapeUse(state_path) as one, TapeUse(state_path) as other:
+        one.begin(SOURCE)
+        with pytest.raises(TapeInUseError):
+            other.begin(SOURCE)
+        other.begin(COPY)
+        one.end()
+        other.begin(SOURCE)
