@@ -43,7 +43,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.STATE_BUSY: "Another process has kept the state file for too long.",
     ExitCode.GATEWAY_UNKNOWN: "The store knows no such gateway.",
     ExitCode.GATEWAY_STATE: "The gateway is disabled, or is not where it would have to be.",
-    ExitCode.ALREADY_SERVING: "Another process has this gateway: `serve`, `sync` or `check --repair`.",
+    ExitCode.ALREADY_SERVING: "Another `serve`, `sync` or `check --repair` has this gateway.",
     ExitCode.ADDRESS_IN_USE: "The address to listen on is taken or not of this machine.",
     ExitCode.DEVICE_NOT_FOUND: "No such device.",
     ExitCode.DEVICE_BUSY: "The device is busy, or its medium may not be removed now.",
