@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tapectl.gateway.check.bucket import list_tape, missing_objects
@@ -78,7 +79,7 @@ class Repairs:
                     "disk",
                     disk.id,
                     f"try to write to {disk.path}",
-                    lambda disk=disk: self._probe(disk),  # type: ignore[misc]
+                    partial(self._probe, disk),
                 )
         strays = list(stray_files(view))
         yield from self._leftovers(strays)
@@ -142,7 +143,7 @@ class Repairs:
             "tape",
             tape.barcode,
             f"segment {record.sequence}, {role}: {what}",
-            lambda: run(tape, record, role),
+            partial(run, tape, record, role),
         )
 
     def _copy(self, _tape: TapeRecord, record: SegmentRecord, role: DiskRole) -> None:
@@ -182,7 +183,7 @@ class Repairs:
                     "tape",
                     stray.barcode,
                     f"remove {stray.path}",
-                    lambda stray=stray: self._remove(stray),  # type: ignore[misc]
+                    partial(self._remove, stray),
                 )
 
     def _remove(self, stray: StrayFile) -> None:
@@ -217,7 +218,7 @@ class Repairs:
                     "tape",
                     tape.barcode,
                     f"segment {record.sequence}: put it into the store again",
-                    lambda tape=tape, record=record: self._put_again(tape, record),  # type: ignore[misc]
+                    partial(self._put_again, tape, record),
                 )
 
     def _put_again(self, tape: TapeRecord, record: SegmentRecord) -> None:
@@ -228,4 +229,4 @@ class Repairs:
     def _of_tape(
         self, code: Code, tape: TapeRecord, what: str, run: Callable[[TapeRecord], None]
     ) -> PlannedRepair:
-        return PlannedRepair(code, "tape", tape.barcode, what, lambda: run(tape))
+        return PlannedRepair(code, "tape", tape.barcode, what, partial(run, tape))

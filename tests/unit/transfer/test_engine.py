@@ -640,6 +640,10 @@ def test_a_copy_that_a_drive_found_damaged_comes_from_the_store_anew(
     engine.fetch_service.discard(TAPE, 1)
     assert not copies[1].exists()
     assert fetch(engine, 1, 0, len(content)) == content
+    # What was fetched gets its final name a moment later.
+    deadline = time.monotonic() + 30
+    while not copies[1].exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
     assert copies[1].read_bytes() == content
 
 
