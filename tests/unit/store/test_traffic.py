@@ -11,8 +11,9 @@ import pytest
 from tapectl.store.directory import DirectoryStore
 from tapectl.store.interface import ObjectStore
 from tapectl.store.s3 import S3Store
+from tapectl.store.s3_client import S3Clients
 from tapectl.store.traffic import Traffic
-from tests.support.s3_servers import S3Server, moto_server
+from tests.support.s3_servers import ACCESS_KEY, SECRET_KEY, S3Server, moto_server
 
 EXACT = 0.05
 
@@ -63,12 +64,20 @@ def server() -> Iterator[S3Server]:
 
 
 @pytest.fixture(params=["directory", "s3"])
-def store(request: pytest.FixtureRequest, limited: Limited, tmp_path: Path) -> ObjectStore:
+def store(
+    request: pytest.FixtureRequest,
+    limited: Limited,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> ObjectStore:
     if request.param == "directory":
         return DirectoryStore(tmp_path, now_ms=lambda: 0, traffic=limited.traffic)
-    client = request.getfixturevalue("server").client()
-    client.create_bucket(Bucket="paced")
-    return S3Store("paced", "", lambda: client, traffic=limited.traffic)
+    server = request.getfixturevalue("server")
+    server.client().create_bucket(Bucket="paced")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    clients = S3Clients(endpoint_url=server.endpoint_url, traffic=limited.traffic)
+    return S3Store("paced", "", clients, traffic=limited.traffic)
 
 
 @pytest.mark.parametrize("rate", [6_400, 1_000_000, 123_456_789])

@@ -140,7 +140,7 @@ def test_the_last_copy_is_not_let_go_while_the_store_cannot_be_asked(repaired: R
 def test_what_is_damaged_everywhere_stays_and_is_told(repaired: Repaired) -> None:
     repaired.write(upload=True)
     damage(repaired.copy("cache"))
-    key = object_key(repaired.gateway.segments(TAPE)[0], archived=False)
+    key = object_key(repaired.gateway.segments(TAPE)[0])
     repaired.store.delete(key)
     report = repaired.repair()
     assert not any(one.done for one in report.repairs)
@@ -161,7 +161,7 @@ def test_a_second_copy_is_made_where_a_disk_has_been_given_up(repaired: Repaired
 
 def test_an_object_that_somebody_has_deleted_is_put_again(repaired: Repaired) -> None:
     repaired.write(upload=True)
-    key = object_key(repaired.gateway.segments(TAPE)[0], archived=False)
+    key = object_key(repaired.gateway.segments(TAPE)[0])
     body = repaired.store.get(key)
     repaired.store.delete(key)
     repaired.assert_repairs(Code.STORE_OBJECT_MISSING)
