@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 from tapectl.disks.interface import SegmentFetcher, StoredSegment
@@ -70,7 +71,8 @@ class ReaderCache:
         """
         self._folders.add(summary.sequence, folders)
         self._pinned[summary.sequence] = reader
-        reader.fall_back_on(self._fetched(summary.sequence, summary.file_bytes))
+        fetched = self._fetched(summary.sequence, summary.file_bytes)
+        reader.fall_back_on(fetched, self._paths(summary.sequence))
 
     def unpin(self, sequence: int) -> None:
         """Let the reader of a segment that is sealed now go like any other."""
@@ -82,9 +84,7 @@ class ReaderCache:
         reader = self.opened(sequence)
         if reader is None:
             fetched = self._fetched(sequence, entry.file_bytes)
-            name = segment_name(sequence, SEALED)
-            paths = [folder / name for folder in self._folders.get(sequence)]
-            reader = self.watched(open_segment(entry, paths, fetched))
+            reader = self.watched(open_segment(entry, self._paths(sequence), fetched))
             self._keep(sequence, reader)
         return reader
 
@@ -112,6 +112,10 @@ class ReaderCache:
         """Return a reader whose recovered blocks are counted here."""
         reader.recovered = self._count_recovered
         return reader
+
+    def _paths(self, sequence: int) -> Sequence[Path]:
+        name = segment_name(sequence, SEALED)
+        return [folder / name for folder in self._folders.get(sequence)]
 
     def _fetched(self, sequence: int, file_bytes: int) -> FetchedCopy | None:
         if self._fetcher is None:

@@ -89,18 +89,25 @@ class FetchedCopy:
 
 
 class SegmentReader:
-    """A segment with its index. It owns the descriptors `fds` and closes them.
+    """A segment with its index. It owns the descriptors `fds` and closes them; `paths` are the
+    names of the copies, under which others may have taken their place.
 
     One that is still written shares `index` with its writer, and so knows each new block.
     """
 
     def __init__(
-        self, sequence: int, index: RunIndex, fds: Sequence[int], fetched: FetchedCopy | None
+        self,
+        sequence: int,
+        index: RunIndex,
+        fds: Sequence[int],
+        fetched: FetchedCopy | None,
+        paths: Sequence[Path] = (),
     ) -> None:
         self.index = index
         self._sequence = sequence
         self._fds = tuple(fds)
         self._fetched = fetched
+        self._paths = paths
         # Called for each block of which a copy was damaged and another was not.
         self.recovered: Callable[[], None] = lambda: None
         self._header = bytearray(FRAME_HEADER_BYTES)
@@ -125,6 +132,11 @@ class SegmentReader:
                 return
             damaged = True
             _log.error("segment %d: block %d is damaged in one copy", self._sequence, number)
+        if damaged and self._reopen():
+            for fd in self._fds:
+                if self._read(fd, number, offset, payload, kind):
+                    self.recovered()
+                    return
         if self._fetched is not None:
             if damaged:
                 self._fetched.discard_local()
@@ -145,9 +157,22 @@ class SegmentReader:
             self._header_view, number, self._sequence, payload, kind
         )
 
-    def fall_back_on(self, fetched: FetchedCopy | None) -> None:
-        """Ask for what is damaged in all copies from now on."""
+    def _reopen(self) -> bool:
+        """Open the copies by their names; whether one has been made anew since."""
+        fds = _open_copies(self._paths)
+        if {_file_of(fd) for fd in fds} <= {_file_of(fd) for fd in self._fds}:
+            for fd in fds:
+                os.close(fd)
+            return False
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = tuple(fds)
+        return True
+
+    def fall_back_on(self, fetched: FetchedCopy | None, paths: Sequence[Path]) -> None:
+        """Ask for what is damaged in all copies from now on; its copies will have these names."""
         self._fetched = fetched
+        self._paths = paths
 
     def close(self) -> None:
         """Close the files. Idempotent."""
@@ -184,7 +209,7 @@ def open_segment(
         for fd in fds:
             os.close(fd)
         raise CartridgeReadError(f"no copy of segment {entry.sequence} can be read")
-    return SegmentReader(entry.sequence, index, fds, fetched)
+    return SegmentReader(entry.sequence, index, fds, fetched, paths)
 
 
 def _open_copies(paths: Sequence[Path]) -> list[int]:
@@ -197,13 +222,18 @@ def _open_copies(paths: Sequence[Path]) -> list[int]:
         except OSError:
             # Evicted, uploaded and let go, or on a disk that died: the next copy is asked.
             continue
-        status = os.fstat(fd)
-        if (status.st_dev, status.st_ino) in inodes:
+        file = _file_of(fd)
+        if file in inodes:
             os.close(fd)
             continue
-        inodes.add((status.st_dev, status.st_ino))
+        inodes.add(file)
         fds.append(fd)
     return fds
+
+
+def _file_of(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
 
 
 def _first_index(fds: Sequence[int], entry: ChainEntry) -> RunIndex | None:

@@ -349,3 +349,25 @@ def test_locate_looks_into_no_segment(disks, monkeypatch):
     assert cartridge.locate(7) is None
     assert cartridge.locate(99) is Mark.END_OF_DATA
     assert cartridge.written_bytes_at_position == 10_000
+
+
+def test_a_copy_that_was_made_anew_is_read_by_a_drive_that_has_the_old_one_open(tmp_path):
+    disks = TapeDisks(tmp_path)
+    cartridge = disks.load()
+    write(cartridge, b"x" * 1000)
+    cartridge.seal_open_segment()
+    cartridge.synchronize()
+    assert read_all(cartridge) == [b"x" * 1000]
+    first, second = disks.files(SEALED)
+    sound = first.read_bytes()
+    damaged = sound[:500] + b"y" + sound[501:]
+    first.write_bytes(damaged)
+    assert read_all(cartridge) == [b"x" * 1000]
+    healed = first.with_suffix(".copy")
+    healed.write_bytes(sound)
+    healed.replace(first)
+    second.write_bytes(damaged)
+    assert read_all(cartridge) == [b"x" * 1000]
+    first.write_bytes(damaged)
+    with pytest.raises(CartridgeReadError):
+        read_all(cartridge)
