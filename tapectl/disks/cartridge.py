@@ -314,10 +314,13 @@ class SegmentedCartridge:
 
         Idempotent. What could not be sealed is recovered when the tape is loaded again.
         """
+        written = False
         try:
             self._seal_open_segment()
             self._seals.wait()
+            written = True
         finally:
+            self._new_segments.close(written=written)
             self._readers.close()
             self._run_left = 0
 

@@ -7,6 +7,7 @@ import time
 from tapectl.disks.interface import SegmentJournal
 from tapectl.disks.segment_files import SegmentFiles
 from tapectl.disks.segment_writer import SegmentWriter
+from tapectl.disks.staging import Staging
 from tapectl.disks.tape_files import TapeDescription
 from tapectl.disks.tape_map import Totals
 from tapectl.medium.segment import SegmentHeader
@@ -23,6 +24,7 @@ class NewSegments:
         self._tape = tape
         self._journal = journal
         self._segment_bytes = segment_bytes
+        self._staging: Staging | None = None
 
     def begin(
         self, partition: int, position: int, before: Totals, follows: int, frames_bytes: int
@@ -36,8 +38,14 @@ class NewSegments:
         barcode = self._tape.barcode
         size_bytes = max(self._segment_bytes, SegmentWriter.allocation_bytes(frames_bytes))
         placement = self._journal.place(barcode, size_bytes)
+        if self._staging is None:
+            self._staging = Staging.make(self._journal.staging_path(self._tape.uuid))
         files = SegmentFiles.create(
-            placement, barcode=barcode, sequence=self.sequence, size_bytes=size_bytes
+            placement,
+            barcode=barcode,
+            sequence=self.sequence,
+            size_bytes=size_bytes,
+            staging=self._staging,
         )
         header = SegmentHeader(
             tape_uuid=self._tape.uuid,
@@ -57,3 +65,13 @@ class NewSegments:
             raise
         self.sequence += 1
         return writer
+
+    def close(self, *, written: bool) -> None:
+        """Let go of the shared memory, and of what is in it if the files have it. Idempotent."""
+        staging, self._staging = self._staging, None
+        if staging is None:
+            return
+        if written:
+            staging.remove()
+        else:
+            staging.close()

@@ -1,7 +1,7 @@
 """What a process that was killed left of a tape: its unsealed segments become sealed ones.
 
-Both copies of a segment are read frame by frame; each frame is taken from a copy that has it whole
-and put right in the other. What both lack was never acknowledged, or was lost in a power cut before
+Both copies of a segment are read frame by frame; each frame is taken from a copy that has it whole,
+or from the shared memory that the process left, and put right in the other. What all lack was never acknowledged, or was lost in a power cut before
 anyone synchronised it; then so is every segment that goes on from there. All steps may be cut short
 and done again.
 """
@@ -20,6 +20,7 @@ from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, DiskMarker, re
 from tapectl.disks.interface import Placement, SegmentJournal
 from tapectl.disks.segment_files import SegmentFiles
 from tapectl.disks.segment_reader import read_frame
+from tapectl.disks.staging import remove_staged, staged_frames
 from tapectl.disks.tape_files import (
     OPEN,
     SEALED,
@@ -68,6 +69,7 @@ def recover(tape: TapeDescription, journal: SegmentJournal, journalled: Containe
             if is_open or sequence not in journalled:
                 _recover_segment(tape, sequence, leftovers, journal)
                 recovered += 1
+        remove_staged(journal.staging_path(tape.uuid))
     except OSError as exc:
         raise CartridgeWriteError(f"recovery of {tape.barcode}: {exc}") from exc
     return recovered
@@ -94,7 +96,10 @@ def _recover_segment(
     files = _open_files(leftovers)
     try:
         header = _header(tape, sequence, files)
-        scanned = _scan_and_heal(header, files.fds) if header is not None else None
+        scanned = None
+        if header is not None:
+            staged = staged_frames(journal.staging_path(tape.uuid), header.encode())
+            scanned = _scan_and_heal(header, files.fds, staged)
         if scanned is None or not (scanned.index.object_count or scanned.erases):
             files.discard()
             return
@@ -172,8 +177,11 @@ def _header(tape: TapeDescription, sequence: int, files: SegmentFiles) -> Segmen
     return None
 
 
-def _scan_and_heal(header: SegmentHeader, fds: Sequence[int]) -> ScannedSegment:
-    """Scan all copies together; afterwards each holds every frame that one of them held.
+def _scan_and_heal(
+    header: SegmentHeader, fds: Sequence[int], staged: tuple[int, memoryview]
+) -> ScannedSegment:
+    """Scan all copies together; afterwards each holds every frame that one of them held, or that
+    was still on its way to them (`staged`: where in the file, what).
 
     Frames are written again where they are right, too: if a flush of theirs has failed, the kernel
     takes their pages for clean, and the flush to come would succeed and prove nothing.
@@ -184,6 +192,8 @@ def _scan_and_heal(header: SegmentHeader, fds: Sequence[int]) -> ScannedSegment:
         whole: memoryview | None = None
         found: tuple[FrameKind, int] | None = None
         copies = [_read_copy(fd, buffer, offset) for fd, buffer in zip(fds, buffers, strict=True)]
+        if offset >= staged[0]:
+            copies.append(staged[1][offset - staged[0] :])
         for data in copies:
             frame = frame_at(data, number, header.sequence)
             if frame is not None:

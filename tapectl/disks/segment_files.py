@@ -1,7 +1,7 @@
 """The files of one open segment: a copy on the cache disk and one on the upload buffer.
 
-On one file system it is one file with two names, else two files. Every write goes to
-all of them before it returns; one that did not reach all of them counts for none.
+On one file system it is one file with two names, else two files. A frame is in all of them or in
+shared memory (`staging`) before `append` returns; one that reached neither counts for none.
 """
 
 from __future__ import annotations
@@ -14,29 +14,40 @@ from pathlib import Path
 
 from tapectl.disks.disk_directory import sync_folder
 from tapectl.disks.interface import Placement
+from tapectl.disks.staging import STAGED_BYTES_MAX, STAGING_BYTES, Buffer, Staging
 from tapectl.disks.tape_files import OPEN, SEALED, segment_name, tape_folder
 from tapectl.medium.frame import FRAME_HEADER_BYTES
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError
-
-Buffer = bytes | bytearray | memoryview
 
 # After the disks were found full without warning: as long as an upload of a small segment takes.
 _FULL_RETRY_S = 0.25
 
 
 class SegmentFiles:
-    """`names` are all names of the copies, `fds` one descriptor for each file behind them."""
+    """`names` are all names of the copies, `fds` one descriptor for each file behind them.
 
-    def __init__(self, names: Sequence[Path], fds: Sequence[int]) -> None:
+    `staging` is shared memory that no other segment uses before this one is flushed; None for none.
+    """
+
+    def __init__(
+        self, names: Sequence[Path], fds: Sequence[int], staging: Staging | None = None
+    ) -> None:
         self.names = tuple(names)
         self.fds = tuple(fds)
+        self._staging = staging
         self.failed = False  # takes no more frames
         self._flush_failed = False
         self._folders_are_synced = False
 
     @classmethod
     def create(
-        cls, placement: Placement, *, barcode: str, sequence: int, size_bytes: int
+        cls,
+        placement: Placement,
+        *,
+        barcode: str,
+        sequence: int,
+        size_bytes: int,
+        staging: Staging | None = None,
     ) -> SegmentFiles:
         """Make the file or files and allocate their room, so that no later write finds none.
 
@@ -46,7 +57,7 @@ class SegmentFiles:
         name = segment_name(sequence, OPEN)
         cache_name = tape_folder(placement.cache_path, barcode) / name
         buffer_name = tape_folder(placement.buffer_path, barcode) / name
-        files = cls((), ())
+        files = cls((), (), staging)
         try:
             for path in (cache_name, buffer_name):
                 path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -64,19 +75,56 @@ class SegmentFiles:
             raise CartridgeWriteError(f"new segment {sequence} of {barcode}: {exc}") from exc
         return files
 
+    def begin(self, header: bytes) -> None:
+        """Write the segment's header to every copy; raise CartridgeWriteError."""
+        self.append((header,), len(header), 0)
+        if self._staging is not None:
+            self._staging.take_up(header)
+
+    def append_frame(self, header: Buffer, payload: memoryview, offset: int) -> None:
+        """Add a frame, which belongs at `offset`, where no kill can take it. As `append`."""
+        size_bytes = len(header) + len(payload)
+        staging = self._staging
+        if staging is None or size_bytes > STAGED_BYTES_MAX:
+            self.append((header, payload), size_bytes, offset)
+            return
+        if staging.size_bytes + size_bytes > STAGING_BYTES:
+            self.flush()
+        staging.append(header, payload, offset)
+
     def append(self, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> None:
         """Write frames of `size_bytes` together at `offset` of every copy.
 
         Raises CartridgeWriteError; then they are in no copy as far as any reader can tell, and
         `failed` is set: the segment takes nothing more.
         """
+        self.flush()
         try:
-            for fd in self.fds:
-                if os.pwritev(fd, buffers, offset) != size_bytes:
-                    raise OSError(errno.EIO, "short write")
+            self._write(buffers, size_bytes, offset)
         except OSError as exc:
             self._take_back(offset)
             raise CartridgeWriteError(f"write to {self.names[0].name}: {exc}") from exc
+
+    def flush(self) -> None:
+        """Bring all frames to the files.
+
+        Raises CartridgeWriteError; then `failed` is set, but those that were acknowledged stay
+        where they are, and this can be tried again.
+        """
+        staging = self._staging
+        if staging is None or not staging.size_bytes:
+            return
+        try:
+            self._write((staging.frames(),), staging.size_bytes, staging.base)
+        except OSError as exc:
+            self.failed = True
+            raise CartridgeWriteError(f"write to {self.names[0].name}: {exc}") from exc
+        staging.clear()
+
+    def _write(self, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> None:
+        for fd in self.fds:
+            if os.pwritev(fd, buffers, offset) != size_bytes:
+                raise OSError(errno.EIO, "short write")
 
     def _take_back(self, offset: int) -> None:
         """Make the frame at `offset` none in the copies that got it."""
@@ -94,6 +142,7 @@ class SegmentFiles:
         """
         if self.failed:
             raise CartridgeWriteError(f"{self.names[0].name} has failed before")
+        self.flush()
         try:
             for fd in self.fds:
                 os.fdatasync(fd)

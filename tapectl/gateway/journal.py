@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from tapectl.state.disks import DiskRecord, DiskRole
 from tapectl.state.errors import StateError
 from tapectl.state.segments import SegmentRecord
 
+# A tmpfs wherever Linux runs: what is in it outlives processes, and goes with a restart.
+_SHARED_MEMORY = Path("/dev/shm")
 _ROWS_AT_ONCE = 2048
 
 FULL_RETRY_S = 0.25
@@ -158,6 +161,10 @@ class StateJournal:
         with self._state.read() as db:
             all_disks = disks.all_disks(db)
         return len(_present(all_disks)) < len(all_disks)
+
+    def staging_path(self, tape_uuid: uuid.UUID) -> Path | None:
+        """Return the file in shared memory for frames on their way to the disks; None for none."""
+        return _SHARED_MEMORY / f"tapectl-{tape_uuid}" if _SHARED_MEMORY.is_dir() else None
 
     def _room(self, disk: DiskRecord, sealed_bytes: int) -> _Room | None:
         """Return what the disk can take, None if it is not there.
