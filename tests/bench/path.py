@@ -15,11 +15,10 @@ from typing import Any, cast
 
 from tapectl.disks.segment_files import SegmentFiles
 from tapectl.iscsi.connection import TargetConnection
+from tapectl.iscsi.params import SessionParameters
 from tapectl.iscsi.pdu import SCSICommandPDU
 from tapectl.iscsi.policy import TargetConfig
 from tapectl.iscsi.session import SessionInfo, SessionType
-from tapectl.iscsi.session_state import SessionState
-from tapectl.iscsi.params import SessionParameters
 from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.ssc.drive import TapeDrive
 from tapectl.serve.connection_loop import ConnectionLoop, SessionTimes
@@ -70,6 +69,9 @@ class PreparedStream:
 
     def sendmsg(self, buffers: list[Any]) -> int:
         return sum(map(len, buffers))
+
+    def sendall(self, _buffer: object) -> None:
+        """All of it has gone."""
 
     def setsockopt(self, *_: object) -> None:
         """A socket would wait no longer than this."""
