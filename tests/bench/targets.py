@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL
 
 from tests.support.clients import SHARED
 from tests.support.gateway import Gateway, free_port
@@ -16,6 +18,7 @@ from tests.support.gateway import Gateway, free_port
 TGT_SCRIPT = SHARED / "bench" / "tgt-ref.sh"
 TGT_TARGET = "iqn.2025-01.bench.tgt:lib"
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, Linux 5.14
 # tgtadm takes no more.
 _CONTROL_PORT_MAX = 32000
 # Room for what four drives write in one cell, and for a second copy of a repetition.
@@ -50,6 +53,16 @@ def memory_mib(pid: int) -> float:
     raise AssertionError(f"no memory of process {pid}")
 
 
+def warm_memory(size_mib: int) -> None:
+    """Have memory of that size in use and free it: what is allocated next has just been used.
+
+    A virtual machine may give free memory back to its host, and wait for the host when it takes
+    it again. Whoever writes new files would pay for that, and not who overwrites old ones.
+    """
+    code = f"import mmap; m = mmap.mmap(-1, {size_mib} << 20); m.madvise({_POPULATE_WRITE})"
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=120, stderr=DEVNULL)
+
+
 @contextmanager
 def tgtd(folder: Path, drives: int) -> Iterator[Target]:
     """Run Debian's tgtd with negotiation limits raised; its files are in `folder`."""
@@ -74,7 +87,7 @@ def tgtd(folder: Path, drives: int) -> Iterator[Target]:
 
 def _script(verb: str, environment: dict[str, str]) -> None:
     subprocess.run(
-        [str(TGT_SCRIPT), verb], env=environment, check=True, stdout=subprocess.DEVNULL, timeout=60
+        [str(TGT_SCRIPT), verb], env=environment, check=True, stdout=DEVNULL, timeout=60
     )
 
 
@@ -108,7 +121,7 @@ def served(
 
 @contextmanager
 def second_disk(folder: Path) -> Iterator[Path | None]:
-    """Mount another file system, from a file, past the page cache of that; None where we may not."""
+    """Mount another file system, from a file past whose cache it goes; None without root."""
     if os.geteuid() != 0:
         yield None
         return
