@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import drives
+from tests.bench import drives, filemarks, positions, starting, store
 from tests.bench.report import Table, write_page
 from tests.bench.targets import memory_mib, second_disk, served, tgtd
 from tests.support.clients import PROJECT
@@ -29,8 +29,8 @@ def measure_drives(options: argparse.Namespace, folder: Path) -> list[Table]:
         disk = peers.enter_context(second_disk(folder / "second"))
         for repetition in range(options.repetitions):
             with ExitStack() as ours:
-                ours_one, gateway = ours.enter_context(served("tapectl", folder / "one", 4))
-                targets = [reference, ours_one]
+                one, gateway = ours.enter_context(served("tapectl", folder / "one", 4))
+                targets = [reference, one]
                 if disk is not None:
                     two = served("tapectl, two disks", folder / "two", 4, buffer=disk / "buffer")
                     targets.append(ours.enter_context(two)[0])
@@ -38,14 +38,35 @@ def measure_drives(options: argparse.Namespace, folder: Path) -> list[Table]:
                     results, tapebench, targets, repetition, scale=options.scale, say=say
                 )
                 memory += [memory_mib(pid) for pid in gateway.child_pids("serve.worker")]
-    table = Table("Memory of a drive's worker after all of the above", ("median MiB", "largest"))
+                if repetition == 0:
+                    marks = filemarks.measure(tapebench, targets)
+    table = Table(
+        "Memory of a drive's worker after all of the above", ("median MiB", "most", "goal")
+    )
     memory.sort()
-    table.add(f"{memory[len(memory) // 2]:.0f}", f"{memory[-1]:.0f}")
-    return [*drives.tables(results), table]
+    table.add(f"{memory[len(memory) // 2]:.0f}", f"{memory[-1]:.0f}", "60")
+    return [*drives.tables(results), marks, table]
 
 
+def measure_positions(options: argparse.Namespace, folder: Path) -> list[Table]:
+    return positions.measure(folder, Tapebench.build(folder), (10_000, 10_000_000))
+
+
+def measure_store(options: argparse.Namespace, folder: Path) -> list[Table]:
+    tape_mib = int(1024 * options.scale)
+    return store.measure(folder, Tapebench.build(folder), options.repetitions, tape_mib)
+
+
+def measure_starting(options: argparse.Namespace, folder: Path) -> list[Table]:
+    return starting.measure(folder / "starting", options.repetitions)
+
+
+# In the order in which they are run and stand in the page.
 SECTIONS: dict[str, Callable[[argparse.Namespace, Path], list[Table]]] = {
     "drives": measure_drives,
+    "positions": measure_positions,
+    "store": measure_store,
+    "starting": measure_starting,
 }
 
 

@@ -86,9 +86,7 @@ def tgtd(folder: Path, drives: int) -> Iterator[Target]:
 
 
 def _script(verb: str, environment: dict[str, str]) -> None:
-    subprocess.run(
-        [str(TGT_SCRIPT), verb], env=environment, check=True, stdout=DEVNULL, timeout=60
-    )
+    subprocess.run([str(TGT_SCRIPT), verb], env=environment, check=True, stdout=DEVNULL, timeout=60)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import mmap
 import os
 import random
 import shutil
@@ -27,9 +28,17 @@ def disks(tmp_path, request):
 
 
 def leave_open(disks, *blocks, segment_bytes=1 << 16):
-    """Write and die: the cartridge is neither sealed nor closed."""
-    write(disks.load(segment_bytes=segment_bytes), *blocks)
+    """Write and die: the cartridge is neither sealed nor closed, and all of it is in the files."""
+    cartridge = disks.load(segment_bytes=segment_bytes)
+    write(cartridge, *blocks)
+    cartridge.synchronize()
     return disks.files(OPEN)
+
+
+def leave_staged(disks, *blocks):
+    """Write and die: but for the first, the blocks are in shared memory only."""
+    write(disks.load(segment_bytes=1 << 16), *blocks)
+    return disks.staging_path(TAPE.uuid)
 
 
 def test_an_open_segment_is_sealed_by_the_next_load_and_by_no_other(disks):
@@ -60,7 +69,62 @@ def test_a_last_frame_torn_at_any_byte_is_none_and_the_rest_stays(tmp_path):
             size = path.stat().st_size
             os.truncate(path, length)
             os.truncate(path, size)
+        disks.staging_path(TAPE.uuid).unlink()  # a power cut takes it
         assert read_all(disks.load()) == BLOCKS[:-1]
+
+
+def test_what_was_staged_is_in_both_copies_after_the_next_load(disks):
+    staged = leave_staged(disks, *BLOCKS)
+    assert read_all(disks.load()) == BLOCKS
+    assert not staged.exists()
+    assert all(BLOCKS[-1] in path.read_bytes() for path in disks.files(SEALED))
+    assert read_all(disks.load()) == BLOCKS
+
+
+def test_a_frame_cut_short_on_its_way_to_shared_memory_is_none_and_the_rest_stays(tmp_path):
+    staged_bytes = sum(32 + len(block) for block in BLOCKS[1:])
+    last_start = staged_bytes - 32 - len(BLOCKS[-1])
+    for length in range(last_start, staged_bytes, 7):
+        disks = TapeDisks(tmp_path / str(length))
+        staged = leave_staged(disks, *BLOCKS)
+        with open(staged, "r+b") as file:
+            file.seek(mmap.PAGESIZE + length)
+            file.write(bytes(staged_bytes - length))
+        assert read_all(disks.load()) == BLOCKS[:-1]
+
+
+def test_a_flush_cut_short_is_finished_by_the_next_load(tmp_path):
+    whole = 256 + sum(32 + len(block) for block in BLOCKS)
+    for length in range(256 + 32 + len(BLOCKS[0]), whole, 23):
+        disks = TapeDisks(tmp_path / str(length))
+        cartridge = disks.load(segment_bytes=1 << 16)
+        write(cartridge, *BLOCKS)
+        kept = disks.staging_path(TAPE.uuid).read_bytes()
+        cartridge.synchronize()
+        for path in disks.files(OPEN):
+            size = path.stat().st_size
+            os.truncate(path, length)
+            os.truncate(path, size)
+        assert kept == disks.staging_path(TAPE.uuid).read_bytes()
+        assert read_all(disks.load()) == BLOCKS
+
+
+def test_what_another_life_of_the_tape_staged_is_not_taken(disks):
+    staged = leave_staged(disks, *BLOCKS)
+    kept = staged.read_bytes()
+    disks.load().close()
+    disks.records.clear()
+    for path in disks.files():
+        path.unlink()
+    leave_open(disks, BLOCKS[0])
+    staged.write_bytes(kept)
+    assert read_all(disks.load()) == BLOCKS[:1]
+
+
+def test_without_shared_memory_every_block_goes_to_the_disks_at_once(disks):
+    disks.staging_path(TAPE.uuid).mkdir()
+    write(disks.load(segment_bytes=1 << 16), *BLOCKS)
+    assert all(BLOCKS[-1] in path.read_bytes() for path in disks.files(OPEN))
 
 
 def test_a_frame_that_reached_one_copy_only_is_put_in_both(tmp_path):
