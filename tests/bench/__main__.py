@@ -6,11 +6,12 @@ import argparse
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import drives, filemarks, positions, starting, store
+from tests.bench import drives, filemarks, limits, positions, starting, store
 from tests.bench.report import Table, write_page
 from tests.bench.targets import memory_mib, second_disk, served, tgtd
 from tests.support.clients import PROJECT
@@ -48,7 +49,7 @@ def measure_drives(options: argparse.Namespace, folder: Path) -> list[Table]:
     return [*drives.tables(results), marks, table]
 
 
-def measure_positions(options: argparse.Namespace, folder: Path) -> list[Table]:
+def measure_positions(_options: argparse.Namespace, folder: Path) -> list[Table]:
     return positions.measure(folder, Tapebench.build(folder), (10_000, 10_000_000))
 
 
@@ -63,6 +64,7 @@ def measure_starting(options: argparse.Namespace, folder: Path) -> list[Table]:
 
 # In the order in which they are run and stand in the page.
 SECTIONS: dict[str, Callable[[argparse.Namespace, Path], list[Table]]] = {
+    "limits": lambda _options, folder: limits.measure(folder),
     "drives": measure_drives,
     "positions": measure_positions,
     "store": measure_store,
@@ -95,8 +97,15 @@ def main() -> None:
     tables: list[Table] = []
     with tempfile.TemporaryDirectory(prefix="tapectl-bench-") as folder:
         for name in options.only or SECTIONS:
-            say(f"== {name}")
-            tables += SECTIONS[name](options, Path(folder))
+            say(f"== {name}, at {time.monotonic() - started:.0f} s")
+            try:
+                found = SECTIONS[name](options, Path(folder))
+            except Exception:
+                # The other sections are worth having.
+                traceback.print_exc()
+                continue
+            tables += found
+            say("\n\n".join(table.markdown() for table in found))
     text = "\n\n".join(table.markdown() for table in tables)
     say(f"== {time.monotonic() - started:.0f} s")
     if str(options.page) == "-":

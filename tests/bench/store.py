@@ -126,9 +126,15 @@ def _rclone(server: S3Server, *words: str) -> None:
         "RCLONE_S3_ACCESS_KEY_ID": ACCESS_KEY,
         "RCLONE_S3_SECRET_ACCESS_KEY": SECRET_KEY,
     }
-    subprocess.run(
-        ["rclone", *words], env=os.environ | settings, check=True, capture_output=True, timeout=300
+    done = subprocess.run(
+        ["rclone", *words],
+        env={k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | settings,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
+    assert done.returncode == 0, f"rclone {' '.join(words)}: {done.stderr[-2000:]}"
 
 
 def _uploads_table(ours: list[Moved], rclones: list[Moved]) -> Table:
