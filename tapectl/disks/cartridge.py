@@ -314,13 +314,12 @@ class SegmentedCartridge:
 
         Idempotent. What could not be sealed is recovered when the tape is loaded again.
         """
-        written = False
         try:
             self._seal_open_segment()
             self._seals.wait()
-            written = True
+            self._new_segments.remove_staging()
         finally:
-            self._new_segments.close(written=written)
+            self._new_segments.close()
             self._readers.close()
             self._run_left = 0
 

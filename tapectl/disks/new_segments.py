@@ -66,12 +66,13 @@ class NewSegments:
         self.sequence += 1
         return writer
 
-    def close(self, *, written: bool) -> None:
-        """Let go of the shared memory, and of what is in it if the files have it. Idempotent."""
+    def remove_staging(self) -> None:
+        """Everything is in the files: leave nothing in shared memory for the next load."""
+        if self._staging is not None:
+            self._staging.remove()
+
+    def close(self) -> None:
+        """Let go of the shared memory; what is in it stays. Idempotent."""
         staging, self._staging = self._staging, None
-        if staging is None:
-            return
-        if written:
-            staging.remove()
-        else:
+        if staging is not None:
             staging.close()

@@ -32,7 +32,7 @@ _FRAMES_AT = mmap.PAGESIZE
 class Staging:
     """One piece of shared memory for the open segment of one tape.
 
-    It is emptied by `take_up`, for another segment, and by `clear`. One thread at a time.
+    `take_up`, for another segment, and `clear` empty it. One thread at a time.
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,14 +91,13 @@ class Staging:
         self.size_bytes = 0
 
     def close(self) -> None:
-        """Let go of the memory; the file stays, with what is in it."""
+        """Let go of the memory; a file that was not removed stays, with what is in it."""
         self._frames.release()
         self._view.release()
         self._memory.close()
 
     def remove(self) -> None:
-        """All of it is in the files: let the next load find nothing. Closes it, too."""
-        self.close()
+        """All of it is in the files: let the next load find nothing."""
         remove_staged(self._path)
 
 
