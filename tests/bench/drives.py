@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,13 +54,13 @@ GROUPS = (
         ("10k", 64, (2.5, 2.5)), ("64k", 192, (4.0, 4.0)),
         ("256k", 256, (5.0, 5.0)), ("1m", 256, (6.0, 6.0)),
     ))),
+    Group("Four drives at once, all of them together", _sizes((), (
+        ("10k", 48, None), ("64k", 192, (1.8, 1.8)), ("256k", 256, (1.8, 1.8)), ("1m", 256, None),
+    ), drives=4)),
     Group("Fixed blocks, 26 a command (15 of 1m: 16 MiB are the most)", tuple(
         Workload(block, ("-f", "-n", "15" if block == "1m" else "26"), 512)
         for block in ("10k", "64k", "256k", "1m")
     )),
-    Group("Four drives at once, all of them together", _sizes((), (
-        ("10k", 48, None), ("64k", 192, (1.8, 1.8)), ("256k", 256, (1.8, 1.8)), ("1m", 256, None),
-    ), drives=4)),
 )
 # fmt: on
 
@@ -89,11 +90,17 @@ def measure(
     repetition: int,
     *,
     scale: float,
+    deadline_s: float,
     say: Callable[[str], None],
 ) -> None:
-    """Run every workload once on each target, writing and then reading, the targets in turn."""
+    """Run every workload once on each target, writing and then reading, the targets in turn.
+
+    Begins none after `deadline_s` of the monotonic clock.
+    """
     for group in GROUPS:
         for workload in group.workloads:
+            if time.monotonic() > deadline_s:
+                return
             # Whoever comes second finds other caches: that is not always the same one.
             for target in targets if repetition % 2 else targets[::-1]:
                 for operation in OPERATIONS:
