@@ -57,8 +57,9 @@ def measure_drives(options: argparse.Namespace, folder: Path) -> list[Table]:
     return [*drives.tables(results), marks, table]
 
 
-def measure_positions(_options: argparse.Namespace, folder: Path) -> list[Table]:
-    return positions.measure(folder, Tapebench.build(folder), (10_000, 10_000_000))
+def measure_positions(options: argparse.Namespace, folder: Path) -> list[Table]:
+    counts = (10_000, 10_000_000 if options.scale >= 0.5 else 100_000)
+    return positions.measure(folder, Tapebench.build(folder), counts)
 
 
 def measure_store(options: argparse.Namespace, folder: Path) -> list[Table]:
@@ -127,8 +128,8 @@ def machine(options: argparse.Namespace) -> str:
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Linux {platform.release()}, Python"
-        f" {platform.python_version()}; {options.repetitions} repetitions, bytes x {options.scale:g}"
-        f"; load average when it began: {load}."
+        f" {platform.python_version()}; up to {options.repetitions} repetitions, bytes x"
+        f" {options.scale:g}; load average when it began: {load}."
     )
 
 
