@@ -72,7 +72,7 @@ class SegmentJournal(Protocol):
         ...
 
     def staging_path(self, tape_uuid: uuid.UUID) -> Path | None:
-        """Return the file in shared memory for frames on their way to the disks; None for none."""
+        """Return the file to map for frames on their way to the disks; None for none."""
         ...
 
 

@@ -67,12 +67,12 @@ class NewSegments:
         return writer
 
     def remove_staging(self) -> None:
-        """Everything is in the files: leave nothing in shared memory for the next load."""
+        """Everything is in the segments' files: leave nothing for the next load to look at."""
         if self._staging is not None:
             self._staging.remove()
 
     def close(self) -> None:
-        """Let go of the shared memory; what is in it stays. Idempotent."""
+        """Let go of what new segments share; what has not reached its files stays. Idempotent."""
         staging, self._staging = self._staging, None
         if staging is not None:
             staging.close()

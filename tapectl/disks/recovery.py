@@ -1,7 +1,7 @@
 """What a process that was killed left of a tape: its unsealed segments become sealed ones.
 
 Both copies of a segment are read frame by frame; each frame is taken from a copy that has it whole,
-or from the shared memory that the process left, and put right in the others. What none of them has
+or from what the process had not brought to either yet, and put right in the others. What is nowhere
 was never acknowledged, or was lost in a power cut before anyone synchronised it; then so is every
 segment that goes on from there. All steps may be cut short and done again.
 """

@@ -1,7 +1,7 @@
 """The files of one open segment: a copy on the cache disk and one on the upload buffer.
 
-On one file system it is one file with two names, else two files. A frame is in all of them or in
-shared memory (`staging`) before `append` returns; one that reached neither counts for none.
+On one file system it is one file with two names, else two files. A frame is in all of them, or on
+its way to them in memory that outlives us (`staging`), before it is acknowledged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _flusher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flush")
 class SegmentFiles:
     """`names` are all names of the copies, `fds` one descriptor for each file behind them.
 
-    `staging` is shared memory that no other segment uses before this one is flushed; None for none.
+    No other segment uses `staging` before this one is flushed; without it, frames go to the files
+    at once.
     """
 
     def __init__(

@@ -1,8 +1,9 @@
 """Frames on their way to a segment's files, in memory that outlives the process that filled it.
 
-A file in shared memory: whatever kills the process leaves it, and whoever loads the tape next
-finds what was acknowledged there (`recovery`). So small blocks are gathered, and the disks get a
-few large writes for many blocks. A power cut takes it, as it takes what is in the page cache.
+It is a mapped file: what is put there is the kernel's at once, whatever kills the process, and
+whoever loads the tape next finds what was acknowledged there (`recovery`). So small blocks are
+gathered, and the disks get one large write for many of them. A power cut may take it, as it may
+take what else is in the page cache.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import contextlib
 import logging
 import mmap
 import os
-import stat
 import struct
 from pathlib import Path
 
@@ -30,18 +30,18 @@ _FRAMES_AT = mmap.PAGESIZE
 
 
 class Staging:
-    """One piece of shared memory for the open segment of one tape.
+    """The mapped file of the open segment of one tape.
 
     `take_up`, for another segment, and `clear` empty it. One thread at a time.
     """
 
     def __init__(self, path: Path) -> None:
-        """Make it; raise OSError where there is no room, or somebody else's file in its place."""
+        """Make it; raise OSError where there is no room."""
         self._path = path
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _require_ours(fd, path)
-            # Without this, memory that has run out would be a SIGBUS later.
+            # Without this, a disk that has run full would be a SIGBUS later.
             os.posix_fallocate(fd, 0, _FRAMES_AT + STAGING_BYTES)
             self._memory = mmap.mmap(fd, _FRAMES_AT + STAGING_BYTES)
         finally:
@@ -53,13 +53,13 @@ class Staging:
 
     @classmethod
     def make(cls, path: Path | None) -> Staging | None:
-        """Return one, None where the machine has no place for it: then the disks get each block."""
+        """Return one, None where it has no place: then the disks get each block by itself."""
         if path is None:
             return None
         try:
             return cls(path)
         except OSError as exc:
-            _log.warning("no shared memory, writing is slower: %s", exc)
+            _log.warning("blocks are not gathered, writing is slower: %s", exc)
             return None
 
     def take_up(self, header: bytes) -> None:
@@ -110,11 +110,9 @@ def staged_frames(path: Path | None, header: bytes) -> tuple[int, memoryview]:
     if path is None:
         return 0, memoryview(b"")
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        data = memoryview(path.read_bytes())
     except FileNotFoundError:
         return 0, memoryview(b"")
-    with open(fd, "rb") as file:
-        data = memoryview(file.read(_FRAMES_AT + STAGING_BYTES))
     if len(data) <= _FRAMES_AT or data[:SEGMENT_HEADER_BYTES] != header:
         return 0, memoryview(b"")
     (base,) = _BASE.unpack_from(data, SEGMENT_HEADER_BYTES)
@@ -126,10 +124,3 @@ def remove_staged(path: Path | None) -> None:
     if path is not None:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
-
-
-def _require_ours(fd: int, path: Path) -> None:
-    """Shared memory is a folder for everybody: another's file must not get what a tape holds."""
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise PermissionError(f"not our own: {path}")

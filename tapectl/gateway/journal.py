@@ -21,8 +21,6 @@ from tapectl.state.disks import DiskRecord, DiskRole
 from tapectl.state.errors import StateError
 from tapectl.state.segments import SegmentRecord
 
-# A tmpfs wherever Linux runs: what is in it outlives processes, and goes with a restart.
-_SHARED_MEMORY = Path("/dev/shm")
 _ROWS_AT_ONCE = 2048
 
 FULL_RETRY_S = 0.25
@@ -46,6 +44,7 @@ class StateJournal:
     ) -> None:
         self._state = state
         self._segment_bytes = settings.segment_bytes
+        self._staging_path = settings.state_path.with_name("staging")
         self._now_ms = now_ms
 
     def segments(self, barcode: str) -> Iterator[StoredSegment]:
@@ -162,9 +161,9 @@ class StateJournal:
             all_disks = disks.all_disks(db)
         return len(_present(all_disks)) < len(all_disks)
 
-    def staging_path(self, tape_uuid: uuid.UUID) -> Path | None:
-        """Return the file in shared memory for frames on their way to the disks; None for none."""
-        return _SHARED_MEMORY / f"tapectl-{tape_uuid}" if _SHARED_MEMORY.is_dir() else None
+    def staging_path(self, tape_uuid: uuid.UUID) -> Path:
+        """Return the file for frames on their way to the disks; it is on none of them by intent."""
+        return self._staging_path / str(tape_uuid)
 
     def _room(self, disk: DiskRecord, sealed_bytes: int) -> _Room | None:
         """Return what the disk can take, None if it is not there.

@@ -36,7 +36,7 @@ def leave_open(disks, *blocks, segment_bytes=1 << 16):
 
 
 def leave_staged(disks, *blocks):
-    """Write and die: but for the first, the blocks are in shared memory only."""
+    """Write and die: but for the first, the blocks are in no segment's file."""
     write(disks.load(segment_bytes=1 << 16), *blocks)
     return disks.staging_path(TAPE.uuid)
 
@@ -81,7 +81,7 @@ def test_what_was_staged_is_in_both_copies_after_the_next_load(disks):
     assert read_all(disks.load()) == BLOCKS
 
 
-def test_a_frame_cut_short_on_its_way_to_shared_memory_is_none_and_the_rest_stays(tmp_path):
+def test_a_frame_cut_short_on_its_way_is_none_and_the_rest_stays(tmp_path):
     staged_bytes = sum(32 + len(block) for block in BLOCKS[1:])
     last_start = staged_bytes - 32 - len(BLOCKS[-1])
     for length in range(last_start, staged_bytes, 7):
@@ -121,7 +121,7 @@ def test_what_another_life_of_the_tape_staged_is_not_taken(disks):
     assert read_all(disks.load()) == BLOCKS[:1]
 
 
-def test_without_shared_memory_every_block_goes_to_the_disks_at_once(disks):
+def test_without_a_place_to_gather_them_every_block_goes_to_the_disks_at_once(disks):
     disks.staging_path(TAPE.uuid).mkdir()
     write(disks.load(segment_bytes=1 << 16), *BLOCKS)
     assert all(BLOCKS[-1] in path.read_bytes() for path in disks.files(OPEN))
