@@ -319,7 +319,8 @@ class SegmentedCartridge:
             self._seals.wait()
             self._new_segments.remove_staging()
         finally:
-            self._new_segments.close()
+            for objects in self._maps:
+                objects.close()
             self._readers.close()
             self._run_left = 0
 

@@ -67,12 +67,6 @@ class NewSegments:
         return writer
 
     def remove_staging(self) -> None:
-        """Everything is in the segments' files: leave nothing for the next load to look at."""
+        """Leave nothing for the next load to look at, if all is in the segments' files."""
         if self._staging is not None:
-            self._staging.remove()
-
-    def close(self) -> None:
-        """Let go of what new segments share; what has not reached its files stays. Idempotent."""
-        staging, self._staging = self._staging, None
-        if staging is not None:
-            staging.close()
+            self._staging.remove_if_empty()

@@ -43,10 +43,9 @@ class Staging:
         try:
             # Without this, a disk that has run full would be a SIGBUS later.
             os.posix_fallocate(fd, 0, _FRAMES_AT + STAGING_BYTES)
-            self._memory = mmap.mmap(fd, _FRAMES_AT + STAGING_BYTES)
+            self._view = memoryview(mmap.mmap(fd, _FRAMES_AT + STAGING_BYTES))
         finally:
             os.close(fd)
-        self._view = memoryview(self._memory)
         self._frames = self._view[_FRAMES_AT:]
         self.size_bytes = 0
         self.base = 0
@@ -90,15 +89,10 @@ class Staging:
         """What was here is in the files now."""
         self.size_bytes = 0
 
-    def close(self) -> None:
-        """Let go of the memory; a file that was not removed stays, with what is in it."""
-        self._frames.release()
-        self._view.release()
-        self._memory.close()
-
-    def remove(self) -> None:
-        """All of it is in the files: let the next load find nothing."""
-        remove_staged(self._path)
+    def remove_if_empty(self) -> None:
+        """Let the next load find nothing, unless it has to."""
+        if not self.size_bytes:
+            remove_staged(self._path)
 
 
 def staged_frames(path: Path | None, header: bytes) -> tuple[int, memoryview]:

@@ -86,6 +86,12 @@ class TapeMap:
         self._readers.pin(summary, reader, folders)
         return writer
 
+    def close(self) -> None:
+        """Close the files of a segment that could not be finished. Idempotent."""
+        reader, self.writer, self._writer_reader = self._writer_reader, None, None
+        if reader is not None:
+            reader.close()
+
     def span_at(self, position: int) -> SegmentSpan:
         """Return the segment that holds the object at a position before end of data."""
         writer = self.writer

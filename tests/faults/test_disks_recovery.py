@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import mmap
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tapectl.disks.tape_files import OPEN, SEALED
-from tapectl.scsi.cartridge import CartridgeError, CartridgeReadError
+from tapectl.scsi.cartridge import CartridgeError, CartridgeReadError, CartridgeWriteError
 from tests.support.tape_disks import TAPE, TapeDisks, read_all, write
 
 BLOCKS = [bytes([at]) * (40 + at) for at in range(1, 10)]
@@ -376,3 +377,47 @@ def test_no_acknowledged_block_is_lost_to_kill(tmp_path, placement):
         assert len(found) > acknowledged
         for number, block in enumerate(found):
             assert block == number.to_bytes(8, "big") * (1 + number * 37 % 2000)
+
+
+@pytest.fixture
+def failing_writes(monkeypatch):
+    """Return a list; while it holds something, no write to a segment's file succeeds."""
+    failing, real = [], os.pwritev
+
+    def pwritev(*arguments):
+        if failing:
+            raise OSError(errno.EIO, "no disk")
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    return failing
+
+
+def test_acknowledged_blocks_outlive_a_flush_that_failed_for_a_while(disks, failing_writes):
+    cartridge = disks.load(segment_bytes=1 << 16)
+    write(cartridge, *BLOCKS)
+    failing_writes.append("now")
+    with pytest.raises(CartridgeWriteError):
+        cartridge.synchronize()
+    with pytest.raises(CartridgeWriteError):  # it neither goes on without them nor forgets them
+        write(cartridge, b"more")
+    with pytest.raises(CartridgeReadError):
+        read_all(cartridge)
+    failing_writes.clear()
+    cartridge.space_end_of_data()
+    write(cartridge, b"more")
+    cartridge.synchronize()
+    assert read_all(cartridge) == [*BLOCKS, b"more"]
+    cartridge.close()
+    assert read_all(disks.load()) == [*BLOCKS, b"more"]
+
+
+def test_acknowledged_blocks_outlive_an_unload_that_failed(disks, failing_writes):
+    cartridge = disks.load(segment_bytes=1 << 16)
+    write(cartridge, *BLOCKS)
+    failing_writes.append("now")
+    with pytest.raises(CartridgeWriteError):
+        cartridge.close()
+    cartridge.close()
+    failing_writes.clear()
+    assert read_all(disks.load()) == BLOCKS
