@@ -170,6 +170,9 @@ class SegmentFiles:
                     raise OSError(errno.EIO, "short write")
                 os.ftruncate(fd, file_bytes)
                 os.fsync(fd)
+            for fd in self.fds[1:]:
+                # Whoever reads, reads the first: memory is for what may be read.
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
             self.names = tuple(_with_final_name(name) for name in self.names)
             self._sync_folders()
         except OSError as exc:
