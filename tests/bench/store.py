@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.report import Table
+from tests.bench.targets import children_cpu_s
 from tests.support.gateway import Gateway
 from tests.support.s3_servers import ACCESS_KEY, SECRET_KEY, S3Server, weed_server
 from tests.support.tapebench import Tapebench
@@ -30,16 +30,11 @@ class Moved:
     @classmethod
     def by(cls, action: Callable[[], object], moved_bytes: int) -> Moved:
         """Run something whose work is done by children that it waits for."""
-        before, started = _children_cpu_s(), time.monotonic()
+        before, started = children_cpu_s(), time.monotonic()
         action()
         seconds = time.monotonic() - started
-        used_s = _children_cpu_s() - before
+        used_s = children_cpu_s() - before
         return cls(moved_bytes / 2**20 / seconds, used_s / (moved_bytes / 2**30))
-
-
-def _children_cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def measure(folder: Path, tapebench: Tapebench, repetitions: int, tape_mib: int) -> list[Table]:

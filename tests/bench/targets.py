@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,12 @@ def cpu_of(pid: int) -> float:
     """Return the user and system time of a process and the children it has waited for."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return sum(int(field) for field in fields[11:15]) / _TICKS_PER_S
+
+
+def children_cpu_s() -> float:
+    """Return the processor time of all processes that this one has waited for, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def memory_mib(pid: int) -> float:
@@ -139,15 +146,3 @@ def second_disk(folder: Path) -> Iterator[Path | None]:
 
 def _run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
-
-
-def other_pids(parent: int, names: Sequence[str]) -> list[int]:
-    """Return the descendants of a process whose command line has one of `names`."""
-    found, pending = [], [parent]
-    while pending:
-        pid = pending.pop()
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            pending.extend(int(word) for word in children.read_text().split())
-        if any(name in Path(f"/proc/{pid}/cmdline").read_text() for name in names):
-            found.append(pid)
-    return found
