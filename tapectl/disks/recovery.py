@@ -69,7 +69,8 @@ def recover(tape: TapeDescription, journal: SegmentJournal, journalled: Containe
             if is_open or sequence not in journalled:
                 _recover_segment(tape, sequence, leftovers, journal)
                 recovered += 1
-        remove_staged(journal.staging_path(tape.uuid))
+        if not journal.lacks_disks():  # the segment that it belongs to may be on one
+            remove_staged(journal.staging_path(tape.uuid))
     except OSError as exc:
         raise CartridgeWriteError(f"recovery of {tape.barcode}: {exc}") from exc
     return recovered

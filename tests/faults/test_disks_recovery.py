@@ -122,6 +122,17 @@ def test_what_another_life_of_the_tape_staged_is_not_taken(disks):
     assert read_all(disks.load()) == BLOCKS[:1]
 
 
+def test_what_was_staged_waits_for_disks_that_are_away(disks):
+    staged = leave_staged(disks, *BLOCKS)
+    for path in (disks.cache, disks.buffer):
+        path.rename(path.with_suffix(".away"))
+    assert read_all(disks.load()) == []
+    assert staged.exists()
+    for path in (disks.cache, disks.buffer):
+        path.with_suffix(".away").rename(path)
+    assert read_all(disks.load()) == BLOCKS
+
+
 def test_without_a_place_to_gather_them_every_block_goes_to_the_disks_at_once(disks):
     disks.staging_path(TAPE.uuid).mkdir()
     write(disks.load(segment_bytes=1 << 16), *BLOCKS)
