@@ -340,7 +340,10 @@ class SegmentedCartridge:
         try:
             self._seal_open_segment()
             self._seals.wait()
+            self._new_segments.remove_staging()
         finally:
+            for objects in self._maps:
+                objects.close()
             self._readers.close()
             self._run_left = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,10 @@ class SegmentJournal(Protocol):
 
     def lacks_disks(self) -> bool:
         """Whether a disk that is allocated is not there."""
+        ...
+
+    def staging_path(self, tape_uuid: uuid.UUID) -> Path | None:
+        """Return the file to map for frames on their way to the disks; None for none."""
         ...
 
 

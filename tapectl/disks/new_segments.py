@@ -8,6 +8,7 @@ from pathlib import Path
 from tapectl.disks.interface import Placement, SegmentJournal
 from tapectl.disks.segment_files import DiskFailedError, SegmentFiles
 from tapectl.disks.segment_writer import SegmentWriter
+from tapectl.disks.staging import Staging
 from tapectl.disks.tape_files import TapeDescription
 from tapectl.disks.tape_map import Totals
 from tapectl.medium.segment import SegmentHeader
@@ -24,6 +25,7 @@ class NewSegments:
         self._tape = tape
         self._journal = journal
         self._segment_bytes = segment_bytes
+        self._staging: Staging | None = None
 
     def begin(
         self, partition: int, position: int, before: Totals, follows: int, frames_bytes: int
@@ -36,6 +38,8 @@ class NewSegments:
         Raises CartridgeBusyError, CartridgeWriteError; nothing is left behind then.
         """
         size_bytes = max(self._segment_bytes, SegmentWriter.allocation_bytes(frames_bytes))
+        if self._staging is None:
+            self._staging = Staging.make(self._journal.staging_path(self._tape.uuid))
         header = SegmentHeader(
             tape_uuid=self._tape.uuid,
             barcode=self._tape.barcode,
@@ -75,9 +79,15 @@ class NewSegments:
             sequence=header.sequence,
             size_bytes=size_bytes,
             on_failure=self._journal.note_failure,
+            staging=self._staging,
         )
         try:
             return SegmentWriter(header, files, placement, size_bytes)
         except CartridgeWriteError:
             files.discard()
             raise
+
+    def remove_staging(self) -> None:
+        """Leave nothing for the next load to look at, if all is in the segments' files."""
+        if self._staging is not None:
+            self._staging.remove_if_empty()

@@ -1,8 +1,8 @@
 """The copies of one segment that was never sealed, while it is recovered.
 
-All that can be read are sources; one of each role, on a disk that takes writes, becomes a copy of
-the sealed segment. A copy that has to be made has a name of its own until it is whole, so that
-nobody ever takes an unfinished one for what was left.
+All that can be read are sources, and so is what was still on its way to them; one of each role, on
+a disk that takes writes, becomes a copy of the sealed segment. A copy that has to be made has a
+name of its own until it is whole, so that nobody ever takes an unfinished one for what was left.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, DiskMarker
 from tapectl.disks.interface import DiskPlace, SegmentJournal
 from tapectl.disks.segment_files import DiskFailedError, SegmentFiles
 from tapectl.disks.segment_reader import read_frame
+from tapectl.disks.staging import NOTHING_STAGED, staged_frames
 from tapectl.disks.tape_files import COPYING, TapeDescription, segment_name, tape_folder
 from tapectl.medium.errors import MediumFormatError
 from tapectl.medium.frame import BLOCK_BYTES_MAX, FRAME_HEADER_BYTES, FrameKind, decode_frame
@@ -60,11 +61,16 @@ class _File:
 
 
 class RecoveredCopies:
-    """Use it as a context manager. What `failed` disks have is read and never written."""
+    """Use it as a context manager. What `failed` disks have is read and never written; `staging` is
+    the file of frames that were on their way to the copies, None if there is no place for any."""
 
-    def __init__(self, names: Sequence[SegmentName], failed: Collection[Path]) -> None:
+    def __init__(
+        self, names: Sequence[SegmentName], failed: Collection[Path], staging: Path | None
+    ) -> None:
         self._names = names
         self._failed = failed
+        self._staging = staging
+        self._staged = NOTHING_STAGED
         self._files: list[_File] = []
         self._disk_ids: dict[str, str] = {}
         self._buffer = memoryview(bytearray(_FRAME_BYTES_MAX))
@@ -107,6 +113,7 @@ class RecoveredCopies:
             # A disk that was away may bring back an earlier attempt under the same number.
             stale = [file for header, file in found if header != newest]
             self._forget(stale)
+            self._staged = staged_frames(self._staging, newest.encode())
             return newest
         if unreadable is not None or not self._files:
             raise CartridgeReadError(f"no copy can be read of {self._names[0].path}")
@@ -241,6 +248,10 @@ class RecoveredCopies:
             if frame is not None:
                 return data[: FRAME_HEADER_BYTES + frame[1]], frame
             read += not file.made
+        data = self._staged.at(offset)
+        frame = frame_at(data, number, header.sequence)
+        if frame is not None:
+            return data[: FRAME_HEADER_BYTES + frame[1]], frame
         if unreadable is not None and not read:
             raise CartridgeReadError(
                 f"object {number} of segment {header.sequence} cannot be read: {unreadable}"

@@ -1,9 +1,10 @@
 """What a process that was killed left of a tape: its unsealed segments become sealed ones.
 
-All copies of a segment are read frame by frame; each frame is taken from a copy that has it whole
-and put right in the others. What all lack was never acknowledged, or was lost in a power cut before
-anyone synchronised it; then so is every segment that goes on from there. All steps may be cut short
-and done again.
+All copies of a segment are read frame by frame; each frame is taken from a copy that has it whole,
+or from what the process had not brought to any of them yet (`staging`), and put right in the
+others. What is nowhere was never acknowledged, or was lost in a power cut before anyone
+synchronised it; then so is every segment that goes on from there. All steps may be cut short and
+done again.
 
 A disk that refuses something is only read from then on: the copy that it had goes to another disk
 of its role, and where there is none the segment has one copy less.
@@ -20,6 +21,7 @@ from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, read_marker
 from tapectl.disks.interface import SegmentJournal
 from tapectl.disks.recovered_copies import RecoveredCopies, SegmentName
 from tapectl.disks.segment_files import DiskFailedError
+from tapectl.disks.staging import remove_staged
 from tapectl.disks.tape_files import OPEN, SEALED, TapeDescription, tape_folder
 from tapectl.medium.segment import SegmentHeader, encode_tail
 from tapectl.scsi.cartridge import CartridgeReadError, CartridgeWriteError
@@ -46,6 +48,8 @@ def recover(tape: TapeDescription, journal: SegmentJournal, journalled: Containe
             for name in names:
                 if name.path.suffix == OPEN:
                     name.remove()
+        if not journal.lacks_disks():  # the segment that it belongs to may be on one
+            remove_staged(journal.staging_path(tape.uuid))
     except OSError as exc:
         raise CartridgeWriteError(f"recovery of {tape.barcode}: {exc}") from exc
     return recovered
@@ -85,7 +89,8 @@ def _recover_segment(tape: TapeDescription, sequence: int, journal: SegmentJourn
         if not names:
             raise CartridgeReadError(f"no copy of segment {sequence} of {tape.barcode} is there")
         try:
-            _seal_again(tape, sequence, RecoveredCopies(names, failed), journal)
+            staged = journal.staging_path(tape.uuid)
+            _seal_again(tape, sequence, RecoveredCopies(names, failed, staged), journal)
             return
         except DiskFailedError as exc:
             if exc.disk in failed:

@@ -1,7 +1,7 @@
 """The files of one open segment: a copy on the cache disk and one on the upload buffer.
 
-On one file system it is one file with two names, else two files. Every write goes to
-all of them before it returns; one that did not reach all of them counts for none.
+On one file system it is one file with two names, else two files. A frame is in all of them, or on
+its way to them in memory that outlives us (`staging`), before it is acknowledged.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from tapectl.disks.disk_directory import sync_folder
 from tapectl.disks.interface import Placement
+from tapectl.disks.staging import STAGED_BYTES_MAX, STAGING_BYTES, Buffer, Staging
 from tapectl.disks.tape_files import OPEN, SEALED, segment_name, tape_folder
 from tapectl.medium.frame import FRAME_HEADER_BYTES
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError
 
-Buffer = bytes | bytearray | memoryview
-
 # After the disks were found full without warning: as long as an upload of a small segment takes.
 _FULL_RETRY_S = 0.25
+# Flushes the second disk while a tape's thread flushes the first; no block goes through it.
+_flusher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flush")
 
 
 class DiskFailedError(CartridgeWriteError):
@@ -39,7 +41,8 @@ class SegmentFiles:
     """`names` are all names of the copies, `fds` one descriptor for each file behind them.
 
     `disks` are the directories of the disks that these files are on. `on_failure` is told of each
-    disk that refuses something, and why.
+    disk that refuses something, and why. No other segment uses `staging` before this one is
+    flushed; without it, frames go to the files at once.
     """
 
     def __init__(
@@ -48,9 +51,11 @@ class SegmentFiles:
         fds: Sequence[int],
         disks: Sequence[Path],
         on_failure: Callable[[Path, str], None],
+        staging: Staging | None = None,
     ) -> None:
         self.names = tuple(names)
         self.fds = tuple(fds)
+        self._staging = staging
         self.failed = False  # takes no more frames
         self._disks = tuple(disks)
         self._on_failure = on_failure
@@ -66,6 +71,7 @@ class SegmentFiles:
         sequence: int,
         size_bytes: int,
         on_failure: Callable[[Path, str], None],
+        staging: Staging | None = None,
     ) -> SegmentFiles:
         """Make the file or files and allocate their room, so that no later write finds none.
 
@@ -74,7 +80,7 @@ class SegmentFiles:
         """
         name = segment_name(sequence, OPEN)
         what = f"new segment {sequence} of {barcode}"
-        files = cls((), (), (), on_failure)
+        files = cls((), (), (), on_failure, staging)
         try:
             for disk in (placement.cache_path, placement.buffer_path):
                 with files._asking(disk, what):
@@ -98,21 +104,59 @@ class SegmentFiles:
             self._disks += (disk,)
         self.names += (name,)
 
+    def begin(self, header: bytes) -> None:
+        """Write the segment's header to every copy; raise DiskFailedError."""
+        self.append((header,), len(header), 0)
+        if self._staging is not None:
+            self._staging.take_up(header)
+
+    def append_frame(self, header: Buffer, payload: memoryview, offset: int) -> None:
+        """Add a frame, which belongs at `offset`, where no kill can take it. As `append`."""
+        size_bytes = len(header) + len(payload)
+        staging = self._staging
+        if staging is None or size_bytes > STAGED_BYTES_MAX:
+            self.append((header, payload), size_bytes, offset)
+            return
+        if staging.size_bytes + size_bytes > STAGING_BYTES:
+            self.flush()
+        staging.append(header, payload, offset)
+
     def append(self, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> None:
         """Write frames of `size_bytes` together at `offset` of every copy.
 
         Raises DiskFailedError; then they are in no copy as far as any reader can tell, and
         `failed` is set: the segment takes nothing more.
         """
-        fd = -1
+        self.flush()
         try:
-            for fd in self.fds:
+            self._write(buffers, size_bytes, offset)
+        except DiskFailedError:
+            self._take_back(offset)
+            raise
+
+    def flush(self) -> None:
+        """Bring all frames to the files.
+
+        Raises DiskFailedError; then `failed` is set, but those that were acknowledged stay where
+        they are, and this can be tried again.
+        """
+        staging = self._staging
+        if staging is None or not staging.size_bytes:
+            return
+        try:
+            self._write((staging.frames(),), staging.size_bytes, staging.base)
+        except DiskFailedError:
+            self.failed = True
+            raise
+        staging.clear()
+
+    def _write(self, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> None:
+        for fd, disk in zip(self.fds, self._disks, strict=True):
+            try:
                 if os.pwritev(fd, buffers, offset) != size_bytes:
                     raise OSError(errno.EIO, "short write")
-        except OSError as exc:
-            self._take_back(offset)
-            disk = self._disks[self.fds.index(fd)]
-            raise self._failure(f"write to {self.names[0].name}", disk, exc) from exc
+            except OSError as exc:
+                raise self._failure(f"write to {self.names[0].name}", disk, exc) from exc
 
     def _take_back(self, offset: int) -> None:
         """Make the frame at `offset` none in the copies that got it."""
@@ -130,11 +174,10 @@ class SegmentFiles:
         """
         if self.failed:
             raise CartridgeWriteError(f"{self.names[0].name} has failed before")
+        self.flush()
         what = f"flush of {self.names[0].name}"
         try:
-            for fd, disk in zip(self.fds, self._disks, strict=True):
-                with self._asking(disk, what):
-                    os.fdatasync(fd)
+            self._synchronize_at_once(what)
             if not self._folders_are_synced:
                 self._sync_folders(what)
                 self._folders_are_synced = True
@@ -157,6 +200,9 @@ class SegmentFiles:
                     raise OSError(errno.EIO, "short write")
                 os.ftruncate(fd, file_bytes)
                 os.fsync(fd)
+        for fd in self.fds[1:]:
+            # Whoever reads, reads the first: memory is for what may be read.
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         for name in self.names:
             if name.suffix != SEALED:
                 with self._asking(_disk_of(name), what):
@@ -176,6 +222,19 @@ class SegmentFiles:
         fds, self.fds = self.fds, ()
         for fd in fds:
             os.close(fd)
+
+    def _synchronize_at_once(self, what: str) -> None:
+        """Flush files to their disks; two disks take their time together."""
+        others = [_flusher.submit(os.fdatasync, fd) for fd in self.fds[1:]]
+        try:
+            for fd, disk in zip(self.fds[:1], self._disks[:1], strict=True):
+                with self._asking(disk, what):
+                    os.fdatasync(fd)
+        finally:
+            wait(others)
+        for other, disk in zip(others, self._disks[1:], strict=True):
+            with self._asking(disk, what):
+                other.result()
 
     def _sync_folders(self, what: str) -> None:
         for name in self.names:

@@ -39,7 +39,7 @@ class SegmentWriter:
         self.erases = False
         self._size_bytes = size_bytes
         self._encoder = FrameEncoder(header.sequence)
-        files.append([header.encode()], SEGMENT_HEADER_BYTES, 0)
+        files.begin(header.encode())
 
     @staticmethod
     def allocation_bytes(frames_bytes: int) -> int:
@@ -66,7 +66,7 @@ class SegmentWriter:
         )
 
     def append_block(self, payload: memoryview) -> bool:
-        """Write one block to all copies; return False, nothing done, if the segment has no room.
+        """Add one block; return False, nothing done, if the segment has no room.
 
         Raises CartridgeWriteError; the block does not count then.
         """
@@ -75,7 +75,7 @@ class SegmentWriter:
             return False
         index = self.index
         header = self._encoder.block(self.end_object, payload)
-        self.files.append((header, payload), size_bytes, index.end_offset)
+        self.files.append_frame(header, payload, index.end_offset)
         index.append(_BLOCK, len(payload))
         return True
 

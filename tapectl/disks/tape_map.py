@@ -9,6 +9,7 @@ from tapectl.disks.segment_reader import SegmentReader
 from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.medium.chain import Chain, ChainEntry
 from tapectl.medium.run_index import RunIndex
+from tapectl.scsi.cartridge import CartridgeReadError, CartridgeWriteError
 
 
 class Totals(NamedTuple):
@@ -71,11 +72,13 @@ class TapeMap:
     def finish(self) -> SegmentWriter:
         """Put the open segment in the chain as it stands and return it, to be sealed.
 
-        Its reader is pinned until then.
+        Its reader is pinned until then. Raises CartridgeWriteError, nothing changed, while it
+        has frames that do not reach its files.
         """
         writer, reader = self.writer, self._writer_reader
         assert writer is not None, "the caller asked for the open segment"
         assert reader is not None, "a reader comes with the writer"
+        writer.files.flush()
         self.writer = self._writer_reader = None
         summary = writer.summary()
         self._chain.append(summary)
@@ -83,11 +86,21 @@ class TapeMap:
         self._readers.pin(summary, reader, folders)
         return writer
 
+    def close(self) -> None:
+        """Close the files of a segment that could not be finished. Idempotent."""
+        reader, self.writer, self._writer_reader = self._writer_reader, None, None
+        if reader is not None:
+            reader.close()
+
     def span_at(self, position: int) -> SegmentSpan:
         """Return the segment that holds the object at a position before end of data."""
         writer = self.writer
         if writer is not None and position >= writer.header.first_object:
             assert self._writer_reader is not None, "a reader comes with the writer"
+            try:
+                writer.files.flush()
+            except CartridgeWriteError as exc:
+                raise CartridgeReadError(str(exc)) from exc
             return SegmentSpan(self._writer_reader, writer.header.first_object, writer.end_object)
         entry = self._chain.find_object(position)
         return SegmentSpan(self._readers.get(entry), entry.first_object, entry.end_object)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ class StateJournal:
     ) -> None:
         self._state = state
         self._segment_bytes = settings.segment_bytes
+        self._staging_path = settings.state_path.with_name("staging")
         self._now_ms = now_ms
 
     def segments(self, barcode: str) -> Iterator[StoredSegment]:
@@ -192,6 +194,10 @@ class StateJournal:
         with self._state.read() as db:
             all_disks = disks.all_disks(db)
         return len(_present(all_disks)) < len(all_disks)
+
+    def staging_path(self, tape_uuid: uuid.UUID) -> Path:
+        """Return the file for frames on their way to the disks; it is on none of them by intent."""
+        return self._staging_path / str(tape_uuid)
 
     def _rooms(self) -> Mapping[DiskRole, Sequence[_Room]]:
         """Return, by role, the disks that take segments."""

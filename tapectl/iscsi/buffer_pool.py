@@ -16,10 +16,11 @@ _FREE_BUFFERS_MAX: Final = 4
 class BufferPool:
     """Hands out writable views; the last one given back is the first to be handed out again."""
 
-    __slots__ = ("_free", "_free_bytes_max")
+    __slots__ = ("_free", "_free_bytes", "_free_bytes_max")
 
     def __init__(self, free_bytes_max: int = 16 * 1024 * 1024) -> None:
         self._free: list[memoryview] = []
+        self._free_bytes = 0
         self._free_bytes_max = free_bytes_max
 
     def take(self, size_bytes: int) -> memoryview:
@@ -31,13 +32,16 @@ class BufferPool:
         needed = size_bytes + TAIL_BYTES
         for index in range(len(free) - 1, -1, -1):
             if len(free[index]) >= needed:
-                return free.pop(index)
+                found = free.pop(index)
+                self._free_bytes -= len(found)
+                return found
         return memoryview(bytearray(-(-needed // _STEP_BYTES) * _STEP_BYTES))
 
     def release(self, buffer: memoryview) -> None:
         """Take a buffer back. Nothing may be received into it any more."""
         free = self._free
         free.append(buffer)
-        while len(free) > _FREE_BUFFERS_MAX or sum(map(len, free)) > self._free_bytes_max:
+        self._free_bytes += len(buffer)
+        while len(free) > _FREE_BUFFERS_MAX or self._free_bytes > self._free_bytes_max:
             # The least recently used goes.
-            free.pop(0)
+            self._free_bytes -= len(free.pop(0))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from tapectl.iscsi.constants import (
@@ -298,9 +298,19 @@ class TargetConnection:
         if full_feature is None:
             outgoing, self._login_outgoing = self._login_outgoing, []
             return outgoing
-        writer = full_feature.writer
-        outgoing, writer.outgoing = writer.outgoing, []
-        return outgoing
+        outgoing = full_feature.writer.outgoing
+        taken = outgoing.copy()
+        outgoing.clear()
+        return taken
+
+    @property
+    def queues(self) -> tuple[Sequence[bytes | memoryview], Sequence[Event]]:
+        """What is outgoing and what has happened, to see whether anything is; the login is over.
+
+        These sequences stay those of the connection: a loop asks for them once.
+        """
+        full_feature = self._full()
+        return full_feature.writer.outgoing, full_feature.events
 
     def reply(
         self,

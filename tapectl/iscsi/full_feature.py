@@ -215,9 +215,14 @@ class FullFeature:
             self._fail(RejectReason.PROTOCOL_ERROR, f"{size} bytes of immediate data")
         if not final and parameters.initial_r2t and size < unsolicited_end:
             self._fail(RejectReason.PROTOCOL_ERROR, "unsolicited data without InitialR2T=No")
-        task.refusal = refusal = task.refusal or self._data_out_refusal(expected)
+        refusal = task.refusal
+        if refusal is None and (
+            self.state.data_out_bytes or expected > self._config.data_out_bytes_max
+        ):
+            task.refusal = refusal = self._data_out_refusal(expected)
         room = expected if refusal is None else unsolicited_end
         task.buffer = self._pool.take(room)
+        task.room_bytes = room
         self.state.data_out_bytes += room
         if size:
             self._end = self._end_of_data_out
@@ -333,13 +338,7 @@ class FullFeature:
             self._window.complete()
         if task.buffer is not None:
             task.buffer = None
-            self.state.data_out_bytes -= self._room(task)
-
-    def _room(self, task: ScsiTask) -> int:
-        expected = task.expected_data_transfer_length
-        if task.refusal is None:
-            return expected
-        return min(expected, self._parameters.first_burst_length)
+            self.state.data_out_bytes -= task.room_bytes
 
     # Aborting
 

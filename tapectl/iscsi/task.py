@@ -36,6 +36,7 @@ class ScsiTask:
         "r2t_count",
         "ready",
         "refusal",
+        "room_bytes",
         "transfer",
     )
 
@@ -61,9 +62,11 @@ class ScsiTask:
         ) = header
         self.immediate: bool = first & IMMEDIATE != 0
         self.data_out: memoryview = _NO_DATA
-        # The rest is the connection's: the pool's buffer, the transfer under way, the status
-        # and sense with which to end once the data have been swallowed, and the life cycle.
+        # The rest is the connection's: the pool's buffer and what it may hold of it, the transfer
+        # under way, the status and sense with which to end once the data have been swallowed, and
+        # the life cycle.
         self.buffer: memoryview | None = None
+        self.room_bytes = 0
         self.transfer: DataTransfer | None = None
         self.refusal: tuple[int, bytes] | None = None
         self.r2t_count = 0

@@ -49,6 +49,7 @@ class RunIndex:
         "end_offset",
         "filemark_count",
         "object_count",
+        "run_count",
     )
 
     def __init__(self, start_offset: int) -> None:
@@ -60,13 +61,10 @@ class RunIndex:
         self._filemarks_before = array("Q")
         self._last_kind = 0
         self._last_length = 0
+        self.run_count = 0
         self.object_count = 0
         self.filemark_count = 0
         self.end_offset = start_offset
-
-    @property
-    def run_count(self) -> int:
-        return len(self._kinds)
 
     @property
     def data_bytes(self) -> int:
@@ -83,6 +81,7 @@ class RunIndex:
             self._filemarks_before.append(self.filemark_count)
             self._last_kind = kind
             self._last_length = length
+            self.run_count += 1
         self.object_count += count
         self.end_offset += count * (FRAME_HEADER_BYTES + length)
         if kind == FrameKind.FILEMARK:

@@ -78,6 +78,9 @@ class SessionTimes:
 
 def send_all(stream: socket.socket, buffers: Sequence[bytes | memoryview]) -> None:
     """Send every byte of `buffers`; raise OSError when the peer is gone."""
+    if len(buffers) == 1:
+        stream.sendall(buffers[0])
+        return
     sent = stream.sendmsg(buffers[:_IOV_MAX])
     total = sum(map(len, buffers))
     if sent == total:
@@ -126,6 +129,7 @@ class ConnectionLoop:
         meanwhile: Callable[[float], None] | None = None,
     ) -> None:
         self.stream, self.connection = place
+        self._outgoing, self._events = self.connection.queues
         self._session = session
         self._host = host
         self._lock = host.lock_of(session)
@@ -186,12 +190,10 @@ class ConnectionLoop:
         if size == 0:
             raise PeerClosedError
         connection.received(size)
-        outgoing = connection.take_outgoing()
-        if outgoing:
-            send_all(self.stream, outgoing)
-        events = connection.events()
-        if events:
-            self._pending.extend(events)
+        if self._outgoing:
+            send_all(self.stream, connection.take_outgoing())
+        if self._events:
+            self._pending.extend(connection.events())
 
     def tick(self) -> None:
         """Nothing came for TICK_S: comply with what others want, and mind a silent initiator."""
@@ -342,9 +344,8 @@ class ConnectionLoop:
 
     def flush(self) -> None:
         """Send what the core has queued."""
-        outgoing = self.connection.take_outgoing()
-        if outgoing:
-            send_all(self.stream, outgoing)
+        if self._outgoing:
+            send_all(self.stream, self.connection.take_outgoing())
 
 
 def _bound_waits(stream: socket.socket, times: SessionTimes) -> None:

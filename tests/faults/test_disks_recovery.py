@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import errno
 import itertools
+import mmap
 import os
 import random
 import shutil
@@ -18,7 +19,7 @@ import pytest
 
 from tapectl.disks.tape_files import OPEN, SEALED
 from tapectl.medium.segment import SEGMENT_HEADER_BYTES, SegmentHeader
-from tapectl.scsi.cartridge import CartridgeError, CartridgeReadError
+from tapectl.scsi.cartridge import CartridgeError, CartridgeReadError, CartridgeWriteError
 from tests.support.tape_disks import TAPE, TapeDisks, read_all, write
 
 BLOCKS = [bytes([at]) * (40 + at) for at in range(1, 10)]
@@ -30,9 +31,17 @@ def disks(tmp_path, request):
 
 
 def leave_open(disks, *blocks, segment_bytes=1 << 16):
-    """Write and die: the cartridge is neither sealed nor closed."""
-    write(disks.load(segment_bytes=segment_bytes), *blocks)
+    """Write and die: the cartridge is neither sealed nor closed, and all of it is in the files."""
+    cartridge = disks.load(segment_bytes=segment_bytes)
+    write(cartridge, *blocks)
+    cartridge.synchronize()
     return disks.files(OPEN)
+
+
+def leave_staged(disks, *blocks):
+    """Write and die: but for the first, the blocks are in no segment's file."""
+    write(disks.load(segment_bytes=1 << 16), *blocks)
+    return disks.staging_path(TAPE.uuid)
 
 
 def test_an_open_segment_is_sealed_by_the_next_load_and_by_no_other(disks):
@@ -63,7 +72,73 @@ def test_a_last_frame_torn_at_any_byte_is_none_and_the_rest_stays(tmp_path):
             size = path.stat().st_size
             os.truncate(path, length)
             os.truncate(path, size)
+        disks.staging_path(TAPE.uuid).unlink()  # a power cut takes it
         assert read_all(disks.load()) == BLOCKS[:-1]
+
+
+def test_what_was_staged_is_in_both_copies_after_the_next_load(disks):
+    staged = leave_staged(disks, *BLOCKS)
+    assert read_all(disks.load()) == BLOCKS
+    assert not staged.exists()
+    assert all(BLOCKS[-1] in path.read_bytes() for path in disks.files(SEALED))
+    assert read_all(disks.load()) == BLOCKS
+
+
+def test_a_frame_cut_short_on_its_way_is_none_and_the_rest_stays(tmp_path):
+    staged_bytes = sum(32 + len(block) for block in BLOCKS[1:])
+    last_start = staged_bytes - 32 - len(BLOCKS[-1])
+    for length in range(last_start, staged_bytes, 7):
+        disks = TapeDisks(tmp_path / str(length))
+        staged = leave_staged(disks, *BLOCKS)
+        with open(staged, "r+b") as file:
+            file.seek(mmap.PAGESIZE + length)
+            file.write(bytes(staged_bytes - length))
+        assert read_all(disks.load()) == BLOCKS[:-1]
+
+
+def test_a_flush_cut_short_is_finished_by_the_next_load(tmp_path):
+    whole = 256 + sum(32 + len(block) for block in BLOCKS)
+    for length in range(256 + 32 + len(BLOCKS[0]), whole, 23):
+        disks = TapeDisks(tmp_path / str(length))
+        cartridge = disks.load(segment_bytes=1 << 16)
+        write(cartridge, *BLOCKS)
+        kept = disks.staging_path(TAPE.uuid).read_bytes()
+        cartridge.synchronize()
+        for path in disks.files(OPEN):
+            size = path.stat().st_size
+            os.truncate(path, length)
+            os.truncate(path, size)
+        assert kept == disks.staging_path(TAPE.uuid).read_bytes()
+        assert read_all(disks.load()) == BLOCKS
+
+
+def test_what_another_life_of_the_tape_staged_is_not_taken(disks):
+    staged = leave_staged(disks, *BLOCKS)
+    kept = staged.read_bytes()
+    disks.load().close()
+    disks.records.clear()
+    for path in disks.files():
+        path.unlink()
+    leave_open(disks, BLOCKS[0])
+    staged.write_bytes(kept)
+    assert read_all(disks.load()) == BLOCKS[:1]
+
+
+def test_what_was_staged_waits_for_disks_that_are_away(disks):
+    staged = leave_staged(disks, *BLOCKS)
+    for path in (disks.cache, disks.buffer):
+        path.rename(path.with_suffix(".away"))
+    assert read_all(disks.load()) == []
+    assert staged.exists()
+    for path in (disks.cache, disks.buffer):
+        path.with_suffix(".away").rename(path)
+    assert read_all(disks.load()) == BLOCKS
+
+
+def test_without_a_place_to_gather_them_every_block_goes_to_the_disks_at_once(disks):
+    disks.staging_path(TAPE.uuid).mkdir()
+    write(disks.load(segment_bytes=1 << 16), *BLOCKS)
+    assert all(BLOCKS[-1] in path.read_bytes() for path in disks.files(OPEN))
 
 
 def test_a_frame_that_reached_one_copy_only_is_put_in_both(tmp_path):
@@ -388,3 +463,47 @@ def test_an_earlier_attempt_that_a_disk_brings_back_is_not_mixed_in(tmp_path):
     assert read_all(disks.load()) == BLOCKS
     assert not disks.files(OPEN)
     assert second.with_suffix(SEALED).exists()
+
+
+@pytest.fixture
+def failing_writes(monkeypatch):
+    """Return a list; while it holds something, no write to a segment's file succeeds."""
+    failing, real = [], os.pwritev
+
+    def pwritev(*arguments):
+        if failing:
+            raise OSError(errno.EIO, "no disk")
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    return failing
+
+
+def test_acknowledged_blocks_outlive_a_flush_that_failed_for_a_while(disks, failing_writes):
+    cartridge = disks.load(segment_bytes=1 << 16)
+    write(cartridge, *BLOCKS)
+    failing_writes.append("now")
+    with pytest.raises(CartridgeWriteError):
+        cartridge.synchronize()
+    with pytest.raises(CartridgeWriteError):  # it neither goes on without them nor forgets them
+        write(cartridge, b"more")
+    with pytest.raises(CartridgeReadError):
+        read_all(cartridge)
+    failing_writes.clear()
+    cartridge.space_end_of_data()
+    write(cartridge, b"more")
+    cartridge.synchronize()
+    assert read_all(cartridge) == [*BLOCKS, b"more"]
+    cartridge.close()
+    assert read_all(disks.load()) == [*BLOCKS, b"more"]
+
+
+def test_acknowledged_blocks_outlive_an_unload_that_failed(disks, failing_writes):
+    cartridge = disks.load(segment_bytes=1 << 16)
+    write(cartridge, *BLOCKS)
+    failing_writes.append("now")
+    with pytest.raises(CartridgeWriteError):
+        cartridge.close()
+    cartridge.close()
+    failing_writes.clear()
+    assert read_all(disks.load()) == BLOCKS

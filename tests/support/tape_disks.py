@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +106,9 @@ class TapeDisks:
 
     def lacks_disks(self) -> bool:
         return len(self.disk_paths()) < 2
+
+    def staging_path(self, tape_uuid: uuid.UUID) -> Path:
+        return self.root / f"staging-{tape_uuid}"
 
     def load(
         self,

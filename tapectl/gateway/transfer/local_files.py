@@ -50,10 +50,13 @@ class LocalDisks:
         return None if root is None else tape_folder(root, barcode) / f"{sequence:08d}{suffix}"
 
     def sealed_files(self, record: SegmentRecord) -> list[Path]:
-        """Return the sealed files of a segment that the state knows, the upload buffer's first."""
+        """Return the sealed files of a segment that the state knows.
+
+        The cache's comes first: only that is likely to be in memory (`disks/segment_files.py`).
+        """
         found = (
             self.file(disk_id, record.barcode, record.sequence, SEALED)
-            for disk_id in (record.buffer_disk_id, record.cache_disk_id)
+            for disk_id in (record.cache_disk_id, record.buffer_disk_id)
         )
         return [path for path in found if path is not None]
 

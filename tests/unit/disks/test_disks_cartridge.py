@@ -247,6 +247,7 @@ def test_damage_in_all_copies_is_read_from_the_store(tmp_path):
 def test_damage_in_all_copies_is_an_error_and_never_data(disks):
     cartridge = disks.load()
     write(cartridge, *BLOCKS[:3])
+    cartridge.synchronize()
     for path in disks.files()[: 1 if disks.shared else 2]:
         flip(path, 256 + 1032 + 32 + 5)
     cartridge.locate(1)

@@ -1,0 +1,138 @@
+"""Frames on their way to a segment's files, in memory that outlives the process that filled it.
+
+It is a mapped file: what is put there is the kernel's at once, whatever kills the process, and
+whoever loads the tape next finds what was acknowledged there (`recovery`). So small blocks are
+gathered, and the disks get one large write for many of them. A power cut may take it, as it may
+take what else is in the page cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapectl.medium.segment import SEGMENT_HEADER_BYTES
+
+Buffer = bytes | bytearray | memoryview
+
+_log = logging.getLogger(__name__)
+
+STAGING_BYTES = 1 << 20
+# Longer ones gain nothing by being copied once more.
+STAGED_BYTES_MAX = 320 << 10
+# The header of the segment and where in its file the frames belong; they begin a page later.
+_BASE = struct.Struct(">Q")
+_FRAMES_AT = mmap.PAGESIZE
+
+
+class Staging:
+    """The mapped file of the open segment of one tape.
+
+    `take_up`, for another segment, and `clear` empty it. One thread at a time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Make it; raise OSError where there is no room."""
+        self._path = path
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            # Without this, a disk that has run full would be a SIGBUS later.
+            os.posix_fallocate(fd, 0, _FRAMES_AT + STAGING_BYTES)
+            self._view = memoryview(mmap.mmap(fd, _FRAMES_AT + STAGING_BYTES))
+        finally:
+            os.close(fd)
+        self._frames = self._view[_FRAMES_AT:]
+        self.size_bytes = 0
+        self.base = 0
+
+    @classmethod
+    def make(cls, path: Path | None) -> Staging | None:
+        """Return one, None where it has no place: then the disks get each block by itself."""
+        if path is None:
+            return None
+        try:
+            return cls(path)
+        except OSError as exc:
+            _log.warning("blocks are not gathered, writing is slower: %s", exc)
+            return None
+
+    def take_up(self, header: bytes) -> None:
+        """Hold frames of the segment with that header from now on."""
+        self.size_bytes = 0
+        self._view[:SEGMENT_HEADER_BYTES] = header
+
+    def append(self, header: Buffer, payload: memoryview, offset: int) -> None:
+        """Add a frame that belongs at `offset` of the segment's file; there is room for it.
+
+        The header goes last: a frame that a kill cut short is none.
+        """
+        at = self.size_bytes
+        if not at:
+            self.base = offset
+            _BASE.pack_into(self._view, SEGMENT_HEADER_BYTES, offset)
+        payload_at = at + len(header)
+        end = payload_at + len(payload)
+        self._frames[payload_at:end] = payload
+        self._frames[at:payload_at] = header
+        self.size_bytes = end
+
+    def frames(self) -> memoryview:
+        """Return all frames, as they belong in the file from `base` on."""
+        return self._frames[: self.size_bytes]
+
+    def clear(self) -> None:
+        """What was here is in the files now."""
+        self.size_bytes = 0
+
+    def remove_if_empty(self) -> None:
+        """Let the next load find nothing, unless it has to."""
+        if not self.size_bytes:
+            remove_staged(self._path)
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFrames:
+    """What a dead process left of a segment: bytes that belong at `base` of its file.
+
+    After the last frame stands anything; a frame is known by its checksums and its number.
+    """
+
+    base: int
+    data: memoryview
+
+    def at(self, offset: int) -> memoryview:
+        """Return what belongs at an offset of the segment's file and after it; may be empty."""
+        return self.data[offset - self.base :] if offset >= self.base else self.data[:0]
+
+
+NOTHING_STAGED = StagedFrames(0, memoryview(b""))
+
+
+def staged_frames(path: Path | None, header: bytes) -> StagedFrames:
+    """Return what is left of the segment with that header.
+
+    Raises OSError if it is there and cannot be read.
+    """
+    if path is None:
+        return NOTHING_STAGED
+    try:
+        data = memoryview(path.read_bytes())
+    except FileNotFoundError:
+        return NOTHING_STAGED
+    if len(data) <= _FRAMES_AT or data[:SEGMENT_HEADER_BYTES] != header:
+        return NOTHING_STAGED
+    (base,) = _BASE.unpack_from(data, SEGMENT_HEADER_BYTES)
+    return StagedFrames(base, data[_FRAMES_AT:])
+
+
+def remove_staged(path: Path | None) -> None:
+    """Remove what a process left, if there is anything."""
+    if path is not None:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

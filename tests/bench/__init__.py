@@ -1,0 +1,1 @@
+"""The yardstick: our drives beside tgtd's, our uploads beside rclone's (docs/benchmarks.md)."""

@@ -1,0 +1,57 @@
+"""The benchmarks run: a row of each kind, with few bytes. What they find is nobody's to assert."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.bench import drives, filemarks, positions
+from tests.bench.report import BEGIN, END, replace_between_markers
+from tests.bench.targets import served, tgtd
+from tests.support.clients import PROJECT, require_program, require_shared
+from tests.support.tapebench import Tapebench
+
+
+def test_drives_beside_tgtd(
+    tmp_path: Path, tapebench: Tapebench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_program("tgtd", "tgt")
+    require_shared("bench", "tgt-ref.sh")
+    row = drives.Workload("64k", (), 1, goals=(1.5, 1.5))
+    monkeypatch.setattr(drives, "GROUPS", (drives.Group("one row", (row,)),))
+    monkeypatch.setattr(filemarks, "SAMPLES", 2)
+    monkeypatch.setattr(filemarks, "LOAD_MIB", 3)
+    results = drives.new_results()
+    said: list[str] = []
+    with (
+        tgtd(tmp_path / "tgtd", 4) as reference,
+        served("tapectl", tmp_path / "ours", 4) as (ours, _),
+    ):
+        drives.measure(
+            *(results, tapebench, [reference, ours], 0),
+            scale=1,
+            deadline_s=time.monotonic() + 60,
+            say=said.append,
+        )
+        marks = filemarks.measure(tapebench, [reference, ours])
+    (table,) = drives.tables(results)
+    assert [row[:2] for row in table.rows] == [
+        (f"64k {operation}", target)
+        for operation in ("write", "read")
+        for target in ("tapectl", "tgtd")
+    ]
+    assert len(said) == len(marks.rows) == 4
+
+
+def test_positioning(tmp_path: Path, tapebench: Tapebench) -> None:
+    (table,) = positions.measure(tmp_path, tapebench, (10_000,))
+    assert [row[0] for row in table.rows] == ["10,000"]
+
+
+def test_the_page_has_a_place_for_the_tables() -> None:
+    page = (PROJECT / "docs" / "benchmarks.md").read_text()
+    written = replace_between_markers(page, "tables")
+    assert f"{BEGIN}\ntables\n{END}" in written
+    assert replace_between_markers(written, "tables") == written
