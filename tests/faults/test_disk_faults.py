@@ -22,7 +22,7 @@ from tests.support.tape_client import SenseError, TapeDrive
 MakeGateway = Callable[..., Gateway]
 SETTINGS = {"seal_idle_s": "0.2", "segment_bytes": "1MiB", "scrub_days": "0", "alert_after_s": "1"}
 MEDIUM_ERROR = 3
-CHECK_FINDINGS, DISKS_NEEDED, DISK_NOT_DRAINED = 3, 25, 26
+DISKS_NEEDED, DISK_NOT_DRAINED = 25, 26
 TROUBLE = (SenseError, InitiatorError, OSError)
 
 
