@@ -14,25 +14,21 @@ from tapectl.disks.sealing import Sealer, SealQueue
 from tapectl.disks.segment_reader import SegmentReader
 from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.disks.tape_files import TapeDescription
+from tapectl.disks.tape_loading import load_chains
 from tapectl.disks.tape_map import TapeMap, Totals
-from tapectl.medium.chain import Chain, ChainFold
-from tapectl.medium.errors import ChainGapError
+from tapectl.medium.chain import Chain
 from tapectl.medium.frame import FRAME_HEADER_BYTES, FrameKind
 from tapectl.medium.sequences import SequenceSet
-from tapectl.medium.summary import SegmentSummary
 from tapectl.medium.volume import VolumeRecord
 from tapectl.scsi.cartridge import (
     AttributeKey,
     CartridgeFullError,
-    CartridgeReadError,
     CartridgeWriteError,
     EncryptedBlock,
     Mark,
     PartitionUse,
     StoredAttribute,
 )
-
-__all__ = ["SegmentedCartridge", "TapeDescription"]
 
 
 class SegmentedCartridge:
@@ -89,37 +85,17 @@ class SegmentedCartridge:
         recover(tape, journal, known)
         volume = journal.volume(tape.barcode)
         readers = ReaderCache(tape.barcode, fetcher)
-        next_sequence = 1
-        folds = [ChainFold() for _ in volume.partition_bytes or (0,)]
-
-        def counts(summary: SegmentSummary, objects: int) -> tuple[int, int]:
-            whole = Chain()
-            whole.truncate(summary.first_object, file_number=0, data_bytes=0)
-            whole.append(summary)
-            index = readers.get(whole.entry(0)).index
-            return index.filemarks_before(objects), index.data_bytes_before(objects)
-
         try:
-            # One at a time: a full tape has a quarter of a million.
-            for segment in journal.segments(tape.barcode):
-                readers.add(segment)
-                summary = segment.summary
-                next_sequence = summary.sequence + 1
-                if volume.counts(summary.sequence) and summary.partition < len(folds):
-                    folds[summary.partition].add(summary)
-            chains = [fold.finish(counts) for fold in folds]
-        except ChainGapError as exc:
-            readers.close()
-            raise CartridgeReadError(f"tape {tape.barcode}: {exc}") from exc
+            loaded = load_chains(tape.barcode, volume, journal, readers)
         except BaseException:
             readers.close()
             raise
         return cls(
             tape,
             volume,
-            [TapeMap(chain, readers) for chain in chains],
+            [TapeMap(chain, readers) for chain in loaded.chains],
             journal=journal,
-            new_segments=NewSegments(tape, journal, segment_bytes, next_sequence),
+            new_segments=NewSegments(tape, journal, segment_bytes, loaded.next_sequence),
             seals=SealQueue(tape.barcode, journal, readers, sealer),
             readers=readers,
         )

@@ -97,7 +97,10 @@ class Adoption:
 
 def list_gateways(store: ObjectStore) -> Sequence[GatewayDocument]:
     """Return the gateways that a store knows, by id; raise StoreError."""
-    require_known(store)
+    try:
+        require_known(store)
+    except ObjectNotFoundError:
+        return []  # no gateway has written to it yet
     with ThreadPoolExecutor(_REQUESTS) as pool:
         return [found.document for found in gateway_document.read_gateways(store, pool)]
 

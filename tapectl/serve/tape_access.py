@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
+from tapectl.disks.cartridge import SegmentedCartridge
+from tapectl.disks.tape_files import TapeDescription
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.barcodes import check_barcode
 from tapectl.gateway.elements import ElementError, ElementMap

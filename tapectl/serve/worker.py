@@ -18,7 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
-from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
+from tapectl.disks.cartridge import SegmentedCartridge
+from tapectl.disks.tape_files import TapeDescription
 from tapectl.gateway.clock import now_ms
 from tapectl.gateway.drive_types import drive_personalities
 from tapectl.gateway.initiators import access_changed

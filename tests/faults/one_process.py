@@ -17,8 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
+from tapectl.disks.cartridge import SegmentedCartridge
 from tapectl.disks.interface import Placement
+from tapectl.disks.tape_files import TapeDescription
 from tapectl.gateway.check.findings import Code, Finding, Severity
 from tapectl.gateway.check.run import CheckRequest, check_gateway
 from tapectl.gateway.check.view import Serving

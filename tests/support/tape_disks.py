@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tapectl.disks import disk_directory
-from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
+from tapectl.disks.cartridge import SegmentedCartridge
 from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, DiskMarker
 from tapectl.disks.interface import DiskPlace, Placement, SegmentFetcher, StoredSegment
-from tapectl.disks.tape_files import SEALED, segment_name, tape_folder
+from tapectl.disks.tape_files import SEALED, TapeDescription, segment_name, tape_folder
 from tapectl.medium.summary import SegmentSummary
 from tapectl.medium.volume import VolumeRecord
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError, EncryptedBlock, Mark

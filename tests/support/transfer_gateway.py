@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tapectl.disks.cartridge import SegmentedCartridge, TapeDescription
+from tapectl.disks.cartridge import SegmentedCartridge
 from tapectl.disks.disk_directory import DiskMarker, prepare
 from tapectl.disks.interface import SegmentFetcher
+from tapectl.disks.tape_files import TapeDescription
 from tapectl.gateway.journal import StateJournal
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.transfer.bucket_layout import archive_key

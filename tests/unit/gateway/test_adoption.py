@@ -265,6 +265,10 @@ def test_one_damaged_object_costs_no_more_than_itself(
     fresh.close()
 
 
+def test_a_store_that_nothing_was_written_to_has_no_gateways() -> None:
+    assert list_gateways(MemoryStore(now_ms=lambda: 0)) == []
+
+
 def test_which_gateway_it_is_must_be_clear(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, tmp_path: Path
 ) -> None:
