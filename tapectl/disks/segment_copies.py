@@ -13,7 +13,7 @@ import os
 import uuid
 from pathlib import Path
 
-from tapectl.disks.disk_directory import sync_folder
+from tapectl.disks.disk_directory import give_to_owner_of, sync_folder
 from tapectl.disks.segment_reader import read_frame
 from tapectl.disks.tape_files import COPYING
 from tapectl.medium.errors import MediumFormatError
@@ -87,14 +87,14 @@ def make_copy(source: Path, target: Path, tape_uuid: uuid.UUID, summary: Segment
     """
     if not target.parent.exists():
         target.parent.mkdir(mode=0o700, exist_ok=True)
-        _give_to_owner_of(target.parent.parent, target.parent)
+        give_to_owner_of(target.parent.parent, target.parent)
     draft = target.with_name(f"{target.stem}.{os.getpid()}-{next(_serials)}{COPYING}")
     try:
         if os.stat(source).st_dev == os.stat(target.parent).st_dev:
             os.link(source, draft)
         else:
             _write_copy(source, draft, summary.file_bytes)
-        _give_to_owner_of(target.parent.parent, draft)
+        give_to_owner_of(target.parent.parent, draft)
         fault = fault_of_copy(draft, tape_uuid, summary, whole=True)
         if fault is not None:
             raise MediumFormatError(f"copy of {source}: it {fault}")
@@ -117,10 +117,3 @@ def _write_copy(source: Path, draft: Path, size_bytes: int) -> None:
                 raise OSError(errno.EIO, "short read", str(source))
             offset += os.pwrite(write.fileno(), data, offset)
         os.fsync(write.fileno())
-
-
-def _give_to_owner_of(folder: Path, made: Path) -> None:
-    """What root makes is to be read by the user that serves."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.chown(made, owner.st_uid, owner.st_gid)

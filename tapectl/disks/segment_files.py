@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
-from tapectl.disks.disk_directory import sync_folder
+from tapectl.disks.disk_directory import give_to_owner_of, sync_folder
 from tapectl.disks.interface import Placement
 from tapectl.disks.staging import STAGED_BYTES_MAX, STAGING_BYTES, Buffer, Staging
 from tapectl.disks.tape_files import OPEN, SEALED, segment_name, tape_folder
@@ -103,6 +103,8 @@ class SegmentFiles:
             self.fds += (os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600),)
             self._disks += (disk,)
         self.names += (name,)
+        for made in (name.parent, name):
+            give_to_owner_of(name.parent.parent, made)
 
     def begin(self, header: bytes) -> None:
         """Write the segment's header to every copy; raise DiskFailedError."""

@@ -16,12 +16,15 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from tapectl.disks.disk_directory import give_to_owner_of
 from tapectl.medium.segment import SEGMENT_HEADER_BYTES
 
 Buffer = bytes | bytearray | memoryview
 
 _log = logging.getLogger(__name__)
 
+STAGING_FOLDER = "staging"
+"""Beside the state, and on no disk of the gateway by intent."""
 STAGING_BYTES = 1 << 20
 # Longer ones gain nothing by being copied once more.
 STAGED_BYTES_MAX = 320 << 10
@@ -41,6 +44,8 @@ class Staging:
         self._path = path
         path.parent.mkdir(mode=0o700, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        for made in (path.parent, path):
+            give_to_owner_of(path.parent.parent, made)
         try:
             # Without this, a disk that has run full would be a SIGBUS later.
             os.posix_fallocate(fd, 0, _FRAMES_AT + STAGING_BYTES)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tapectl.disks.disk_directory import read_marker
 from tapectl.disks.interface import DiskPlace, Placement, StoredSegment
+from tapectl.disks.staging import STAGING_FOLDER
 from tapectl.disks.tape_files import OPEN, SEALED, segment_name, tape_folder
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.settings import Settings
@@ -48,7 +49,7 @@ class StateJournal:
     ) -> None:
         self._state = state
         self._segment_bytes = settings.segment_bytes
-        self._staging_path = settings.state_path.with_name("staging")
+        self._staging_path = settings.state_path.with_name(STAGING_FOLDER)
         self._now_ms = now_ms
 
     def segments(self, barcode: str) -> Iterator[StoredSegment]:

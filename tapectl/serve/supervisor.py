@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from tapectl.disks.staging import STAGING_FOLDER
 from tapectl.errors import TapectlError
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.alerts import Alert, AlertKind, drive_flags, library_flags
@@ -337,7 +338,8 @@ def run(
 def _what_serving_writes(settings: Settings, state: State) -> Iterator[Path]:
     path = settings.state_path
     yield path.parent
-    names = (path.name + suffix for suffix in ("", "-wal", "-shm", ".lock", ".key", ".tapes"))
+    names = [path.name + suffix for suffix in ("", "-wal", "-shm", ".lock", ".key", ".tapes")]
+    names.append(STAGING_FOLDER)
     yield from (one for name in names if (one := path.with_name(name)).exists())
     with state.read() as db:
         for disk in disks.all_disks(db):

@@ -92,10 +92,17 @@ def test_root_is_given_up_once_the_ports_are_bound(gateway: Gateway) -> None:
         core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
         assert core.split()[4:6] == ["0", "0"], "a core dump would hold keys"
     write_and_read(gateway)
-    # Root's own commands go on working, and leave nothing that the user could not write.
-    gateway.cli("tape", "create", "--size", "100GiB", "--to-slots", "--wait")
+    # Root's own commands go on working, and leave nothing that the user could not read or write.
+    (first,), tape = gateway.barcodes(), "ROOT01L5"
+    gateway.cli("tape", "create", "--size", "100GiB", "--barcode", tape, "--to-slots", "--wait")
+    image = gateway.root / "image"
+    image.write_bytes(b"root" * 1000)
+    gateway.cli("tape", "import", tape, str(image), "--format", "raw", "--block-size", "4000")
     gateway.stop()
     gateway.serve("--user", NOBODY)
+    gateway.cli("tape", "unload", first)
+    gateway.load(tape)
+    assert gateway.drive().read_block(65536) == b"root" * 1000
     gateway.stop()
 
 
