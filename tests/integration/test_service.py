@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import site
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.clients import require_program
-from tests.support.gateway import Gateway
+from tests.support.gateway import START_TIMEOUT_S, Gateway
 
 REPOSITORY = Path(__file__).parents[2]
 UNIT = REPOSITORY / "docs" / "systemd" / "tapectl.service"
@@ -116,6 +118,30 @@ def test_serve_runs_in_the_sandbox_of_its_unit(gateway: Gateway) -> None:
     gateway.serve()
     write_and_read(gateway)
     gateway.stop()
+
+
+def test_the_service_manager_is_told_how_it_goes(make_gateway: Callable[..., Gateway]) -> None:
+    served = make_gateway()
+    served.activate("--drives", "1")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(served.root / "notify"))
+        manager.settimeout(START_TIMEOUT_S)
+        served.credentials |= {"NOTIFY_SOCKET": str(served.root / "notify")}
+        served.credentials |= {"WATCHDOG_USEC": "3000000"}
+
+        def hear(wanted: bytes) -> bytes:
+            while wanted not in (said := manager.recv(4096)):
+                assert said == b"WATCHDOG=1", f"before {wanted!r}: {said!r}"
+            return said
+
+        served.serve()
+        assert f"serving on 127.0.0.1:{served.port}".encode() in hear(b"READY=1")
+        hear(b"WATCHDOG=1")
+        os.kill(served.server_pid, signal.SIGHUP)
+        hear(b"RELOADING=1")
+        hear(b"READY=1")
+        served.stop()
+        hear(b"STOPPING=1")
 
 
 def test_systemd_takes_the_unit_and_calls_it_safe() -> None:
