@@ -21,6 +21,8 @@ INLINE = re.compile(r"`(tapectl (?!encrypted block)[^`]+)`")
 SHELL = ("", "sh")
 # Drawings, lists of commands, and data.
 NO_COMMANDS = ("text", "json", "python")
+# What may stand before the command and runs it.
+RUNNER = re.compile(r"(\w+=\S* )*(tapectl|do|then|as_tapectl|podman run) ")
 # What a sentence that only names a command leaves out: arguments, the verb.
 INCOMPLETE = ("MissingParameter", "BadOptionUsage", "NoArgsIsHelpError")
 
@@ -59,15 +61,15 @@ def _commands(line: str) -> Iterator[list[str]]:
     lexer.whitespace_split = True
     lexer.commenters = "#"
     words: list[str] = []
-    for word in [*lexer, ";"]:
-        if word.strip("();<>|&"):
-            words.append(word)
+    for token in [*lexer, ";"]:
+        if token.strip("();<>|&"):
+            words.append(token)
             continue
-        names = [n for n, found in enumerate(words) if Path(found).name == "tapectl"]
-        if names:
+        names = [n for n, word in enumerate(words) if re.fullmatch(r"(\S*bin/)?tapectl", word)]
+        if names and (names[0] == 0 or RUNNER.match(" ".join(words))):
             yield words[names[0] + 1 :]
         # What comes after > and < is the name of a file.
-        words = [] if word[0] in "();|&" else ["#"]
+        words = [] if token[0] in "();|&" else ["#"]
 
 
 def refusal(line: CommandLine) -> str | None:
