@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tapectl.cli.app import main
+from tapectl.errors import ExitCode
 from tests.support.clients import PROJECT
-from tests.support.command_lines import CommandLine, command_lines, refusal
+from tests.support.command_lines import CommandLine, command_lines, is_read, refusal, root_command
+from tests.support.gateway import Gateway
 
 PAGES = sorted([PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")])
+# The tape that the documents take for their examples.
+BARCODE = "VTL001L5"
 
 
 def lines_of(page: Path) -> list[CommandLine]:
@@ -45,3 +53,39 @@ def test_commands_are_found(tmp_path: Path, text: str, found: list[str]) -> None
 )
 def test_what_tapectl_does_not_take_is_told(words: str) -> None:
     assert refusal(CommandLine("page", tuple(words.split()), whole=True))
+
+
+def test_those_that_only_look_work(
+    make_gateway: Callable[..., Gateway],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gateway = make_gateway()
+    gateway.activate("--drives", "1", disk_options=["--allow-small"])
+    gateway.create_tapes("--barcode", BARCODE)
+    monkeypatch.setenv("TAPECTL_STATE", str(gateway.state))
+    monkeypatch.chdir(gateway.root)
+    wholes = (replace(line, whole=True) for page in PAGES for line in lines_of(page))
+    reads = {line.words for line in wholes if is_read(line.words) and refusal(line) is None}
+    assert len(reads) > 15
+    for words in sorted(reads):
+        # What a lab has findings about is not what is asked here.
+        allowed = (ExitCode.OK, ExitCode.CHECK_FINDINGS) if words[0] == "check" else (ExitCode.OK,)
+        assert main(words) in allowed, f"tapectl {' '.join(words)}: {capsys.readouterr().err}"
+
+
+def test_the_readme_lists_every_command_there_is() -> None:
+    readme = (PROJECT / "README.md").read_text()
+    (block,) = re.findall(r"## Commands\n```text\n(.*?)```", readme, re.DOTALL)
+    listed: set[str] = set()
+    for line in block.splitlines():
+        name, *words = re.split(r"  +", line)[0].removeprefix("tapectl ").split(" ")
+        if words and words[0][0].isalpha():
+            listed |= {f"{name} {verb}" for verb in words[0].split("|")}
+        else:
+            listed |= set(name.split("|"))
+    found: set[str] = set()
+    for name, command in root_command().commands.items():
+        verbs = getattr(command, "commands", ())
+        found |= {f"{name} {verb}" for verb in verbs} or {name}
+    assert listed == found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 import typer.main
@@ -72,9 +74,15 @@ def _commands(line: str) -> Iterator[list[str]]:
         words = [] if token[0] in "();|&" else ["#"]
 
 
+@functools.cache
+def root_command() -> Any:
+    """Return the command `tapectl`, whose classes have no public names."""
+    return typer.main.get_command(app)
+
+
 def refusal(line: CommandLine) -> str | None:
     """Return why the parser refuses the command, None if it takes it. Nothing is run."""
-    command, words, parent = typer.main.get_command(app), hoist_global_options(line.words), None
+    command, words, parent = root_command(), hoist_global_options(line.words), None
     name: str | None = "tapectl"
     try:
         while True:
@@ -93,10 +101,8 @@ def refusal(line: CommandLine) -> str | None:
 
 def is_read(words: Sequence[str]) -> bool:
     """Return whether the command only looks, and needs nothing but a gateway."""
-    if "--repair" in words or any("://" in word or word.startswith("-f") for word in words):
+    if not words or {"--repair", "--watch", "--follow", "--gateway", "--store"} & set(words):
         return False
-    alone = {"status", "check", "metrics", "events", "--help", "--version"}
-    watches = {"--watch", "-w", "--follow"}
-    if words and words[0] in alone:
-        return not watches & set(words)
+    if words[0] in {"status", "check", "metrics", "events", "--version"}:
+        return True
     return len(words) > 1 and words[1] in {"list", "show", "size"}
