@@ -89,3 +89,30 @@ def test_the_readme_lists_every_command_there_is() -> None:
         verbs = getattr(command, "commands", ())
         found |= {f"{name} {verb}" for verb in verbs} or {name}
     assert listed == found
+
+
+GUIDES = [page for page in PAGES if page.parent.name == "guides"]
+MAKES = {("tape", "create"), ("device", "allow"), ("device", "set-changer")}
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_the_gateway_and_tapes_of_a_guide_can_be_made(
+    page: Path,
+    make_gateway: Callable[..., Gateway],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = [line.words for line in lines_of(page) if line.whole and "$" not in str(line)]
+    activations = [words for words in made if words[0] == "activate"]
+    assert len(activations) <= 1
+    gateway = make_gateway()
+    monkeypatch.setenv("TAPECTL_STATE", str(gateway.state))
+    # In a directory instead of the bucket.
+    options = activations[0][1:] if activations else ("--store", "s3://")
+    wanted = [str(gateway.store) if word.startswith("s3://") else word for word in options]
+    assert main(["activate", *wanted]) == ExitCode.OK, capsys.readouterr().err
+    for role, path in (("cache", gateway.cache), ("buffer", gateway.buffer)):
+        assert main(["disk", f"add-{role}", str(path)]) == ExitCode.OK, capsys.readouterr().err
+    for words in made:
+        if words[:2] in MAKES:
+            assert main(words) == ExitCode.OK, f"{words}: {capsys.readouterr().err}"

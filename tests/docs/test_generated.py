@@ -69,7 +69,7 @@ def test_every_key_of_the_bucket_is_in_its_manual_page() -> None:
     assert [key for key in keys if key not in page] == []
 
 
-def test_every_link_of_the_readme_leads_somewhere() -> None:
-    for page in (PROJECT / "README.md", PROJECT / "docs" / "json-output.md"):
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    for page in (PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
