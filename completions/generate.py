@@ -7,7 +7,7 @@ from pathlib import Path
 from tapectl.cli.completion import Shell, script
 
 # Where each shell's completion directory wants it: the name is the command.
-FILE_NAMES = {Shell.BASH: "tapectl.bash", Shell.ZSH: "_tapectl", Shell.FISH: "tapectl.fish"}
+FILE_NAMES = {Shell.BASH: "tapectl", Shell.ZSH: "_tapectl", Shell.FISH: "tapectl.fish"}
 
 
 def generate() -> dict[str, str]:

@@ -1,9 +1,12 @@
-"""Write the manual pages beside this file from the commands: `python man/generate.py`."""
+"""Write the manual pages beside this file from the commands, the settings and the table of the
+bucket's keys: `python man/generate.py`.
+"""
 
 from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +70,18 @@ SETTINGS = {
 # Defaults that depend on who asks.
 PLACES = {"hooks_dir": "hooks.d beside the configuration file"}
 CONFIG_FILES = "/etc/tapectl/tapectl.toml for root, else $XDG_CONFIG_HOME/tapectl/tapectl.toml"
+STATE_FILES = "/var/lib/tapectl/tapectl.db for root, else $XDG_STATE_HOME/tapectl/tapectl.db"
+MANUALS = {1: "User Commands", 5: "File Formats"}
+CONFIG_EXAMPLE = """\
+# /etc/tapectl/tapectl.toml
+listen = ["192.0.2.10", "[2001:db8::10]:3260"]
+upload_workers = 4
+hold_s = 0
+verify_bytes_per_s = "50MiB"
+scrub_store = true
+metrics_listen = "9744"
+"""
+BUCKET_FORMAT = Path(__file__).parents[1] / "docs" / "bucket-format.md"
 
 # The parser's own classes have no public names to annotate with.
 Command = Any
@@ -74,7 +89,9 @@ Context = Any
 
 
 def generate() -> dict[str, str]:
-    """Return file name → content: tapectl.1, and tapectl-NOUN.1 for each noun."""
+    """Return file name → content: tapectl.1, tapectl-NOUN.1 for each noun, and what is in
+    section 5.
+    """
     root: Command = typer.main.get_command(app)
     context = root.make_context("tapectl", [], resilient_parsing=True)
     nouns = {name: command for name, command in root.commands.items() if is_noun(command)}
@@ -82,6 +99,8 @@ def generate() -> dict[str, str]:
     for name, noun in nouns.items():
         lines = noun_page(noun, child(context, noun, name))
         pages[f"tapectl-{name}.1"] = "\n".join(lines) + "\n"
+    pages["tapectl.conf.5"] = "\n".join(settings_page()) + "\n"
+    pages["tapectl-bucket.5"] = "\n".join(bucket_page(BUCKET_FORMAT.read_text())) + "\n"
     return pages
 
 
@@ -122,22 +141,16 @@ def main_page(root: Command, context: Context) -> Iterator[str]:
     for code, meaning in EXIT_CODE_MEANINGS.items():
         yield from item(str(int(code)), meaning)
     yield from item(str(BROKEN_PIPE_STATUS), "Whoever read standard output has left.")
-    yield ".SH SETTINGS"
-    yield "Each in the configuration file by its name, in the environment as TAPECTL_ and its name"
-    yield "in capitals. A flag goes before the environment, that before the file."
-    defaults = {value.name: value.value for value in Settings.load({}, Path(os.devnull)).describe()}
-    for name, meaning in SETTINGS.items():
-        default = PLACES.get(name) or defaults[name] or "none"
-        yield from item(name, f"{meaning} Default: {default}.")
     yield ".SH FILES"
     yield from item(CONFIG_FILES, "Configuration, TOML.")
     yield from item(
-        "/var/lib/tapectl/tapectl.db for root, else $XDG_STATE_HOME/tapectl/tapectl.db",
+        STATE_FILES,
         "State of the gateway; its lock and its sockets are beside it.",
     )
     yield ".SH ENVIRONMENT"
     for variable, meaning in ENVIRONMENT.items():
         yield from item(variable, meaning)
+    yield from see_also("tapectl.conf(5)", "tapectl-bucket(5)")
 
 
 def noun_page(noun: Command, context: Context) -> Iterator[str]:
@@ -151,6 +164,75 @@ def noun_page(noun: Command, context: Context) -> Iterator[str]:
         yield from command_section(command, child(context, command, name))
     yield ".SH SEE ALSO"
     yield bold("tapectl") + "(1), where the exit statuses are."
+
+
+def settings_page() -> Iterator[str]:
+    yield from header("TAPECTL.CONF", "tapectl.conf", "the settings of tapectl", section=5)
+    yield ".SH DESCRIPTION"
+    yield from paragraphs(
+        "The configuration file of tapectl is TOML: a setting a line, without sections. Every"
+        " setting is also a variable of the environment, TAPECTL_ and its name in capitals; some"
+        " are options of tapectl serve. An option goes before the environment, that before the"
+        " file, and the file before the default. A name that is not known, or a value that cannot"
+        " be used, is an error (exit status 45)."
+        "\n\n"
+        "At SIGHUP serve reads the settings anew; those that it cannot take over while it serves"
+        " are named in its log, and count from the next start."
+    )
+    yield ".SH SETTINGS"
+    yield from item("state_path", f"State file; in the environment TAPECTL_STATE. {STATE_FILES}.")
+    defaults = {value.name: value.value for value in Settings.load({}, Path(os.devnull)).describe()}
+    for name, meaning in SETTINGS.items():
+        default = PLACES.get(name) or defaults[name] or "none"
+        yield from item(name, f"{meaning} Default: {default}.")
+    yield ".SH EXAMPLE"
+    yield from verbatim(CONFIG_EXAMPLE)
+    yield ".SH FILES"
+    yield from item(CONFIG_FILES, "Or the file that --config or TAPECTL_CONFIG names.")
+    yield from see_also("tapectl(1)", "tapectl-gateway(1)")
+
+
+def bucket_page(document: str) -> Iterator[str]:
+    """Yield what docs/bucket-format.md says in its introduction, its keys and its order of writes;
+    the rest of it is for programs.
+    """
+    sections = dict(re.findall(r"^#+ (.+)\n+((?:(?!^#).*\n)*)", document, re.MULTILINE))
+    version = next(title for title in sections if title.startswith("Bucket format"))
+    yield from header(
+        "TAPECTL-BUCKET", "tapectl-bucket", "what tapectl keeps in its store", section=5
+    )
+    yield ".SH DESCRIPTION"
+    yield from paragraphs(f"{version}. {plain(sections[version])}")
+    yield ".SH KEYS"
+    before, _, table_and_rest = sections["1. Keys"].partition("\n|")
+    table, _, after = table_and_rest.rpartition("|\n")
+    yield from paragraphs(plain(before))
+    for row in table.splitlines()[2:]:
+        key, what, written, storage_class = (cell.strip() for cell in row.strip("|").split("|"))
+        when = f" Written {written}." if written else ""
+        yield from item(plain(key), f"{plain(what)}.{when} Class: {storage_class}.")
+    yield ".PP"
+    yield from paragraphs(plain(after))
+    yield ".SH ORDER OF WRITES"
+    order, _, _ = plain(sections["2. Order of writes"]).partition("\n\nArchiving:")
+    for paragraph in order.split("\n\n"):
+        yield from verbatim(paragraph) if paragraph[0].isdigit() else paragraphs(paragraph)
+        yield ".PP"
+    yield ".SH SEE ALSO"
+    yield (
+        f"{bold('tapectl')}(1), {bold('tapectl-recovery')}(1), and the whole format, byte by byte:"
+        " bucket-format.md and medium-format.md in share/doc/tapectl, where tapectl is installed."
+    )
+
+
+def plain(markdown: str) -> str:
+    """Return the text without code marks, and with the words of its links alone."""
+    return re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", markdown.replace("`", "")).strip()
+
+
+def see_also(*pages: str) -> Iterator[str]:
+    yield ".SH SEE ALSO"
+    yield ", ".join(re.sub(r"(.+)(\(\d\))", lambda m: bold(m[1]) + m[2], page) for page in pages)
 
 
 def command_section(command: Command, context: Context) -> Iterator[str]:
@@ -172,14 +254,18 @@ def options(command: Command, context: Context) -> Iterator[str]:
 def epilog(command: Command) -> Iterator[str]:
     text = inspect.cleandoc(command.epilog or "").removeprefix("\b").strip()
     if text:
-        yield ".PP"
-        yield ".nf"
-        yield from (roff(line) for line in text.splitlines())
-        yield ".fi"
+        yield from verbatim(text)
 
 
-def header(title: str, name: str, purpose: str) -> Iterator[str]:
-    yield f'.TH {title} 1 "" "tapectl" "User Commands"'
+def verbatim(text: str) -> Iterator[str]:
+    yield ".PP"
+    yield ".nf"
+    yield from (roff(line) for line in text.splitlines())
+    yield ".fi"
+
+
+def header(title: str, name: str, purpose: str, *, section: int = 1) -> Iterator[str]:
+    yield f'.TH {title} {section} "" "tapectl" "{MANUALS[section]}"'
     yield ".SH NAME"
     yield roff(f"{name} - {purpose.rstrip('.')}")
 

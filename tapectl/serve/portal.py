@@ -38,6 +38,7 @@ DISCOVERY_IDLE_S = 60.0
 # once after a reboot; more than this at one time is a flood.
 LOGINS_MAX = 128
 BACKLOG = 128
+WAKE_BYTES = 64
 
 # Takes a socket whose login is complete, with what `hand_off` gave and the peer's address, and owns
 # it from then on. It has yet to send the last login response, and so may know the session first.
@@ -89,7 +90,10 @@ class Portal:
         self._discovering: set[socket.socket] = set()
         self._logins = threading.BoundedSemaphore(LOGINS_MAX)
         self._throttle = LoginThrottle()
-        self._stop_reader, self._stop_writer = socket.socketpair()
+        # A byte makes `run` look up from its selector.
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._stopping = threading.Event()
+        self._came_round = threading.Event()
 
     @property
     def addresses(self) -> list[str]:
@@ -101,17 +105,28 @@ class Portal:
             for listener in self._listeners:
                 listening.enter_context(listener)
                 selector.register(listener, selectors.EVENT_READ)
-            selector.register(self._stop_reader, selectors.EVENT_READ)
-            while True:
+            selector.register(self._wake_reader, selectors.EVENT_READ)
+            while not self._stopping.is_set():
                 for key, _ in selector.select():
-                    if key.fileobj is self._stop_reader:
-                        return
                     assert isinstance(key.fileobj, socket.socket)
-                    self._accept(key.fileobj)
+                    if key.fileobj is self._wake_reader:
+                        self._wake_reader.recv(WAKE_BYTES)
+                        self._came_round.set()
+                    else:
+                        self._accept(key.fileobj)
 
     def stop(self) -> None:
         """Make `run` return, now or as soon as it is called."""
-        self._stop_writer.send(b"x")
+        self._stopping.set()
+        self._wake_writer.send(b"x")
+
+    def is_alive(self, timeout_s: float) -> bool:
+        """Return whether `run` looks up within that time, or need not as it is to end."""
+        if self._stopping.is_set():
+            return True
+        self._came_round.clear()
+        self._wake_writer.send(b"x")
+        return self._came_round.wait(timeout_s) or self._stopping.is_set()
 
     def drop_discovery_sessions(self) -> None:
         """End them: who may discover was changed."""

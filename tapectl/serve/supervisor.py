@@ -54,6 +54,7 @@ from tapectl.serve.metrics import MetricsServer
 from tapectl.serve.portal import Portal, open_listener
 from tapectl.serve.privileges import become, forbid_core_dumps
 from tapectl.serve.reloading import plan_reload
+from tapectl.serve.service_manager import ServiceManager
 from tapectl.state import disks
 from tapectl.state.database import State
 
@@ -133,7 +134,7 @@ class Supervisor:
     def _children(self) -> Sequence[Child]:
         return [*(drive.child for drive in self._drives), self._transfer]
 
-    def run(self, on_ready: Callable[[ReadyInfo], None]) -> None:
+    def run(self, on_ready: Callable[[ReadyInfo], None], manager: ServiceManager) -> None:
         """Start, serve, and stop in order; what was acknowledged is on both disks afterwards."""
         operations = ControlOperations(self._operations())
         control = JsonServer(control_socket_path(self._state_path), operations.answer)
@@ -148,8 +149,10 @@ class Supervisor:
             self._feeds.start(self._settings)
             control.start()
             on_ready(ReadyInfo(self._portal.addresses, list(self._directory.devices)))
+            manager.ready(f"serving on {', '.join(self._portal.addresses)}")
             self._portal.run()
         finally:
+            manager.stopping()
             control.close()
             for server in self._metrics:
                 server.close()
@@ -168,6 +171,10 @@ class Supervisor:
     def stop(self) -> None:
         """Make `run` drain and return; may be called from a signal handler."""
         self._portal.stop()
+
+    def is_alive(self, timeout_s: float) -> bool:
+        """Return whether initiators are let in, or this is draining; waits so long to find out."""
+        return self._portal.is_alive(timeout_s)
 
     def reload(self, wanted: Settings) -> None:
         """Take over what can be taken over of other settings while serving."""
@@ -324,14 +331,20 @@ def run(
     """
     configure_log(settings.log_format)
     forbid_core_dumps()
+    manager = ServiceManager.from_environment(os.environ)
     state = State.open(settings.state_path)
     check_listen(settings, state)
     with serve_lock(settings.state_path, "serve", wait_s=_lock_wait_s(settings)) as lock_fd:
         supervisor = Supervisor(settings, state, lock_fd=lock_fd)
         if settings.user:
             become(settings.user, _what_serving_writes(settings, state))
-        with _signals_stop(supervisor), _hangup_reloads(supervisor, reload or (lambda: settings)):
-            supervisor.run(on_ready or (lambda _info: None))
+        load = reload or (lambda: settings)
+        with (
+            _signals_stop(supervisor),
+            _hangup_reloads(supervisor, load, manager),
+            manager.kept_alive(supervisor.is_alive),
+        ):
+            supervisor.run(on_ready or (lambda _info: None), manager)
     return 0
 
 
@@ -379,7 +392,9 @@ def _signals_stop(supervisor: Supervisor) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _hangup_reloads(supervisor: Supervisor, load: Callable[[], Settings]) -> Iterator[None]:
+def _hangup_reloads(
+    supervisor: Supervisor, load: Callable[[], Settings], manager: ServiceManager
+) -> Iterator[None]:
     """SIGHUP reads the settings anew, in a thread: it may wait for a process to end."""
     asked, ended = threading.Event(), threading.Event()
 
@@ -387,7 +402,8 @@ def _hangup_reloads(supervisor: Supervisor, load: Callable[[], Settings]) -> Ite
         while asked.wait() and not ended.is_set():
             asked.clear()
             try:
-                supervisor.reload(load())
+                with manager.reloading():
+                    supervisor.reload(load())
             except TapectlError as exc:
                 _log.error("settings are not reloaded: %s", exc.message)
 

@@ -52,7 +52,24 @@ def test_every_setting_is_in_the_manual() -> None:
     assert set(generator("man").SETTINGS) == names
 
 
-def test_every_link_of_the_readme_leads_somewhere() -> None:
-    for page in (PROJECT / "README.md", PROJECT / "docs" / "json-output.md"):
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+def test_the_example_of_settings_can_be_used(tmp_path: Path) -> None:
+    path = tmp_path / "tapectl.toml"
+    path.write_text(generator("man").CONFIG_EXAMPLE)
+    found = {value.name: value for value in Settings.load({}, path).describe()}
+    assert found["listen"].value == "192.0.2.10:3260,[2001:db8::10]:3260"
+    changed = {name for name, value in found.items() if value.source.startswith("file")}
+    assert changed == set(re.findall(r"^(\w+) =", path.read_text(), re.MULTILINE))
+
+
+def test_every_key_of_the_bucket_is_in_its_manual_page() -> None:
+    document = (PROJECT / "docs" / "bucket-format.md").read_text()
+    keys = re.findall(r"^\| `([^`]+)` \|.*\|$", document.split("## 2.")[0], re.MULTILINE)
+    page = (PROJECT / "man" / "tapectl-bucket.5").read_text().replace("\\-", "-")
+    assert len(keys) > 8
+    assert [key for key in keys if key not in page] == []
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    for page in (PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -33,6 +33,15 @@ def quickstart_command() -> str:
     return command
 
 
+def lines_for_the_shelf() -> list[str]:
+    """Return what it says to type in a third terminal, after the state is named."""
+    lines = commands()
+    first = lines.index("export TAPECTL_STATE=./tapectl-demo/tapectl.db") + 1
+    found = [line for line in lines[first:] if line.startswith(".venv/bin/tapectl ")]
+    assert len(found) == 4
+    return found
+
+
 def test_the_test_command_is_there() -> None:
     assert "tests/run" in commands()
     assert os.access(PROJECT / "tests" / "run", os.X_OK)
@@ -41,7 +50,7 @@ def test_the_test_command_is_there() -> None:
 def test_quickstart_serves_a_library_with_five_tapes(
     make_gateway: Callable[..., Gateway],
 ) -> None:
-    gateway = make_gateway()
+    gateway = make_gateway(directory_retrieval_delay_s="0")
     words = shlex.split(quickstart_command())[-1:]
     assert words == ["quickstart"]
     gateway.state = gateway.root / "tapectl-demo" / "tapectl.db"
@@ -61,6 +70,9 @@ def test_quickstart_serves_a_library_with_five_tapes(
             START_TIMEOUT_S,
         )
         use_the_library(gateway)
+        for line in lines_for_the_shelf():
+            said = gateway.cli(*shlex.split(line.partition("tapectl ")[2]))
+            assert "DEMO01L5" in said, line
     finally:
         process.send_signal(signal.SIGINT)
         said, errors = process.communicate(timeout=90)
@@ -88,6 +100,8 @@ def use_the_library(gateway: Gateway) -> None:
         drive.write_block(b"hello, tape")
         drive.rewind()
         assert drive.read_block(512) == b"hello, tape"
+    with Session(gateway.portal, changer_name) as session:
+        MediaChanger(session).unload(0)
 
 
 @pytest.mark.skipif(

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
+import signal
 import site
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.clients import require_program
-from tests.support.gateway import Gateway
+from tests.support.gateway import START_TIMEOUT_S, Gateway
 
 REPOSITORY = Path(__file__).parents[2]
+CONTAINERFILE = REPOSITORY / "docs" / "container" / "Containerfile"
 UNIT = REPOSITORY / "docs" / "systemd" / "tapectl.service"
 SETTING_INVALID = 45
 NOBODY = "nobody"
@@ -36,6 +41,9 @@ PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
 ctypes.CDLL(None).prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0)
 os.execv(sys.argv[1], sys.argv[1:])' "$@"
 """
+
+# What SANDBOX runs is a program by its path.
+RUN_SHELL = "import os, sys; os.execv('/bin/sh', ['sh', '-c', sys.argv[1]])"
 
 
 @pytest.fixture
@@ -123,6 +131,63 @@ def test_serve_runs_in_the_sandbox_of_its_unit(gateway: Gateway) -> None:
     gateway.serve()
     write_and_read(gateway)
     gateway.stop()
+
+
+def test_a_container_serves_as_its_user_and_tells_its_health(gateway: Gateway) -> None:
+    """Without an engine: the user, the rights and the health command of the Containerfile, with
+    everything but its volumes read-only, as the example of compose has it.
+    """
+    require_program("unshare", "util-linux")
+    (user,) = re.findall(r"^USER (\d+):\d+$", CONTAINERFILE.read_text(), re.MULTILINE)
+    (health,) = re.findall(r"^    CMD (tapectl .*)$", CONTAINERFILE.read_text(), re.MULTILINE)
+    assert int(user) > 0
+    for path in (gateway.root, *gateway.root.rglob("*")):
+        os.chown(path, int(user), int(user))
+    script = SANDBOX.replace("=nobody", f"={user}").replace("=nogroup", f"={user}")
+    wrapper = ("unshare", "-m", "sh", "-c", script, "container", str(gateway.root))
+    gateway.serve_wrapper = wrapper
+    command = shlex.join(gateway.command)
+    python, *_ = gateway.command
+
+    def is_healthy() -> bool:
+        words = (*wrapper, python, "-c", RUN_SHELL, f'tapectl() {{ {command} "$@"; }}; {health}')
+        done = subprocess.run(
+            words, env=gateway.environment, cwd=gateway.root, capture_output=True, check=False
+        )
+        assert done.stderr == b""
+        return done.returncode == 0
+
+    assert not is_healthy()
+    gateway.serve()
+    assert user_of(gateway.server_pid) == int(user)
+    assert is_healthy()
+    write_and_read(gateway)
+    gateway.stop()
+    assert not is_healthy()
+
+
+def test_the_service_manager_is_told_how_it_goes(make_gateway: Callable[..., Gateway]) -> None:
+    served = make_gateway()
+    served.activate("--drives", "1")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(served.root / "notify"))
+        manager.settimeout(START_TIMEOUT_S)
+        served.credentials |= {"NOTIFY_SOCKET": str(served.root / "notify")}
+        served.credentials |= {"WATCHDOG_USEC": "3000000"}
+
+        def hear(wanted: bytes) -> bytes:
+            while wanted not in (said := manager.recv(4096)):
+                assert said == b"WATCHDOG=1", f"before {wanted!r}: {said!r}"
+            return said
+
+        served.serve()
+        assert f"serving on 127.0.0.1:{served.port}".encode() in hear(b"READY=1")
+        hear(b"WATCHDOG=1")
+        os.kill(served.server_pid, signal.SIGHUP)
+        hear(b"RELOADING=1")
+        hear(b"READY=1")
+        served.stop()
+        hear(b"STOPPING=1")
 
 
 def test_systemd_takes_the_unit_and_calls_it_safe() -> None:

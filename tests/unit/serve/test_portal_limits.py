@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import socket
+import threading
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from tapectl.gateway.settings import ListenAddress
+from tapectl.iscsi.policy import TargetConfig
 from tapectl.serve import portal as portal_module
 from tests.support.gateway import wait_until
 from tests.support.initiator import LoginRefusedError, Session, SessionOptions
 from tests.unit.serve.one_unit import TARGET, serving
+
+if TYPE_CHECKING:
+    from tapectl.serve.login_policy import TargetDirectory
 
 
 def is_closed(stream: socket.socket) -> bool:
@@ -83,3 +90,17 @@ def test_connections_of_a_session_are_bounded(monkeypatch: pytest.MonkeyPatch) -
         sessions[3].logout()
         assert all(session.receive_end() for session in sessions[:3])
         wait_until(lambda: unit.told == ["established", "lost"], "one nexus, once", 30)
+
+
+def test_a_portal_is_alive_while_it_looks_up_and_when_it_is_to_end() -> None:
+    listener = portal_module.open_listener(ListenAddress("127.0.0.1", 0))
+    nobody = cast("TargetDirectory", None)
+    portal = portal_module.Portal([listener], nobody, TargetConfig(), lambda *_session: None)
+    assert not portal.is_alive(0), "nothing runs yet"
+    thread = threading.Thread(target=portal.run)
+    thread.start()
+    assert portal.is_alive(30)
+    assert portal.is_alive(30)
+    portal.stop()
+    thread.join()
+    assert portal.is_alive(0)
