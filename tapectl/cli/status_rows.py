@@ -67,6 +67,7 @@ def _serving_row(answer: Answer | None, rates: Mapping[str, float]) -> Row:
         "UploadedBytesPerSecond": round(rates["uploaded"]),
         "DownloadedBytesPerSecond": round(rates["downloaded"]),
         "StoreError": answer["transfer"].get("store_error"),
+        "StoreHint": answer["transfer"].get("store_hint"),
         "Alerts": alert_rows(answer),
     }
 

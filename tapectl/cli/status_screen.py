@@ -40,6 +40,8 @@ def _gateway_lines(row: Row) -> Iterator[str]:
     yield _line("Store", f"{row['StoreUrl']}{endpoint}")
     if row.get("StoreError"):
         yield _line("Store fails", row["StoreError"])
+    if row.get("StoreHint"):
+        yield _line("", f"hint: {row['StoreHint']}")
     by_status = show_fields(row["TapesByStatus"]) or "none"
     yield _line("Tapes", f"{by_status} ({format_size(row['TapesSizeInBytes'])})")
 

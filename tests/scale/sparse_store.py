@@ -152,6 +152,12 @@ class SparseStore:
             [Source(source, self.head(source).size_bytes)], destination, options=options
         )
 
+    def unfinished_puts(self, prefix: str) -> Iterator[str]:  # noqa: ARG002 -- there are none
+        yield from ()
+
+    def abandon_put(self, key: str) -> None:
+        """There is nothing to let go of."""
+
     def compose(
         self, sources: Sequence[Source], destination: str, *, options: PutOptions = PLAIN
     ) -> ObjectInfo:
