@@ -180,6 +180,9 @@ def test_a_disk_with_errors_is_named_and_the_other_one_used(
     lab.stop_the_store()
     lab.load(first)
     lab.write(first)
+    # Sealed while all is well: that copy stays on the disk, whatever comes.
+    lab.load(second)
+    lab.load(first)
     sick_id = lab.disk_at(shim.root)
 
     shim.fail(*calls, at=1, forever=True)
