@@ -62,15 +62,26 @@ class SegmentBuffers:
         return memoryview(self._raw)[:size_bytes]
 
     def encode(self, content: memoryview, header: ObjectHeader, *, compression: bool) -> bytearray:
-        """Return the object of a segment; it is good until the next call."""
+        """Return the object of a segment; it is good until the next call, and longer while somebody
+        has a view of it."""
         chunks = (content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES))
-        stored, end = self._stored, 0
+        stored, end = self._free_memory(), 0
         for piece in encode_object(header, chunks, level=_ZSTD_LEVEL if compression else None):
             # Over what the last object left, and beyond it.
             stored[end : end + len(piece)] = piece
             end += len(piece)
         del stored[end:]
         return stored
+
+    def _free_memory(self) -> bytearray:
+        """Return the memory of the last object; new memory where a request that was broken off
+        still holds that, which so can be neither sent otherwise nor made longer or shorter."""
+        try:
+            self._stored.append(0)
+            self._stored.pop()
+        except BufferError:
+            self._stored = bytearray()
+        return self._stored
 
     def _read(self, path: Path, size_bytes: int) -> memoryview:
         with path.open("rb", buffering=0) as file:
