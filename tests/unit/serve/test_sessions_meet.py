@@ -133,6 +133,8 @@ def test_who_logs_in_after_the_answer_to_a_cold_reset_stays(
         assert session.receive_end()
         late[0].execute(numbered(2))
         assert unit.ran == [1, 2]
+        # It must not be in the replaced method when that goes.
+        resetting[0].join(PATIENCE_S)
 
 
 def test_the_last_of_a_nexus_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
