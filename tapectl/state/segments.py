@@ -122,22 +122,6 @@ def object_bytes_between(db: sqlite3.Connection, barcode: str, first: int, end: 
     return int(row[0])
 
 
-def waiting_for_upload(
-    db: sqlite3.Connection, barcode: str | None = None, *, limit: int = 1000
-) -> Sequence[SegmentRecord]:
-    """Return segments that are not in the store, longest waiting first, of one tape or of all.
-
-    Those of tapes that are not claimed in the store yet, or are being deleted, do not count.
-    """
-    rows = db.execute(
-        "SELECT segment.* FROM segment JOIN tape USING (barcode) WHERE uploaded_at_ms IS NULL"
-        " AND tape.status NOT IN ('CREATING', 'DELETING', 'DELETED', 'IRRECOVERABLE')"
-        " AND (?1 IS NULL OR segment.barcode = ?1) ORDER BY sealed_at_ms, sequence LIMIT ?2",
-        (barcode, limit),
-    )
-    return [record_of(row) for row in rows]
-
-
 def waiting_uploads(db: sqlite3.Connection, barcode: str | None = None) -> SegmentTotals:
     """Return how much is not in the store, of one tape or of all."""
     row = db.execute(
