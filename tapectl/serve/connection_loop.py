@@ -324,11 +324,13 @@ class ConnectionLoop:
     def _serve_alone(self, wait_s: float) -> None:
         """Take PDUs for `wait_s`; commands of a unit whose command waits queue up behind it."""
         deadline = time.monotonic() + wait_s
+        readable = select.poll()  # select(2) knows no descriptor above 1023
+        readable.register(self.stream, select.POLLIN)
         while True:
             while (event := next_that_overtakes(self._pending, self._session)) is not None:
                 self.handle(event)
             left_s = deadline - time.monotonic()
-            if left_s <= 0 or not select.select([self.stream], [], [], left_s)[0]:
+            if left_s <= 0 or not readable.poll(left_s * 1000):
                 return
             self.receive()
 

@@ -24,6 +24,7 @@ from tapectl.serve.session_table import SESSIONS_MAX
 from tapectl.serve.unit_host import UnitHost
 
 TARGET = "iqn.2000-01.com.example:unit"
+PATIENCE_S = 30.0
 
 
 class Unit:
@@ -119,3 +120,8 @@ def serving(
     finally:
         portal.stop()
         thread.join()
+        server.drop_sessions(lambda _initiator: True)
+        # None may be in a method that a test has replaced when the test puts that back.
+        for other in threading.enumerate():
+            if other.name.startswith("login-"):
+                other.join(PATIENCE_S)
