@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapectl.cli import completing
-from tapectl.cli.options import Output, examples
+from tapectl.cli.options import Output, Tags, examples
 from tapectl.cli.render import (
     Column,
     Row,
@@ -62,6 +62,7 @@ def register(app: typer.Typer) -> None:
                 "tapectl activate --store s3://my-bucket --tape-drive-type IBM-ULT3580-TD8",
                 "drives of LTO-8",
             ),
+            ("tapectl activate --store s3://my-bucket --tag site=Frankfurt", "with a tag"),
         ),
     )(activate)
 
@@ -184,6 +185,7 @@ def activate(
             help="How the names of the iSCSI targets begin.",
         ),
     ] = None,
+    tag: Tags = None,
     if_not_exists: Annotated[
         bool,
         typer.Option(
@@ -201,6 +203,7 @@ def activate(
     from tapectl.gateway import activation
     from tapectl.gateway.drive_types import read_profile
     from tapectl.gateway.stores import open_store
+    from tapectl.gateway.tag_rules import parse_tags
 
     settings = load_settings(context)
     request = activation.ActivationRequest(
@@ -217,6 +220,7 @@ def activate(
         slot_count=slots,
         import_export_count=import_export,
         iqn_prefix=iqn_prefix or activation.DEFAULT_IQN_PREFIX,
+        tags=parse_tags(tag or ()),
         if_not_exists=if_not_exists,
     )
     gateway = activation.activate(

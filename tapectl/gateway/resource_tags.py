@@ -73,6 +73,17 @@ def remove_tags(
     return _change(state, resource, without, open_store)
 
 
+def set_tags(
+    state: State,
+    resource: str,
+    wanted: Mapping[str, str],
+    *,
+    open_store: Callable[[], ObjectStore],
+) -> TaggedResource:
+    """Make these all the tags there are. Raises as `add_tags` does."""
+    return _change(state, resource, lambda _before: dict(wanted), open_store)
+
+
 def _change(
     state: State,
     resource: str,
