@@ -135,6 +135,7 @@ def restore(
         typer.Option(
             "--to",
             metavar="ELEMENT",
+            autocompletion=completing.free_elements,
             show_default="the first free import/export slot",
             help="Where a tape of another gateway comes to, e.g. slot:5.",
         ),

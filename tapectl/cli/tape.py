@@ -332,6 +332,7 @@ def move_(
         typer.Argument(
             metavar="ELEMENT",
             show_default=False,
+            autocompletion=completing.free_elements,
             help="Where to: slot:N, drive:N, ie:N, or the address of an element.",
         ),
     ],
