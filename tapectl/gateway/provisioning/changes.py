@@ -19,7 +19,7 @@ from tapectl.gateway import (
     disk_allocation,
     initiators,
     pools,
-    tapes,
+    tape_creation,
 )
 from tapectl.gateway.activation import (
     ActivationRequest,
@@ -33,8 +33,9 @@ from tapectl.gateway.identity_change import change_identity
 from tapectl.gateway.library_change import LibraryChange
 from tapectl.gateway.media import generation_name
 from tapectl.gateway.provisioning.document import LibraryDocument, WantedRule
+from tapectl.gateway.tape_creation import TapeCreation
 from tapectl.gateway.tape_info import TapeInfo
-from tapectl.gateway.tapes import TapeCreation
+from tapectl.gateway.tapes import list_tapes
 from tapectl.state import disks
 from tapectl.state.database import State
 from tapectl.state.gateways import GatewayRecord
@@ -170,7 +171,7 @@ def _tape_changes(state: State, wanted: LibraryDocument, hands: Hands) -> Iterat
     if not wanted.tapes:
         return
     gateway = describe_gateway(state)
-    found = {one.barcode: one for one in tapes.list_tapes(state, statuses=TapeStatus)}
+    found = {one.barcode: one for one in list_tapes(state, statuses=TapeStatus)}
     pool_ids = _pool_ids(state)
     for named in wanted.tapes:
         pool_id = pool_ids.get(named.pool_id, named.pool_id)
@@ -182,7 +183,7 @@ def _tape_changes(state: State, wanted: LibraryDocument, hands: Hands) -> Iterat
             _refuse_other_tape(there, tape, generation)
             continue
         detail = f"{format_size(tape.size_bytes)}, {generation_name(generation)}, {tape.pool_id}"
-        make = partial(tapes.create_tapes, state, tape, actor=hands.actor)
+        make = partial(tape_creation.create_tapes, state, tape, actor=hands.actor)
         yield Change(Action.CREATE, f"tape {tape.barcode}", detail, make)
 
 

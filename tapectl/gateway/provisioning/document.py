@@ -14,7 +14,7 @@ from tapectl.gateway.activation import ActivationRequest
 from tapectl.gateway.bandwidth_schedule import parse_interval
 from tapectl.gateway.disk_allocation import DiskAddition
 from tapectl.gateway.media import parse_generation
-from tapectl.gateway.tapes import TapeCreation
+from tapectl.gateway.tape_creation import TapeCreation
 from tapectl.state.automatic_creation import CreationRule
 from tapectl.state.bandwidth import BandwidthInterval
 from tapectl.state.disks import DiskRole
