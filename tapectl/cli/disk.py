@@ -62,7 +62,7 @@ def list_(context: typer.Context, output: Output = None) -> None:
     Status: present; missing, when the disk is not there; mismatch, when it is another one. Drain:
     DRAINING while something is left on a disk that is to go, then DRAINED.
     """
-    from tapectl.gateway.disk_allocation import list_disks
+    from tapectl.gateway.disk_list import list_disks
 
     with open_gateway(context) as (state, _):
         rows = [disk_row(disk) for disk in list_disks(state)]
@@ -81,7 +81,7 @@ def show(
     output: Output = None,
 ) -> None:
     """Show all about one disk."""
-    from tapectl.gateway.disk_allocation import show_disk
+    from tapectl.gateway.disk_list import show_disk
 
     with open_gateway(context) as (state, _):
         render_record(disk_row(show_disk(state, disk)), DETAIL_COLUMNS, output=output)

@@ -69,8 +69,8 @@ def drain(
     It has to have another disk of its role beside it.
     """
     from tapectl.errors import UsageError
-    from tapectl.gateway.disk_allocation import show_disk
     from tapectl.gateway.disk_draining import cancel_drain, drain_disk
+    from tapectl.gateway.disk_list import show_disk
 
     if cancel and wait:
         raise UsageError("there is nothing to wait for with --cancel")

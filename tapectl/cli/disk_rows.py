@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tapectl.cli.render import Column, Row, show_list, show_size
 
 if TYPE_CHECKING:
-    from tapectl.gateway.disk_allocation import DiskInfo
+    from tapectl.gateway.disk_list import DiskInfo
 
 # fmt: off
 LIST_COLUMNS = (

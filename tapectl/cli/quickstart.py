@@ -101,7 +101,8 @@ def _activate(root: Path, settings: Settings) -> None:
 
 
 def _allocate_disks(state: State, root: Path) -> None:
-    from tapectl.gateway.disk_allocation import DiskAddition, add_disk, list_disks
+    from tapectl.gateway.disk_allocation import DiskAddition, add_disk
+    from tapectl.gateway.disk_list import list_disks
     from tapectl.state.disks import DiskRole
 
     allocated = {disk.allocation for disk in list_disks(state)}
@@ -113,7 +114,8 @@ def _allocate_disks(state: State, root: Path) -> None:
 
 def _create_tapes(state: State) -> None:
     """Create the tapes, unless someone has been here before: a deleted one stays deleted."""
-    from tapectl.gateway.tapes import TapeCreation, create_tapes, list_tapes
+    from tapectl.gateway.tape_creation import TapeCreation, create_tapes
+    from tapectl.gateway.tapes import list_tapes
     from tapectl.state.tape_status import TapeStatus
 
     known = {tape.barcode for tape in list_tapes(state, statuses=TapeStatus)}

@@ -58,7 +58,7 @@ def report(
 
 
 def _tables(state: State) -> Sequence[tuple[str, Sequence[Row], Sequence[Column]]]:
-    from tapectl.gateway.disk_allocation import list_disks
+    from tapectl.gateway.disk_list import list_disks
     from tapectl.gateway.events import list_events
     from tapectl.gateway.shelf import list_archive
     from tapectl.gateway.tapes import list_tapes

@@ -154,7 +154,7 @@ def create(
     from tapectl.gateway.encryption import choose_encryption
     from tapectl.gateway.media import parse_generation
     from tapectl.gateway.tag_rules import parse_tags
-    from tapectl.gateway.tapes import TapeCreation, create_tapes
+    from tapectl.gateway.tape_creation import TapeCreation, create_tapes
 
     settings = load_settings(context)
     if size is None and not cleaning:

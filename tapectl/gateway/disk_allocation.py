@@ -1,4 +1,4 @@
-"""Local disks: which there are, and allocating them as cache or upload buffer."""
+"""Allocating local disks as cache or upload buffer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tapectl.disks import block_devices, disk_directory
 from tapectl.disks.disk_directory import DiskMarker
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.clock import now_ms as clock_now_ms
-from tapectl.gateway.disk_contents import DiskContents, contents_of
+from tapectl.gateway.disk_contents import DiskContents
+from tapectl.gateway.disk_list import DiskInfo, disk_info
 from tapectl.gateway.surviving_disks import refuse_overtaken
 from tapectl.state import disks, events
 from tapectl.state.database import State
@@ -26,12 +27,6 @@ from tapectl.state.disks import DiskRecord, DiskRole
 from tapectl.state.gateways import read_gateway
 from tapectl.state.tapes import Stamp
 from tapectl.units import GIB, MIB, TIB, format_size
-
-AVAILABLE = "AVAILABLE"
-"""Allocation of an empty block device, which add_disk would take."""
-
-IN_USE = "IN USE"
-"""Allocation of a block device that holds something: mounted, divided, or with a signature."""
 
 AWS_MIN_BYTES = 150 * GIB
 """AWS's least cache and least upload buffer; less is a warning here."""
@@ -56,9 +51,6 @@ _IGNORED_NAMES = frozenset(
         "tapes",
     }
 )
-
-PRESENT, MISSING, MISMATCH = "present", "missing", "mismatch"
-DRAINING, DRAINED = "DRAINING", "DRAINED"
 
 
 class DiskPathError(TapectlError):
@@ -93,38 +85,6 @@ class DiskTooSmallError(TapectlError):
     aws_code = "InvalidParameters"
 
 
-class DiskNotFoundError(TapectlError):
-    """No allocated disk has this id or path."""
-
-    exit_code = ExitCode.DISK_MISSING
-    code = "disk_not_found"
-    aws_code = "DiskDoesNotExist"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskInfo:
-    """An allocated disk, or a block device that could be one.
-
-    `status` is AWS's DiskStatus: `present`, `missing` (no marker of ours at the path) or
-    `mismatch` (the marker of another disk); `allocation` is the role, AVAILABLE or IN USE.
-    `path` is the directory, for an unallocated device where it is mounted or None. `used_bytes`
-    counts sealed segments. `drain` is DRAINING or DRAINED of a disk that is to go. `failure` is
-    what the disk said when it last refused something, None when it has taken a segment since.
-    `warnings` are for people.
-    """
-
-    disk_id: str
-    path: Path | None
-    device_node: str | None
-    status: str
-    allocation: str
-    size_bytes: int
-    used_bytes: int = 0
-    drain: str | None = None
-    failure: str | None = None
-    warnings: Sequence[str] = ()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskAddition:
     """A disk to allocate: a directory, or a block device with `format`.
@@ -139,50 +99,6 @@ class DiskAddition:
     format: bool = False
     allow_small: bool = False
     create: bool = False
-
-
-def list_disks(state: State) -> Sequence[DiskInfo]:
-    """Return the allocated disks in the order they were added, then the other block devices."""
-    with state.read() as db:
-        gateway_id = read_gateway(db).id
-        records = disks.all_disks(db)
-        contents = [contents_of(db, record) for record in records]
-    listed = [
-        _disk_info(record, gateway_id, found)
-        for record, found in zip(records, contents, strict=True)
-    ]
-    taken = {record.device_node for record in records}
-    for device in block_devices.list_block_devices():
-        if device.node not in taken:
-            listed.append(
-                DiskInfo(
-                    disk_id=device.stable_id,
-                    path=device.mount_point,
-                    device_node=device.node,
-                    status=PRESENT,
-                    allocation=AVAILABLE if device.used_for is None else IN_USE,
-                    size_bytes=device.size_bytes,
-                )
-            )
-    return listed
-
-
-def show_disk(state: State, text: str) -> DiskInfo:
-    """Return one disk by its id, path or device node; raise DiskNotFoundError."""
-    path = os.path.abspath(text)
-    for disk in list_disks(state):
-        if text in (disk.disk_id, disk.device_node) or str(disk.path) == path:
-            return disk
-    raise DiskNotFoundError(f"no such disk: {text}", hint="run `tapectl disk list`")
-
-
-def find_allocated(records: Sequence[DiskRecord], text: str) -> DiskRecord:
-    """Return an allocated disk by its id, path or device node; raise DiskNotFoundError."""
-    path = os.path.abspath(text)
-    for record in records:
-        if text in (record.id, record.device_node) or str(record.path) == path:
-            return record
-    raise DiskNotFoundError(f"no such disk is allocated: {text}", hint="run `tapectl disk list`")
 
 
 def add_disk(
@@ -247,7 +163,7 @@ def _allocate(
         if isinstance(exc, OSError):
             raise DiskPathError(f"cannot write to the disk ({exc.strerror}): {path}") from exc
         raise
-    info = _disk_info(record, gateway_id, DiskContents(0, 0, frozenset()))
+    info = disk_info(record, gateway_id, DiskContents(0, 0, frozenset()))
     return replace(info, warnings=(*info.warnings, *_warnings(record, records)))
 
 
@@ -414,28 +330,6 @@ def _enter(state: State, record: DiskRecord, by: Stamp) -> None:
             events.append(db, event)
     except sqlite3.IntegrityError as exc:
         raise DiskInUseError(f"the disk was allocated meanwhile: {record.path}") from exc
-
-
-def _disk_info(record: DiskRecord, gateway_id: str, contents: DiskContents) -> DiskInfo:
-    return DiskInfo(
-        disk_id=record.id,
-        path=record.path,
-        device_node=record.device_node,
-        status=_status(record, gateway_id),
-        allocation=record.role,
-        size_bytes=record.size_bytes,
-        used_bytes=contents.bytes,
-        drain=(DRAINED if contents.empty else DRAINING) if record.draining else None,
-        failure=record.failed_detail,
-    )
-
-
-def _status(record: DiskRecord, gateway_id: str) -> str:
-    marker = disk_directory.read_marker(record.path)
-    if marker is None:
-        return MISSING
-    expected = (record.id, gateway_id, record.role)
-    return PRESENT if (marker.disk_id, marker.gateway_id, marker.role) == expected else MISMATCH
 
 
 def _warnings(added: DiskRecord, others: Sequence[DiskRecord]) -> Sequence[str]:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tapectl.gateway.clock import now_ms as clock_now_ms
-from tapectl.gateway.disk_allocation import DiskInfo, find_allocated, show_disk
 from tapectl.gateway.disk_contents import barcodes_of, contents_of
+from tapectl.gateway.disk_list import DiskInfo, find_allocated, show_disk
 from tapectl.gateway.journal import is_present
-from tapectl.gateway.tapes import DisksNeededError
+from tapectl.gateway.tape_creation import DisksNeededError
 from tapectl.state import disks, events
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord

@@ -13,7 +13,6 @@ from tapectl.disks.segment_copies import fault_of_copy
 from tapectl.disks.tape_files import SEALED, segment_name, tape_folder
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.clock import now_ms as clock_now_ms
-from tapectl.gateway.disk_allocation import find_allocated
 from tapectl.gateway.disk_contents import (
     DiskContents,
     barcodes_of,
@@ -22,6 +21,7 @@ from tapectl.gateway.disk_contents import (
     unsealed_without_role,
 )
 from tapectl.gateway.disk_draining import require_another
+from tapectl.gateway.disk_list import find_allocated
 from tapectl.gateway.journal import is_present
 from tapectl.gateway.surviving_disks import DISK_REMOVED
 from tapectl.state import disks, events, segments, tapes

@@ -28,7 +28,7 @@ from tapectl.gateway.recovery_points import (
 )
 from tapectl.gateway.restoration import Restoration, RestoreRequest
 from tapectl.gateway.takeover import NewOwner
-from tapectl.gateway.tapes import TapeExistsError
+from tapectl.gateway.tape_creation import TapeExistsError
 from tapectl.gateway.transfer.bucket_marker import require_known
 from tapectl.gateway.transfer.ownership import OwnershipObject, read_ownership
 from tapectl.gateway.undo import undo

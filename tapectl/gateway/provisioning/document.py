@@ -17,7 +17,7 @@ from tapectl.gateway.encryption import AS_STORED, AS_THE_STORE_DOES, choose_encr
 from tapectl.gateway.media import parse_generation
 from tapectl.gateway.pools import PoolCreation
 from tapectl.gateway.tag_rules import check_tags
-from tapectl.gateway.tapes import TapeCreation
+from tapectl.gateway.tape_creation import TapeCreation
 from tapectl.state.automatic_creation import CreationRule
 from tapectl.state.bandwidth import BandwidthInterval
 from tapectl.state.disks import DiskRole

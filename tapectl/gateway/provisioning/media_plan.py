@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
-from tapectl.gateway import pools, resource_tags, tapes
+from tapectl.gateway import pools, resource_tags, tape_creation
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.drive_types import default_generation
 from tapectl.gateway.encryption import encryption_word
 from tapectl.gateway.media import generation_name
 from tapectl.gateway.provisioning.change import Action, Change, Hands, LibraryConflictError
 from tapectl.gateway.provisioning.document import LibraryDocument, WantedTape
+from tapectl.gateway.tape_creation import TapeCreation
 from tapectl.gateway.tape_info import TapeInfo
-from tapectl.gateway.tapes import TapeCreation
+from tapectl.gateway.tapes import list_tapes
 from tapectl.state import tags
 from tapectl.state.database import State
 from tapectl.state.pools import NO_LOCK, PoolRecord
@@ -52,7 +53,7 @@ def tape_changes(state: State, wanted: LibraryDocument, hands: Hands) -> Iterato
     if not wanted.tapes:
         return
     gateway = describe_gateway(state)
-    found = {one.barcode: one for one in tapes.list_tapes(state, statuses=TapeStatus)}
+    found = {one.barcode: one for one in list_tapes(state, statuses=TapeStatus)}
     ids = pool_ids(state)
     for one in wanted.tapes:
         # A pool that this file makes has no id yet; its name will do when the tape is created.
@@ -63,7 +64,7 @@ def tape_changes(state: State, wanted: LibraryDocument, hands: Hands) -> Iterato
         there = found.get(tape.barcode)
         if there is None:
             creation = tape if one.encrypted else replace(tape, encryption=hands.tape_encryption)
-            make = partial(tapes.create_tapes, state, creation, actor=hands.actor)
+            make = partial(tape_creation.create_tapes, state, creation, actor=hands.actor)
             yield Change(Action.CREATE, subject, _tape_detail(tape, generation), make)
             continue
         _refuse_other_tape(there, one, tape, generation)
@@ -125,7 +126,7 @@ def _refuse_other_tape(
         word = encryption_word(tape.encryption.algorithm)
         facts["encryption"] = (there.encryption, word)
         facts["kms_key"] = (there.kms_key, tape.encryption.kms_key)
-    if there.status is TapeStatus.DELETED:
+    if there.status in (TapeStatus.DELETING, TapeStatus.DELETED):
         raise LibraryConflictError(
             f"tape {there.barcode} was deleted, and a barcode is never given again",
             hint="choose another barcode",

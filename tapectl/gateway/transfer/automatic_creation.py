@@ -6,7 +6,7 @@ import logging
 
 from tapectl.errors import TapectlError
 from tapectl.gateway.automatic_creation import RuleInfo, list_rules
-from tapectl.gateway.tapes import TapeCreation, create_tapes
+from tapectl.gateway.tape_creation import TapeCreation, create_tapes
 from tapectl.gateway.transfer.context import ACTOR, StepReport, TransferContext, combine
 
 _log = logging.getLogger(__name__)

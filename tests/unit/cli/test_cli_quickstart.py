@@ -10,7 +10,7 @@ import pytest
 
 from tapectl.cli.app import main
 from tapectl.errors import ExitCode
-from tapectl.gateway import activation, disk_allocation, tapes
+from tapectl.gateway import activation, disk_allocation, tape_creation
 from tapectl.gateway.settings import Settings
 from tapectl.serve import supervisor
 from tapectl.serve.supervisor import ReadyInfo
@@ -81,8 +81,8 @@ def test_the_same_again_serves_what_is_there(
         (activation, "activate", 1),
         (disk_allocation, "add_disk", 1),
         (disk_allocation, "add_disk", 2),
-        (tapes, "create_tapes", 1),
-        (tapes, "create_tapes", 4),
+        (tape_creation, "create_tapes", 1),
+        (tape_creation, "create_tapes", 4),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )

@@ -9,7 +9,7 @@ import pytest
 
 from tapectl.disks.disk_directory import DiskMarker, prepare
 from tapectl.gateway.activation import ActivationRequest, activate
-from tapectl.gateway.tapes import TapeCreation, create_tapes
+from tapectl.gateway.tape_creation import TapeCreation, create_tapes
 from tapectl.state import disks, tapes
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord, DiskRole

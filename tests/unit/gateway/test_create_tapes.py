@@ -11,13 +11,8 @@ import pytest
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.activation import ActivationRequest, activate
-from tapectl.gateway.tapes import (
-    TapeCreation,
-    create_tapes,
-    delete_tape,
-    describe_tape,
-    list_tapes,
-)
+from tapectl.gateway.tape_creation import TapeCreation, create_tapes
+from tapectl.gateway.tapes import delete_tape, describe_tape, list_tapes
 from tapectl.state import disks, tapes
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord, DiskRole

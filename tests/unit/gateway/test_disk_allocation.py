@@ -15,12 +15,8 @@ from tapectl.disks import block_devices
 from tapectl.disks.disk_directory import MARKER_NAME, read_marker
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.activation import ActivationRequest, activate
-from tapectl.gateway.disk_allocation import (
-    DiskAddition,
-    add_disk,
-    list_disks,
-    show_disk,
-)
+from tapectl.gateway.disk_allocation import DiskAddition, add_disk
+from tapectl.gateway.disk_list import list_disks, show_disk
 from tapectl.gateway.events import list_events
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRole

@@ -10,7 +10,8 @@ import pytest
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.library import OfflineDrives, StateLibrary, move_tape
 from tapectl.gateway.moves import plan_load, plan_move, plan_unload
-from tapectl.gateway.tapes import TapeCreation, create_tapes, describe_tape
+from tapectl.gateway.tape_creation import TapeCreation, create_tapes
+from tapectl.gateway.tapes import describe_tape
 from tapectl.scsi.library import ElementType, LibraryError, MediumType, MoveError, MoveRefusal
 from tapectl.scsi.sense import ASC
 from tapectl.state import events, tapes

@@ -13,7 +13,8 @@ from tapectl.gateway.activation import ActivationRequest, activate
 from tapectl.gateway.barcodes import BarcodeError
 from tapectl.gateway.devices import list_devices
 from tapectl.gateway.media import generation_name, parse_generation
-from tapectl.gateway.tapes import TapeCreation, TapeExistsError, create_tapes, describe_tape
+from tapectl.gateway.tape_creation import TapeCreation, TapeExistsError, create_tapes
+from tapectl.gateway.tapes import describe_tape
 from tapectl.medium.volume import VolumeRecord
 from tapectl.scsi.cartridge import StoredAttribute
 from tapectl.scsi.media import CLEANINGS, LTO_MEDIA

@@ -11,7 +11,8 @@ from tapectl.gateway.pool_document import read_pool
 from tapectl.gateway.pools import PoolCreation, create_pool
 from tapectl.gateway.resource_tags import add_tags, list_tags, remove_tags
 from tapectl.gateway.tag_rules import MAX_TAGS, parse_tags
-from tapectl.gateway.tapes import TapeCreation, create_tapes, describe_tape
+from tapectl.gateway.tape_creation import TapeCreation, create_tapes
+from tapectl.gateway.tapes import describe_tape
 from tapectl.state.database import State
 from tapectl.state.errors import TapeNotFoundError
 from tapectl.store.memory import MemoryStore

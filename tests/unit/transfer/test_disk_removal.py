@@ -8,8 +8,9 @@ import pytest
 
 from tapectl.disks.disk_directory import read_marker
 from tapectl.errors import ExitCode, TapectlError
-from tapectl.gateway.disk_allocation import DiskAddition, add_disk, list_disks
+from tapectl.gateway.disk_allocation import DiskAddition, add_disk
 from tapectl.gateway.disk_draining import cancel_drain, drain_disk, drain_progress
+from tapectl.gateway.disk_list import list_disks
 from tapectl.gateway.disk_removal import plan_removal, remove_disk
 from tapectl.gateway.events import list_events
 from tapectl.state import segments
