@@ -106,6 +106,8 @@ def _cards(status: Row) -> Iterable[tuple[str, str]]:
         yield word, str(count)
     yield "Cache", _meter(status["CacheUsedPercentage"], status["CacheAllocatedInBytes"])
     yield "Cache, not uploaded", _meter(status["CacheDirtyPercentage"], None)
+    if status.get("CacheHitPercentage") is not None:
+        yield "Read from the cache", f"{status['CacheHitPercentage']:.1f}%"
     room = status["UploadBufferAllocatedInBytes"]
     used = 100 * status["UploadBufferUsedInBytes"] / room if room else 0.0
     yield "Upload buffer", _meter(used, room)

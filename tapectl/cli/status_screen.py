@@ -98,6 +98,8 @@ def _room_lines(row: Row) -> Iterator[str]:
         f"{used:.1f}% of {format_size(cache)}, {dirty:.1f}% not uploaded"
         + _full(row["CacheSecondsToFull"]),
     )
+    if row.get("CacheHitPercentage") is not None:
+        yield _line("", f"{row['CacheHitPercentage']:.1f}% of what was read came from it")
     percent = 100 * row["UploadBufferUsedInBytes"] / buffer if buffer else 0.0
     yield _line(
         "Upload buffer",

@@ -308,10 +308,15 @@ class DriveWorker:
         }
 
     def _moved_bytes(self) -> dict[str, int]:
-        """Return what initiators wrote and read since the process began."""
+        """Return what initiators wrote and read since the process began, and how much of what was
+        read came from the store meanwhile."""
         counters = self._drive.counters
         moved = counters.total + counters.mounted
-        return {"written_bytes": moved.written_bytes, "read_bytes": moved.read_bytes}
+        return {
+            "written_bytes": moved.written_bytes,
+            "read_bytes": moved.read_bytes,
+            "missed_bytes": self._fetcher.missed_bytes,
+        }
 
 
 def _flags(message: object) -> list[int]:
