@@ -123,7 +123,7 @@ def delete(
     prefix: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PREFIX]",
+            metavar="PREFIX",
             show_default=False,
             autocompletion=completing.creation_prefixes,
             help="Prefix of the rule.",

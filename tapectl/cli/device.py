@@ -184,7 +184,7 @@ def set_changer(
     changer: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TYPE]",
+            metavar="TYPE",
             autocompletion=completing.changer_types,
             show_default="as it is",
             help="What the media changer is to look like; `tapectl activate --help` names all.",

@@ -69,7 +69,7 @@ def list_(
     barcode: Annotated[
         str | None,
         typer.Argument(
-            metavar="[BARCODE]",
+            metavar="BARCODE",
             show_default=False,
             autocompletion=completing.barcodes,
             help="Only of this tape: its last 20 recovery points.",

@@ -117,6 +117,9 @@ def _uploads_text(row: Row) -> str:
     if rate := row.get("UploadedBytesPerSecond"):
         text += f", {format_size(rate)}/s"
     if (left_s := row["UploadSecondsLeft"]) is not None:
+        # While more is written than is uploaded they are never done, but so far behind.
+        if row["UploadBufferSecondsToFull"] is not None:
+            return f"{text}, {format_duration(left_s)} behind"
         return f"{text}, done in {format_duration(left_s)}"
     return text if row["GatewayState"] == "STATE_RUNNING" else f"{text}; run `tapectl sync`"
 

@@ -202,7 +202,7 @@ def list_(
     glob: Annotated[
         str | None,
         typer.Argument(
-            metavar="[GLOB]", show_default=False, help="Only barcodes like this, e.g. 'BKP*'."
+            metavar="GLOB", show_default=False, help="Only barcodes like this, e.g. 'BKP*'."
         ),
     ] = None,
     status: Annotated[
@@ -263,7 +263,7 @@ def load(
     drive: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DRIVE]",
+            metavar="DRIVE",
             show_default="the first free one",
             autocompletion=completing.devices,
             help="Drive: tapedrive-02, or 2.",

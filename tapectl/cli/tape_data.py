@@ -77,7 +77,7 @@ def cat(
     barcode: Barcode,
     file: Annotated[
         int,
-        typer.Argument(metavar="[FILE]", min=0, help="Which file; 0 is the first one."),
+        typer.Argument(metavar="FILE", min=0, help="Which file; 0 is the first one."),
     ] = 0,
 ) -> None:
     """Write one file of a tape, up to the next filemark, to standard output.

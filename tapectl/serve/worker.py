@@ -264,6 +264,10 @@ class DriveWorker:
     def _seal_in_background(self, job: Callable[[], None]) -> None:
         def seal_and_wake() -> None:
             job()
+            # What `tape list` shows while the tape stays in its drive; as in a status, without the
+            # lock.
+            if (cartridge := self._cartridge) is not None:
+                self._note_used_bytes(cartridge)
             self._fetcher.wake()
 
         self._sealer.submit(seal_and_wake)

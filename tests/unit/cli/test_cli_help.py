@@ -54,6 +54,7 @@ def test_help_says_what_it_does_and_shows_an_example(
     assert main([*words, "--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"Usage: tapectl {' '.join(words)}")
+    assert "[[" not in text
     assert "Examples:" in text
     assert f"tapectl {' '.join(words)}" in text.split("Examples:")[1]
 
