@@ -9,7 +9,7 @@ import typer
 from tapectl.cli.asking import confirm
 from tapectl.cli.disk_rows import LIST_COLUMNS, disk_row
 from tapectl.cli.options import Disk, DryRun, Output, Timeout, Wait, Yes, examples
-from tapectl.cli.render import Column, Row, render_record, show_list, show_size
+from tapectl.cli.render import Column, Row, render_record, show_list, show_size, show_yes
 from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.cli.waiting import Progress, wait_until
 from tapectl.units import format_size
@@ -28,7 +28,7 @@ REMOVAL_COLUMNS = (
     Column("UsedInBytes", "Held", show_size, right=True),
     Column("SingleCopyTapes", "One copy until uploaded", show_list),
     Column("LostTapes", "Lost in part", show_list),
-    Column("DryRun", "Dry run"),
+    Column("DryRun", "Nothing was done", show_yes),
 )
 # fmt: on
 
