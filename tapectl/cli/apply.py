@@ -65,11 +65,12 @@ def apply(
     ] = False,
     output: Output = None,
 ) -> None:
-    """Make the library what a file says: gateway, disks, pools, tapes, tags, rules, limits, access.
+    """Make the library what a file says.
 
-    What is so already is left alone, so the command can run again and again. Disks, pools and tapes
-    that the file does not name stay; nothing that holds data is ever removed or changed. CHAP
-    secrets are in files that it names. Its form is in docs/provisioning.md.
+    That is gateway, disks, pools, tapes, tags, rules, limits, and who may log in. What is so
+    already is left alone, so the command can run again and again. Disks, pools and tapes that the
+    file does not name stay; nothing that holds data is ever removed or changed. CHAP secrets are in
+    files that it names. Its form is in docs/provisioning.md.
     """
     from tapectl.gateway.provisioning.document import read_document
 

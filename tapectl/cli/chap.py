@@ -87,11 +87,12 @@ def set_(
     ] = None,
     output: Output = None,
 ) -> None:
-    """Set the secret of an initiator at a device, in place of the one there was.
+    """Set the secret of an initiator at a device.
 
-    A device with a secret takes only initiators that know theirs; sessions of this initiator, and
-    of those without a secret, end. Discovery sessions have secrets of their own. A secret is never
-    taken from the command line, where every user of the machine could read it.
+    It takes the place of the one there was. A device with a secret takes only initiators that know
+    theirs; sessions of this initiator, and of those without a secret, end. Discovery sessions have
+    secrets of their own. A secret is never taken from the command line, where every user of the
+    machine could read it.
     """
     from tapectl.gateway.chap import set_credentials
 
@@ -126,9 +127,9 @@ def list_(context: typer.Context, output: Output = None) -> None:
 def delete(
     context: typer.Context, device: DeviceOrDiscovery, initiator: Initiator, yes: Yes = False
 ) -> None:
-    """Delete the credentials of an initiator at a device; its sessions there end.
+    """Delete the credentials of an initiator.
 
-    With its last credentials gone a device takes anyone.
+    Its sessions at the device end. With its last credentials gone a device takes anyone.
     """
     from tapectl.gateway.chap import delete_credentials
 

@@ -119,11 +119,12 @@ def deactivate(
     yes: Yes = False,
     output: Output = None,
 ) -> None:
-    """End the gateway of this machine for good, as AWS's DeleteGateway does.
+    """End the gateway of this machine for good.
 
-    Refused while it is served, while a tape is on its way or RETRIEVED, and while anything is not
-    in the object store. Its tapes stay there: others can recover them. Its disks are emptied and
-    given back, and its state file steps aside, so that another gateway can be activated here.
+    As AWS's DeleteGateway does. Refused while it is served, while a tape is on its way or
+    RETRIEVED, and while anything is not in the object store. Its tapes stay there: others can
+    recover them. Its disks are emptied and given back, and its state file steps aside, so that
+    another gateway can be activated here.
     """
     from tapectl.gateway.activation import describe_gateway
     from tapectl.gateway.deactivation import deactivate as deactivate_gateway

@@ -111,7 +111,10 @@ Profile = Annotated[
     ),
 )
 def show(context: typer.Context, output: Output = None) -> None:
-    """Show the gateway of this machine: what it is, and whether it may still write."""
+    """Show the gateway of this machine.
+
+    What it is, and whether it may still write.
+    """
     from tapectl.gateway.status import gateway_standing, gateway_status
 
     with open_gateway(context) as (state, settings):
@@ -168,10 +171,11 @@ def disable(
     yes: Yes = False,
     output: Output = None,
 ) -> None:
-    """Disable a gateway that is dead, for good: its tapes can be recovered on others.
+    """Disable a dead gateway, for good.
 
-    Should it come back, it finds out before it writes anything that counts; from then on its tapes
-    are read-only. Where the machine alone is lost, `tapectl gateway adopt` is the better way.
+    Its tapes can be recovered on others. Should it come back, it finds out before it writes
+    anything that counts; from then on its tapes are read-only. Where the machine alone is lost,
+    `tapectl gateway adopt` is the better way.
     """
     from tapectl.gateway.adoption import disable_gateway
 
@@ -210,11 +214,12 @@ def adopt(
     yes: Yes = False,
     output: Output = None,
 ) -> None:
-    """Become the gateway that a bucket knows, on a machine that has none.
+    """Become the gateway that a bucket knows.
 
-    Rebuilds the state from the bucket: identity, targets, serial numbers, slots, every tape with
-    its recovery points and status. The machine that was the gateway is shut out by it. Then come
-    the disks, as after `tapectl activate`, and `tapectl serve`; secrets are to be set again.
+    On a machine that has none. Rebuilds the state from the bucket: identity, targets, serial
+    numbers, slots, every tape with its recovery points and status. The machine that was the gateway
+    is shut out by it. Then come the disks, as after `tapectl activate`, and `tapectl serve`;
+    secrets are to be set again.
     """
     from tapectl.gateway.activation import normalise_store_url
     from tapectl.gateway.adoption import StoreAddress, choose_gateway, refuse_activated

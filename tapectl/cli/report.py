@@ -72,9 +72,10 @@ def report(
         typer.Argument(metavar="PATH", show_default="standard output", help="File to write."),
     ] = Path("-"),
 ) -> None:
-    """Write the gateway on one page of HTML: status, a month of use, disks, tapes, what happened.
+    """Write the gateway on one page of HTML.
 
-    The page is light or dark as its reader is, and loads nothing from anywhere.
+    Status, a month of use, disks, tapes, and what happened last. The page is light or dark as its
+    reader is, and loads nothing from anywhere.
     """
     from tapectl.gateway.clock import now_ms
     from tapectl.gateway.history import daily_history

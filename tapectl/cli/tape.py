@@ -377,10 +377,11 @@ def eject(
     timeout: Timeout = None,
     output: Output = None,
 ) -> None:
-    """Send a tape to the shelf: IN TRANSIT TO VTS, ARCHIVING, ARCHIVED.
+    """Send a tape to the shelf.
 
-    What is not uploaded yet is uploaded first. A loaded tape has to be unloaded before. Until it
-    is ARCHIVING, `tapectl tape cancel-eject` takes it back.
+    It is IN TRANSIT TO VTS, ARCHIVING and then ARCHIVED. What is not uploaded yet is uploaded
+    first. A loaded tape has to be unloaded before. Until it is ARCHIVING, `tapectl tape
+    cancel-eject` takes it back.
     """
     from tapectl.gateway.shelf import eject_tape
 
