@@ -15,11 +15,13 @@ from tapectl.cli.render import (
     Row,
     iso_time,
     render_record,
+    show_size,
 )
 from tapectl.cli.session import actor, load_settings
 from tapectl.cli.tag import show_tags, tag_list
 
 if TYPE_CHECKING:
+    from tapectl.gateway.quota import Quota
     from tapectl.gateway.settings import Settings
     from tapectl.state.gateways import GatewayRecord, StandingRecord
 
@@ -39,6 +41,10 @@ GATEWAY_COLUMNS = (
     Column("IqnPrefix", "Target prefix"),
     Column("StatePath", "State"),
     Column("Tags", "Tags", show_tags),
+)
+QUOTA_COLUMNS = (
+    Column("TapesMax", "Tapes at most"),
+    Column("TapesSizeMaxInBytes", "Capacity at most", show_size),
 )
 # fmt: on
 
@@ -89,6 +95,11 @@ def gateway_row(gateway: GatewayRecord, settings: Settings) -> Row:
         "ActivatedDate": iso_time(gateway.created_at_ms),
         "Tags": tag_list(decode(gateway.tags)),
     }
+
+
+def quota_row(quota: Quota) -> Row:
+    """Return the keys that say how many tapes the library takes."""
+    return {"TapesMax": quota.tapes, "TapesSizeMaxInBytes": quota.size_bytes}
 
 
 def standing_row(standing: StandingRecord) -> Row:

@@ -48,6 +48,14 @@ Tags = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class WantedQuota:
+    """How many tapes, and how much together; None: as it is."""
+
+    tapes: int | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WantedRule:
     """A rule of automatic tape creation, and whether its size may be one of labs."""
 
@@ -88,6 +96,7 @@ class LibraryDocument:
     that the file names, so that the others stay as they are."""
 
     gateway: ActivationRequest | None = None
+    quota: WantedQuota = field(default_factory=WantedQuota)
     given: frozenset[str] = frozenset()
     disks: Sequence[DiskAddition] = ()
     pools: Sequence[WantedPool] = ()
@@ -135,10 +144,14 @@ def _require_schema(content: object, name: str) -> None:
 
 def _document(content: Mapping[str, Any], read_secret: Callable[[Path], str]) -> LibraryDocument:
     gateway, chap = content.get("gateway"), content.get("chap")
+    quota = content.get("quota", {})
     fields = {_GATEWAY_FIELDS[key]: value for key, value in (gateway or {}).items()}
     rules, limits = content.get("autocreate"), content.get("bandwidth")
     return LibraryDocument(
         gateway=ActivationRequest(**fields) if gateway is not None else None,
+        quota=WantedQuota(
+            quota.get("tapes"), parse_size(str(quota["size"])) if "size" in quota else None
+        ),
         given=frozenset(fields),
         disks=[_disk(one) for one in content.get("disks", ())],
         pools=[_pool(one) for one in content.get("pools", ())],

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tapectl.gateway import automatic_creation, bandwidth, disk_allocation
+from tapectl.gateway import automatic_creation, bandwidth, disk_allocation, quota
 from tapectl.gateway.activation import (
     ActivationRequest,
     describe_gateway,
@@ -28,7 +28,7 @@ from tapectl.gateway.provisioning.change import (
     LibraryConflictError,
     in_words,
 )
-from tapectl.gateway.provisioning.document import LibraryDocument, WantedRule
+from tapectl.gateway.provisioning.document import LibraryDocument, WantedQuota, WantedRule
 from tapectl.gateway.provisioning.media_plan import (
     pool_changes,
     pool_ids,
@@ -53,6 +53,7 @@ def plan_library(state: State, wanted: LibraryDocument, hands: Hands) -> Sequenc
     """
     return [
         *_gateway_changes(state, wanted, hands),
+        *_quota_changes(state, wanted, hands),
         *_disk_changes(state, wanted, hands),
         *pool_changes(state, wanted, hands),
         *tape_changes(state, wanted, hands),
@@ -75,6 +76,7 @@ def plan_policies(state: State, wanted: LibraryDocument, hands: Hands) -> Sequen
 def plan_anew(wanted: LibraryDocument) -> Sequence[str]:
     """Return what a file would create where there is no gateway yet, in words."""
     return [
+        *(["quota"] if wanted.quota != WantedQuota() else ()),
         *(f"disk {disk.path}" for disk in wanted.disks),
         *(f"pool {one.creation.name}" for one in wanted.pools),
         *(f"tape {one.creation.barcode}" for one in wanted.tapes),
@@ -123,6 +125,24 @@ def _refuse_other_gateway(
                 f"the gateway here has {name} {getattr(here, name)}, which cannot become {value}",
                 hint="name another state file with --state for another gateway",
             )
+
+
+def _quota_changes(state: State, wanted: LibraryDocument, hands: Hands) -> Iterator[Change]:
+    with state.read() as db:
+        there = quota.read_quota(db)
+    wants = quota.Quota(
+        wanted.quota.tapes or there.tapes, wanted.quota.size_bytes or there.size_bytes
+    )
+    if wants != there:
+        make = partial(
+            quota.set_quota,
+            state,
+            tapes=wants.tapes,
+            size_bytes=wants.size_bytes,
+            actor=hands.actor,
+        )
+        detail = f"{wants.tapes} tapes, {format_size(wants.size_bytes)}"
+        yield Change(Action.CHANGE, "quota", detail, make)
 
 
 def _disk_changes(state: State, wanted: LibraryDocument, hands: Hands) -> Iterator[Change]:

@@ -25,6 +25,7 @@ gateway:
   slots: 10
   import_export: 10
   tags: {{site: Frankfurt}}
+quota: {{tapes: 2000}}
 disks:
   - {{role: cache, path: {root}/cache, create: true, allow_small: true}}
   - {{role: buffer, path: {root}/buffer, create: true, allow_small: true}}
@@ -86,6 +87,7 @@ def subjects(changes: list[dict[str, str]]) -> list[str]:
 
 EVERYTHING = [
     "create gateway",
+    "change quota",
     "create cache",
     "create buffer",
     "create pool ledger",
@@ -115,7 +117,7 @@ def test_a_dry_run_changes_nothing(apply: Apply, file: Path, tmp_path: Path) -> 
     for _ in range(2):
         status, planned = apply(file, "--dry-run")
         assert status == ExitCode.CHANGED
-        assert len(planned) == 13  # initiators and secrets by device, as the file names them
+        assert len(planned) == 14  # initiators and secrets by device, as the file names them
         assert not any(one["Done"] for one in planned)
     assert not (tmp_path / "state").exists()
 
