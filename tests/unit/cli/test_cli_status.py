@@ -117,6 +117,12 @@ def test_uploads_that_are_slower_than_the_writers_are_behind() -> None:
     assert "Uploads        12 GiB in 192 segments, 20 MiB/s, 10 min 14 s behind" in lines
 
 
+def test_what_is_missing_is_said() -> None:
+    lines = status_lines(dict(ROW, CacheAllocatedInBytes=0, UploadBufferAllocatedInBytes=0))
+    assert "Cache          no disk; run `tapectl disk add-cache`" in lines
+    assert "Upload buffer  no disk; run `tapectl disk add-buffer`" in lines
+
+
 def test_only_what_is_wrong_is_red() -> None:
     def red(row: dict[str, Any]) -> list[str]:
         text = styled(row)
