@@ -85,7 +85,14 @@ def tag_changes(
     if wants is None or tags.encode(wants) == has:
         return
     detail = ", ".join(f"{key}={value}" for key, value in sorted(wants.items())) or "no tags"
-    make = partial(resource_tags.set_tags, state, resource, wants, open_store=hands.open_store)
+    make = partial(
+        resource_tags.set_tags,
+        state,
+        resource,
+        wants,
+        open_store=hands.open_store,
+        actor=hands.actor,
+    )
     yield Change(Action.CHANGE, f"tags of {subject}", detail, make)
 
 
