@@ -11,12 +11,13 @@ import typer
 
 from tapectl.cli.options import Output, examples
 from tapectl.cli.render import Column, Row, render_rows, show_yes
+from tapectl.cli.secret_file import read_secret
 from tapectl.cli.session import actor, load_settings
 from tapectl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from tapectl.gateway.library_change import LibraryChange
-    from tapectl.gateway.provisioning.changes import Change, Hands
+    from tapectl.gateway.provisioning.change import Change, Hands
     from tapectl.gateway.provisioning.document import LibraryDocument
     from tapectl.gateway.settings import Settings
     from tapectl.state.database import State
@@ -64,22 +65,25 @@ def apply(
     ] = False,
     output: Output = None,
 ) -> None:
-    """Make the library what a file says: gateway, disks, tapes, rules, limits, initiators.
+    """Make the library what a file says.
 
-    What is so already is left alone, so the command can run again and again. Disks and tapes that
-    the file does not name stay; nothing that holds data is ever removed or changed. Secrets are not
-    in the file: see `tapectl chap set`. The form of the file is in docs/provisioning.md.
+    That is gateway, disks, pools, tapes, tags, rules, limits, and who may log in. What is so
+    already is left alone, so the command can run again and again. Disks, pools and tapes that the
+    file does not name stay; nothing that holds data is ever removed or changed. CHAP secrets are in
+    files that it names. Its form is in docs/provisioning.md.
     """
     from tapectl.gateway.provisioning.document import read_document
 
-    document = read_document(_read(file), str(file))
+    document = read_document(_read(file), str(file), read_secret=read_secret)
     settings = load_settings(context)
     rows: list[Row] = []
     try:
         _apply(settings, document, rows, dry_run=dry_run)
-    finally:
-        # Also what was done before something failed.
-        render_rows(rows, COLUMNS, output=output, empty="nothing to change")
+    except BaseException:
+        if rows:  # what was done before something failed
+            render_rows(rows, COLUMNS, output=output, empty="")
+        raise
+    render_rows(rows, COLUMNS, output=output, empty="nothing to change")
     if rows and exit_code:
         raise typer.Exit(int(ExitCode.CHANGED))
 
@@ -96,7 +100,7 @@ def _read(file: Path) -> str:
 def _apply(
     settings: Settings, document: LibraryDocument, rows: list[Row], *, dry_run: bool
 ) -> None:
-    from tapectl.gateway.provisioning import changes
+    from tapectl.gateway.provisioning import plan
     from tapectl.serve.client import wake
     from tapectl.state.database import State
 
@@ -108,8 +112,8 @@ def _apply(
         rows.append(_row("create", "gateway", document.gateway.store_url, done=True))
     with State.open(settings.state_path) as state:
         hands = _hands(state, settings)
-        for plan in (changes.plan_library, changes.plan_policies):
-            _make(plan(state, document, hands), rows, dry_run=dry_run)
+        for step in (plan.plan_library, plan.plan_policies):
+            _make(step(state, document, hands), rows, dry_run=dry_run)
     if not dry_run:
         wake(settings.state_path)
 
@@ -135,8 +139,9 @@ def _activate(settings: Settings, document: LibraryDocument) -> None:
 
 
 def _hands(state: State, settings: Settings) -> Hands:
+    from tapectl.gateway.activation import describe_gateway
     from tapectl.gateway.library_change import change_library
-    from tapectl.gateway.provisioning.changes import Hands
+    from tapectl.gateway.provisioning.change import Hands
     from tapectl.gateway.stores import open_store
     from tapectl.serve.client import access_changed, library_change
 
@@ -153,13 +158,14 @@ def _hands(state: State, settings: Settings) -> Hands:
     return Hands(
         actor(),
         settings.tape_encryption,
+        lambda: open_store(describe_gateway(state), settings),
         change,
         lambda device, initiator: access_changed(settings.state_path, device, initiator),
     )
 
 
 def _anew_rows(document: LibraryDocument) -> list[Row]:
-    from tapectl.gateway.provisioning.changes import plan_anew
+    from tapectl.gateway.provisioning.plan import plan_anew
 
     assert document.gateway is not None, "the caller looked"
     first = _row("create", "gateway", document.gateway.store_url, done=False)

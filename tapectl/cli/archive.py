@@ -37,7 +37,7 @@ def list_(
     glob: Annotated[
         str | None,
         typer.Argument(
-            metavar="[GLOB]", show_default=False, help="Only barcodes like this, e.g. 'BKP*'."
+            metavar="GLOB", show_default=False, help="Only barcodes like this, e.g. 'BKP*'."
         ),
     ] = None,
     pool: Annotated[

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Automatic tape creation: so many new tapes wait in the import/export slots.",
+    help="Automatic tape creation: new tapes that wait.",
 )
 
 # fmt: off
@@ -123,7 +123,7 @@ def delete(
     prefix: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PREFIX]",
+            metavar="PREFIX",
             show_default=False,
             autocompletion=completing.creation_prefixes,
             help="Prefix of the rule.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +11,8 @@ from tapectl.cli import completing
 from tapectl.cli.asking import confirm
 from tapectl.cli.options import Initiator, Output, Yes, examples
 from tapectl.cli.render import Column, Row, iso_time, render_record, render_rows, show_yes
+from tapectl.cli.secret_file import read_secret
 from tapectl.cli.session import actor, change_access, open_gateway
-from tapectl.errors import UsageError
 
 if TYPE_CHECKING:
     from tapectl.gateway.chap import ChapInfo
@@ -26,9 +25,6 @@ COLUMNS = (
     Column("Mutual", "Mutual", show_yes),
     Column("TargetARN", "Target"),
 )
-MAX_SECRET_FILE_BYTES = 4096
-"""More is no secret of 16 bytes, whatever else it is."""
-
 DeviceOrDiscovery = Annotated[
     str,
     typer.Argument(
@@ -48,19 +44,6 @@ def _chap_row(info: ChapInfo) -> Row:
         "Mutual": info.mutual,
         "CreatedDate": iso_time(info.created_at_ms),
     }
-
-
-def _read_secret(path: Path) -> str:
-    """Return the first line of a file, of standard input for `-`."""
-    try:
-        if str(path) == "-":
-            text = sys.stdin.readline(MAX_SECRET_FILE_BYTES)
-        else:
-            with path.open(encoding="utf-8") as file:
-                text = file.readline(MAX_SECRET_FILE_BYTES)
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"cannot read the secret ({exc}): {path}") from exc
-    return text.rstrip("\r\n")
 
 
 @app.command(
@@ -104,21 +87,22 @@ def set_(
     ] = None,
     output: Output = None,
 ) -> None:
-    """Set the secret of an initiator at a device, in place of the one there was.
+    """Set the secret of an initiator at a device.
 
-    A device with a secret takes only initiators that know theirs; sessions of this initiator, and
-    of those without a secret, end. Discovery sessions have secrets of their own. A secret is never
-    taken from the command line, where every user of the machine could read it.
+    It takes the place of the one there was. A device with a secret takes only initiators that know
+    theirs; sessions of this initiator, and of those without a secret, end. Discovery sessions have
+    secrets of their own. A secret is never taken from the command line, where every user of the
+    machine could read it.
     """
     from tapectl.gateway.chap import set_credentials
 
-    target_secret = None if target_secret_file is None else _read_secret(target_secret_file)
+    target_secret = None if target_secret_file is None else read_secret(target_secret_file)
     with change_access(context, initiator) as (state, changed):
         info = set_credentials(
             state,
             device,
             initiator,
-            initiator_secret=_read_secret(secret_file),
+            initiator_secret=read_secret(secret_file),
             target_secret=target_secret,
             actor=actor(),
         )
@@ -143,9 +127,9 @@ def list_(context: typer.Context, output: Output = None) -> None:
 def delete(
     context: typer.Context, device: DeviceOrDiscovery, initiator: Initiator, yes: Yes = False
 ) -> None:
-    """Delete the credentials of an initiator at a device; its sessions there end.
+    """Delete the credentials of an initiator.
 
-    With its last credentials gone a device takes anyone.
+    Its sessions at the device end. With its last credentials gone a device takes anyone.
     """
     from tapectl.gateway.chap import delete_credentials
 

@@ -15,6 +15,7 @@ from tapectl.cli.render import (
     render_record,
     render_rows,
     show_list,
+    show_yes,
 )
 from tapectl.cli.session import actor, open_gateway
 from tapectl.errors import ExitCode
@@ -36,7 +37,7 @@ REPAIR_COLUMNS = (
     Column("Code", "Finding"),
     Column("Subject", "Subject"),
     Column("Repair", "Repair"),
-    Column("Done", "Done"),
+    Column("Done", "Done", show_yes),
     Column("Reason", "Why not"),
 )
 TAPES_NAMED = 20
@@ -136,7 +137,7 @@ def _show(report: CheckReport, output: OutputFormat | None, *, repaired: bool) -
     if report.tapes and chosen(output) is not OutputFormat.TSV:
         named = show_list(report.tapes[:TAPES_NAMED])
         more = ", ..." if len(report.tapes) > TAPES_NAMED else ""
-        typer.echo(f"{len(report.tapes)} tapes affected: {named}{more}", err=True)
+        typer.echo(f"tapes affected ({len(report.tapes)}): {named}{more}", err=True)
 
 
 def _row(found: Finding) -> Row:

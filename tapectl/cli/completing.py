@@ -5,6 +5,7 @@ Silent on any failure: a shell that is completing a word has no place for an err
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from tapectl.state.database import State
 
 Candidates = list[str | tuple[str, str]]
+
+MAX_ELEMENTS = 12
+"""Of one type; a library may have thousands that are free, and one more digit finds the others."""
 
 
 def barcodes(context: typer.Context, incomplete: str) -> Candidates:
@@ -41,6 +45,16 @@ def devices_or_discovery(context: typer.Context, incomplete: str) -> Candidates:
 def devices_or_all(context: typer.Context, incomplete: str) -> Candidates:
     """Return the names of the devices, and the word for all of them."""
     return _complete(context, incomplete, lambda state: [*_devices(state), ("all", "")])
+
+
+def free_elements(context: typer.Context, incomplete: str) -> Candidates:
+    """Return elements that a tape can go to: the first few free ones of each type."""
+    return _complete(context, incomplete, lambda state: _free_elements(state, incomplete))
+
+
+def initiators(context: typer.Context, incomplete: str) -> Candidates:
+    """Return the names of the initiators that are on a list or have a secret."""
+    return _complete(context, incomplete, _initiators)
 
 
 def pools(context: typer.Context, incomplete: str) -> Candidates:
@@ -150,6 +164,39 @@ def _devices(state: State) -> Iterable[tuple[str, str]]:
 
     devices = (*list_devices(state), library_device(state))
     return ((device.name, device.product) for device in devices)
+
+
+def _free_elements(state: State, incomplete: str) -> Iterable[tuple[str, str]]:
+    from tapectl.gateway.activation import describe_gateway
+    from tapectl.gateway.elements import ElementMap
+    from tapectl.scsi.library import ElementType
+    from tapectl.state.tapes import occupied_elements
+
+    elements = ElementMap.of(describe_gateway(state))
+    with state.read() as db:
+        occupied = occupied_elements(db)
+    for word, kind in (
+        ("drive", ElementType.DATA_TRANSFER),
+        ("slot", ElementType.STORAGE),
+        ("ie", ElementType.IMPORT_EXPORT),
+    ):
+        free = (
+            f"{word}:{elements.number(address)}"
+            for address in elements.addresses(kind)
+            if address not in occupied
+        )
+        matching = (name for name in free if name.startswith(incomplete))
+        yield from ((name, "") for name in itertools.islice(matching, MAX_ELEMENTS))
+
+
+def _initiators(state: State) -> Iterable[tuple[str, str]]:
+    from tapectl.state import chap
+    from tapectl.state import initiators as lists
+
+    with state.read() as db:
+        names = {entry.initiator_name for entry in lists.entries(db)}
+        names |= {entry.initiator_name for entry in chap.entries(db)}
+    return [(name, "") for name in sorted(names)]
 
 
 def _pools(state: State) -> Iterable[tuple[str, str]]:

@@ -27,14 +27,56 @@ class Shell(enum.StrEnum):
 ShellArgument = Annotated[Shell, typer.Argument(show_default=False, help="Which shell.")]
 
 
+# typer's own takes the words as bash parts them, at ':' and '=' too, which are within words of
+# ours. This one gives the line as it is, as fish does, and takes the answer that fish gets: a
+# candidate a line, and after a tab what it is.
+BASH_SCRIPT = """\
+_tapectl_completion() {
+    local line=${COMP_LINE:0:COMP_POINT} word
+    mapfile -t COMPREPLY < <(env _TAPECTL_COMPLETE=complete_fish \\
+        _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS="$line" "$1" 2>/dev/null)
+    COMPREPLY=("${COMPREPLY[@]%%$'\\t'*}")
+    # Where bash parts words at ':', a candidate goes behind the last one there is.
+    if [[ $COMP_WORDBREAKS == *:* ]]; then
+        word=${line##*[[:blank:]]}
+        COMPREPLY=("${COMPREPLY[@]#"${word%"${word##*:}"}"}")
+    fi
+}
+
+complete -o default -F _tapectl_completion tapectl
+"""
+
+
+# typer's own defines a function only when zsh loads it for the first TAB, which completes nothing.
+ZSH_SCRIPT = """\
+#compdef tapectl
+
+_tapectl_completion() {
+  eval $(env _TYPER_COMPLETE_ARGS="${words[1,$CURRENT]}" _TAPECTL_COMPLETE=complete_zsh tapectl)
+}
+
+if [[ $funcstack[1] == _tapectl ]]; then
+  _tapectl_completion
+else
+  compdef _tapectl_completion tapectl
+fi
+"""
+
+
 def script(shell: Shell) -> str:
     """Return the completion script of a shell, ending in a line end."""
     from typer._completion_shared import get_completion_script
 
-    text = get_completion_script(
-        prog_name="tapectl", complete_var=COMPLETE_VARIABLE, shell=shell.value
-    )
-    return text + "\n"
+    match shell:
+        case Shell.BASH:
+            return BASH_SCRIPT
+        case Shell.ZSH:
+            return ZSH_SCRIPT
+        case Shell.FISH:
+            text = get_completion_script(
+                prog_name="tapectl", complete_var=COMPLETE_VARIABLE, shell=shell.value
+            )
+            return text + "\n"
 
 
 def answer(root: typer.Typer) -> NoReturn:
@@ -63,4 +105,5 @@ def install(shell: ShellArgument) -> None:
     from typer._completion_shared import install as install_script
 
     _, path = install_script(shell=shell.value, prog_name="tapectl", complete_var=COMPLETE_VARIABLE)
+    path.write_text(script(shell))
     typer.echo(f"installed {path}; it works from the next {shell.value} on")

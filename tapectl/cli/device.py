@@ -107,9 +107,10 @@ def list_(context: typer.Context, output: Output = None) -> None:
     "show", epilog=examples(("tapectl device show tapedrive-01", "its target, serial and tape"))
 )
 def show(context: typer.Context, device: Device, output: Output = None) -> None:
-    """Show all about one device; by its name, number, serial or target name.
+    """Show all about one device.
 
-    While the gateway serves, also which TapeAlert flags are active.
+    By its name, number, serial or target name. While the gateway serves, also which TapeAlert flags
+    are active.
     """
     from tapectl.gateway.devices import find_device
     from tapectl.gateway.initiators import allowed_initiators
@@ -136,10 +137,11 @@ def show(context: typer.Context, device: Device, output: Output = None) -> None:
 def allow(
     context: typer.Context, device: DeviceOrAll, initiator: Initiator, output: Output = None
 ) -> None:
-    """Let an initiator log in to a device, and only those that are listed.
+    """Let an initiator log in to a device.
 
-    A device without a list takes every initiator; with its first entry nobody else sees it any
-    more, and sessions of others end. A name is a claim and no proof: CHAP comes on top of it.
+    Only those that are listed are let in from then on. A device without a list takes every
+    initiator; with its first entry nobody else sees it any more, and sessions of others end. A name
+    is a claim and no proof: CHAP comes on top of it.
     """
     from tapectl.gateway.initiators import allow_initiator, allowed_initiators
 
@@ -159,9 +161,9 @@ def allow(
 def disallow(
     context: typer.Context, device: DeviceOrAll, initiator: Initiator, output: Output = None
 ) -> None:
-    """Take an initiator off the list of a device; its sessions there end.
+    """Take an initiator off the list of a device.
 
-    With its last entry gone a device takes every initiator again.
+    Its sessions there end. With its last entry gone a device takes every initiator again.
     """
     from tapectl.gateway.initiators import allowed_initiators, disallow_initiator
 
@@ -184,7 +186,7 @@ def set_changer(
     changer: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TYPE]",
+            metavar="TYPE",
             autocompletion=completing.changer_types,
             show_default="as it is",
             help="What the media changer is to look like; `tapectl activate --help` names all.",
@@ -205,11 +207,12 @@ def set_changer(
     ] = None,
     output: Output = None,
 ) -> None:
-    """Change what the library looks like: another media changer, more or fewer elements.
+    """Change what the library looks like.
 
-    Every tape stays in the slot of its number. While `tapectl serve` runs a library can only get
-    more drives and slots: initiators are told, and find new drives when they look for targets
-    again. For another changer, or fewer elements, stop `tapectl serve` first.
+    Another media changer, more or fewer elements. Every tape stays in the slot of its number. While
+    `tapectl serve` runs a library can only get more drives and slots: initiators are told, and find
+    new drives when they look for targets again. For another changer, or fewer elements, stop
+    `tapectl serve` first.
     """
     from tapectl.gateway.library_change import LibraryChange, change_library
     from tapectl.gateway.stores import open_store

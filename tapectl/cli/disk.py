@@ -57,7 +57,7 @@ Create = Annotated[bool, typer.Option("--create", help="Make the directory if it
     ),
 )
 def list_(context: typer.Context, output: Output = None) -> None:
-    """List the allocated disks, and the block devices of this machine that are free.
+    """List the disks, and free block devices.
 
     Status: present; missing, when the disk is not there; mismatch, when it is another one. Drain:
     DRAINING while something is left on a disk that is to go, then DRAINED.
@@ -104,9 +104,10 @@ def add_cache(
     allow_small: AllowSmall = False,
     output: Output = None,
 ) -> None:
-    """Allocate a disk as cache: what was written or read lately, near at hand.
+    """Allocate a disk as cache.
 
-    AWS asks for 150 GiB to 64 TiB; outside of that there is a warning.
+    It holds what was written or read lately, near at hand. AWS asks for 150 GiB to 64 TiB; outside
+    of that there is a warning.
     """
     from tapectl.gateway.disk_allocation import DiskAddition
     from tapectl.state.disks import DiskRole
@@ -138,10 +139,11 @@ def add_buffer(
     allow_small: AllowSmall = False,
     output: Output = None,
 ) -> None:
-    """Allocate a disk as upload buffer: the second copy of what is not in the store yet.
+    """Allocate a disk as upload buffer.
 
-    Use another disk than the cache's: on the same one a second copy would protect nothing, and
-    none is made. AWS asks for 150 GiB to 2 TiB; outside of that there is a warning.
+    It holds the second copy of what is not in the store yet. Use another disk than the cache's: on
+    the same one a second copy would protect nothing, and none is made. AWS asks for 150 GiB to 2
+    TiB; outside of that there is a warning.
     """
     from tapectl.gateway.disk_allocation import DiskAddition
     from tapectl.state.disks import DiskRole

@@ -9,7 +9,7 @@ import typer
 from tapectl.cli.asking import confirm
 from tapectl.cli.disk_rows import LIST_COLUMNS, disk_row
 from tapectl.cli.options import Disk, DryRun, Output, Timeout, Wait, Yes, examples
-from tapectl.cli.render import Column, Row, render_record, show_list, show_size
+from tapectl.cli.render import Column, Row, render_record, show_list, show_size, show_yes
 from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.cli.waiting import Progress, wait_until
 from tapectl.units import format_size
@@ -28,7 +28,7 @@ REMOVAL_COLUMNS = (
     Column("UsedInBytes", "Held", show_size, right=True),
     Column("SingleCopyTapes", "One copy until uploaded", show_list),
     Column("LostTapes", "Lost in part", show_list),
-    Column("DryRun", "Dry run"),
+    Column("DryRun", "Nothing was done", show_yes),
 )
 # fmt: on
 
@@ -62,11 +62,12 @@ def drain(
     timeout: Timeout = None,
     output: Output = None,
 ) -> None:
-    """Take a disk out of use: nothing new goes to it, and what only it holds goes elsewhere.
+    """Take a disk out of use.
 
-    What is in the store is dropped from it, what is not moves to another disk of the same role or
-    is uploaded. Tapes are written and read meanwhile. `tapectl serve` does it, or `tapectl sync`.
-    It has to have another disk of its role beside it.
+    Nothing new goes to it, and what only it holds goes elsewhere. What is in the store is dropped
+    from it, what is not moves to another disk of the same role or is uploaded. Tapes are written
+    and read meanwhile. `tapectl serve` does it, or `tapectl sync`. It has to have another disk of
+    its role beside it.
     """
     from tapectl.errors import UsageError
     from tapectl.gateway.disk_draining import cancel_drain, drain_disk
@@ -119,12 +120,12 @@ def remove(
     dry_run: DryRun = False,
     output: Output = None,
 ) -> None:
-    """Forget a disk: one that has been drained, or with --force one that is lost.
+    """Forget a disk.
 
-    Nothing that is on another disk or in the store is lost by it, and a disk with the only copy of
-    something is not removed while that can be read. Segments that stay with one copy get another
-    by `tapectl check --repair`, once there is a disk for it. The directory stays, and so does a
-    mount.
+    One that has been drained, or with --force one that is lost. Nothing that is on another disk or
+    in the store is lost by it, and a disk with the only copy of something is not removed while that
+    can be read. Segments that stay with one copy get another by `tapectl check --repair`, once
+    there is a disk for it. The directory stays, and so does a mount.
     """
     from tapectl.gateway.disk_removal import check_removal, plan_removal, remove_disk
 

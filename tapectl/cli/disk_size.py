@@ -63,11 +63,11 @@ def size(
     ] = 1.0,
     output: Output = None,
 ) -> None:
-    """Say how large upload buffer and cache should be; needs no gateway.
+    """Say how large buffer and cache should be.
 
-    AWS's formula: what is written faster than it is uploaded, for as long as it is written, and 1.1
-    times as much for the cache; at least 150 GiB each. An upload buffer that is too small loses
-    nothing here: it slows the writer down to the pace of the network.
+    Needs no gateway. AWS's formula: what is written faster than it is uploaded, for as long as it
+    is written, and 1.1 times as much for the cache; at least 150 GiB each. An upload buffer that is
+    too small loses nothing here: it slows the writer down to the pace of the network.
     """
     from tapectl.gateway.sizing import Workload, recommended_sizes
 

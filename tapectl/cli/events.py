@@ -71,7 +71,7 @@ def events(
     subject: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SUBJECT]",
+            metavar="SUBJECT",
             show_default=False,
             autocompletion=completing.barcodes,
             help="Only events of this barcode, disk id, device or gateway.",

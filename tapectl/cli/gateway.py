@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapectl.cli import completing
-from tapectl.cli.options import Output, examples
+from tapectl.cli.options import Output, Tags, examples
 from tapectl.cli.render import (
     Column,
     Row,
     iso_time,
     render_record,
+    show_size,
 )
 from tapectl.cli.session import actor, load_settings
 from tapectl.cli.tag import show_tags, tag_list
 
 if TYPE_CHECKING:
+    from tapectl.gateway.quota import Quota
     from tapectl.gateway.settings import Settings
     from tapectl.state.gateways import GatewayRecord, StandingRecord
 
@@ -39,6 +41,10 @@ GATEWAY_COLUMNS = (
     Column("IqnPrefix", "Target prefix"),
     Column("StatePath", "State"),
     Column("Tags", "Tags", show_tags),
+)
+QUOTA_COLUMNS = (
+    Column("TapesMax", "Tapes at most"),
+    Column("TapesSizeMaxInBytes", "Capacity at most", show_size),
 )
 # fmt: on
 
@@ -62,6 +68,7 @@ def register(app: typer.Typer) -> None:
                 "tapectl activate --store s3://my-bucket --tape-drive-type IBM-ULT3580-TD8",
                 "drives of LTO-8",
             ),
+            ("tapectl activate --store s3://my-bucket --tag site=Frankfurt", "with a tag"),
         ),
     )(activate)
 
@@ -88,6 +95,11 @@ def gateway_row(gateway: GatewayRecord, settings: Settings) -> Row:
         "ActivatedDate": iso_time(gateway.created_at_ms),
         "Tags": tag_list(decode(gateway.tags)),
     }
+
+
+def quota_row(quota: Quota) -> Row:
+    """Return the keys that say how many tapes the library takes."""
+    return {"TapesMax": quota.tapes, "TapesSizeMaxInBytes": quota.size_bytes}
 
 
 def standing_row(standing: StandingRecord) -> Row:
@@ -184,6 +196,7 @@ def activate(
             help="How the names of the iSCSI targets begin.",
         ),
     ] = None,
+    tag: Tags = None,
     if_not_exists: Annotated[
         bool,
         typer.Option(
@@ -201,6 +214,7 @@ def activate(
     from tapectl.gateway import activation
     from tapectl.gateway.drive_types import read_profile
     from tapectl.gateway.stores import open_store
+    from tapectl.gateway.tag_rules import parse_tags
 
     settings = load_settings(context)
     request = activation.ActivationRequest(
@@ -217,6 +231,7 @@ def activate(
         slot_count=slots,
         import_export_count=import_export,
         iqn_prefix=iqn_prefix or activation.DEFAULT_IQN_PREFIX,
+        tags=parse_tags(tag or ()),
         if_not_exists=if_not_exists,
     )
     gateway = activation.activate(

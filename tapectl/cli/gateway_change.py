@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapectl.cli.asking import confirm
-from tapectl.cli.gateway import GATEWAY_COLUMNS, gateway_row
+from tapectl.cli.gateway import GATEWAY_COLUMNS, QUOTA_COLUMNS, gateway_row, quota_row
 from tapectl.cli.options import Output, Timeout, Yes, examples
 from tapectl.cli.render import Column, Row, render_record, show_yes
 from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.cli.waiting import POLL_INTERVAL_S, WaitTimeoutError
 from tapectl.errors import UsageError
+from tapectl.units import parse_size
 
 if TYPE_CHECKING:
     from tapectl.gateway.deactivation import Deactivation
 
 # fmt: off
-SET_COLUMNS = (*GATEWAY_COLUMNS[:2], Column("GatewayTimezone", "Time zone"))
+SET_COLUMNS = (*GATEWAY_COLUMNS[:2], Column("GatewayTimezone", "Time zone"), *QUOTA_COLUMNS)
 DEACTIVATED_COLUMNS = (
     Column("GatewayId", "Gateway"),
     Column("Tapes", "Tapes kept in the store"),
@@ -36,6 +37,7 @@ def register(gateway: typer.Typer) -> None:
         epilog=examples(
             ("tapectl gateway set --name basement", "another name"),
             ("tapectl gateway set --timezone GMT-5:00", "for bandwidth schedules"),
+            ("tapectl gateway set --tapes-max 5000 --capacity-max 4PiB", "more than AWS takes"),
         ),
     )(set_)
     gateway.command(
@@ -71,19 +73,42 @@ def set_(
             help="GMT, GMT-5:00, GMT+10:30, ...",
         ),
     ] = None,
+    tapes_max: Annotated[
+        int | None,
+        typer.Option(
+            "--tapes-max",
+            metavar="N",
+            show_default="stays as it is; 1500 at first",
+            help="How many tapes the library takes; those on the shelf do not count.",
+        ),
+    ] = None,
+    capacity_max: Annotated[
+        str | None,
+        typer.Option(
+            "--capacity-max",
+            metavar="SIZE",
+            show_default="stays as it is; 1PiB at first",
+            help="How large they may be together.",
+        ),
+    ] = None,
     output: Output = None,
 ) -> None:
-    """Change the name or the time zone of the gateway.
+    """Change name, time zone or quotas of the gateway.
 
-    A running `tapectl serve` goes on, and tells the bucket.
+    A running `tapectl serve` goes on, and tells the bucket of name and time zone.
     """
     from tapectl.gateway.identity_change import change_identity
+    from tapectl.gateway.quota import set_quota
 
-    if name is None and timezone is None:
-        raise UsageError("say what is to change", hint="--name, --timezone")
+    if all(given is None for given in (name, timezone, tapes_max, capacity_max)):
+        options = "--name, --timezone, --tapes-max, --capacity-max"
+        raise UsageError("say what is to change", hint=options)
+    size_bytes = None if capacity_max is None else parse_size(capacity_max)
     with change_gateway(context) as (state, settings):
+        quota = set_quota(state, tapes=tapes_max, size_bytes=size_bytes, actor=actor())
         gateway = change_identity(state, name=name, timezone=timezone, actor=actor())
-    render_record(gateway_row(gateway, settings), SET_COLUMNS, output=output)
+    row = {**gateway_row(gateway, settings), **quota_row(quota)}
+    render_record(row, SET_COLUMNS, output=output)
 
 
 def stop(context: typer.Context, timeout: Timeout = None) -> None:
@@ -119,11 +144,12 @@ def deactivate(
     yes: Yes = False,
     output: Output = None,
 ) -> None:
-    """End the gateway of this machine for good, as AWS's DeleteGateway does.
+    """End the gateway of this machine for good.
 
-    Refused while it is served, while a tape is on its way or RETRIEVED, and while anything is not
-    in the object store. Its tapes stay there: others can recover them. Its disks are emptied and
-    given back, and its state file steps aside, so that another gateway can be activated here.
+    As AWS's DeleteGateway does. Refused while it is served, while a tape is on its way or
+    RETRIEVED, and while anything is not in the object store. Its tapes stay there: others can
+    recover them. Its disks are emptied and given back, and its state file steps aside, so that
+    another gateway can be activated here.
     """
     from tapectl.gateway.activation import describe_gateway
     from tapectl.gateway.deactivation import deactivate as deactivate_gateway

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tapectl.cli.asking import confirm
-from tapectl.cli.gateway import GATEWAY_COLUMNS, gateway_row, standing_row
+from tapectl.cli.gateway import (
+    GATEWAY_COLUMNS,
+    QUOTA_COLUMNS,
+    gateway_row,
+    quota_row,
+    standing_row,
+)
 from tapectl.cli.options import Output, Yes, examples
 from tapectl.cli.render import (
     Column,
@@ -43,6 +49,18 @@ def _show_unuploaded(value: object) -> str:
     return ", ".join(f"{one['TapeBarcode']} {format_size(one['WaitingBytes'])}" for one in value)
 
 
+def _show_serving(value: object) -> str:
+    return "yes" if value == "STATE_RUNNING" else "no"
+
+
+def _show_interfaces(value: object) -> str:
+    """Return where a gateway can be reached, for people."""
+    if not isinstance(value, list):
+        return ""
+    hosts = ((one.get("Ipv4Address") or f"[{one['Ipv6Address']}]", one["Port"]) for one in value)
+    return ", ".join(f"{host}:{port}" for host, port in hosts)
+
+
 def _show_chap(value: object) -> str:
     """Return where CHAP secrets are missing, for people."""
     if not isinstance(value, list):
@@ -70,7 +88,11 @@ SHOW_COLUMNS = (
     Column("StateDetail", "Because"),
     Column("StateDate", "Since", show_time),
     Column("Epoch", "Epoch"),
+    Column("GatewayState", "Serving", _show_serving),
+    Column("GatewayNetworkInterfaces", "Listens at", _show_interfaces),
+    Column("SoftwareVersion", "Version"),
     *GATEWAY_COLUMNS[2:],
+    *QUOTA_COLUMNS,
 )
 ADOPTED_COLUMNS = (
     *GATEWAY_COLUMNS,
@@ -111,15 +133,47 @@ Profile = Annotated[
     ),
 )
 def show(context: typer.Context, output: Output = None) -> None:
-    """Show the gateway of this machine: what it is, and whether it may still write."""
-    from tapectl.gateway.status import gateway_standing, gateway_status
+    """Show the gateway of this machine.
+
+    What it is, whether it is served and where, and whether it may still write.
+    """
+    from tapectl.gateway.activation import describe_gateway
+    from tapectl.gateway.quota import read_quota
+    from tapectl.gateway.status import gateway_standing
 
     with open_gateway(context) as (state, settings):
+        with state.read() as db:
+            quota = read_quota(db)
         row = {
-            **gateway_row(gateway_status(state).gateway, settings),
+            **gateway_row(describe_gateway(state), settings),
+            **_serving_row(settings),
+            **quota_row(quota),
             **standing_row(gateway_standing(state)),
         }
     render_record(row, SHOW_COLUMNS, output=output)
+
+
+def _serving_row(settings: Settings) -> Row:
+    """Return the keys that say what runs here, and where it can be reached."""
+    from importlib.metadata import version
+
+    from tapectl.gateway.settings import parse_listen
+    from tapectl.serve.client import connect
+
+    supervisor = connect(settings.state_path)
+    answer: dict[str, Any] = {}
+    if supervisor is not None:
+        with supervisor:
+            answer = supervisor.request("status")
+    found = [parse_listen(portal) for portal in answer.get("portals", ())]
+    return {
+        "GatewayState": "STATE_STOPPED" if supervisor is None else "STATE_RUNNING",
+        "GatewayNetworkInterfaces": [
+            {"Ipv6Address" if ":" in one.host else "Ipv4Address": one.host, "Port": one.port}
+            for one in found
+        ],
+        "SoftwareVersion": version("tapectl"),
+    }
 
 
 @app.command(
@@ -168,10 +222,11 @@ def disable(
     yes: Yes = False,
     output: Output = None,
 ) -> None:
-    """Disable a gateway that is dead, for good: its tapes can be recovered on others.
+    """Disable a dead gateway, for good.
 
-    Should it come back, it finds out before it writes anything that counts; from then on its tapes
-    are read-only. Where the machine alone is lost, `tapectl gateway adopt` is the better way.
+    Its tapes can be recovered on others. Should it come back, it finds out before it writes
+    anything that counts; from then on its tapes are read-only. Where the machine alone is lost,
+    `tapectl gateway adopt` is the better way.
     """
     from tapectl.gateway.adoption import disable_gateway
 
@@ -210,11 +265,12 @@ def adopt(
     yes: Yes = False,
     output: Output = None,
 ) -> None:
-    """Become the gateway that a bucket knows, on a machine that has none.
+    """Become the gateway that a bucket knows.
 
-    Rebuilds the state from the bucket: identity, targets, serial numbers, slots, every tape with
-    its recovery points and status. The machine that was the gateway is shut out by it. Then come
-    the disks, as after `tapectl activate`, and `tapectl serve`; secrets are to be set again.
+    On a machine that has none. Rebuilds the state from the bucket: identity, targets, serial
+    numbers, slots, every tape with its recovery points and status. The machine that was the gateway
+    is shut out by it. Then come the disks, as after `tapectl activate`, and `tapectl serve`;
+    secrets are to be set again.
     """
     from tapectl.gateway.activation import normalise_store_url
     from tapectl.gateway.adoption import StoreAddress, choose_gateway, refuse_activated

@@ -70,6 +70,7 @@ Initiator = Annotated[
     typer.Argument(
         metavar="INITIATOR",
         show_default=False,
+        autocompletion=completing.initiators,
         help="Name of the initiator, as in /etc/iscsi/initiatorname.iscsi.",
     ),
 ]

@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 def quickstart(
     context: typer.Context,
     directory: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="Where everything goes; made if missing.")
+        Path, typer.Argument(metavar="DIR", help="Where everything goes; made if missing.")
     ] = Path("tapectl-demo"),
     listen: Listen = None,
 ) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Recovery points: undo an overwrite, take over the tapes of a dead gateway.",
+    help="Recovery points: undo, and take tapes over.",
 )
 
 # fmt: off
@@ -69,7 +69,7 @@ def list_(
     barcode: Annotated[
         str | None,
         typer.Argument(
-            metavar="[BARCODE]",
+            metavar="BARCODE",
             show_default=False,
             autocompletion=completing.barcodes,
             help="Only of this tape: its last 20 recovery points.",
@@ -86,7 +86,10 @@ def list_(
     ] = False,
     output: Output = None,
 ) -> None:
-    """List recovery points, the latest of a tape first, as the object store has them."""
+    """List recovery points, the latest first.
+
+    As the object store has them.
+    """
     from tapectl.gateway.activation import describe_gateway
     from tapectl.gateway.recovery import list_points
     from tapectl.gateway.stores import open_store
@@ -135,6 +138,7 @@ def restore(
         typer.Option(
             "--to",
             metavar="ELEMENT",
+            autocompletion=completing.free_elements,
             show_default="the first free import/export slot",
             help="Where a tape of another gateway comes to, e.g. slot:5.",
         ),
@@ -145,12 +149,12 @@ def restore(
     ] = False,
     output: Output = None,
 ) -> None:
-    """Bring a tape back to how it was at a recovery point, the latest unless one is named.
+    """Bring a tape back to a recovery point.
 
-    A tape of this gateway must not be in a drive. It goes back as a whole, and stays writable if it
-    was; nothing is destroyed, so that a later recovery point brings back what is undone now. A tape
-    of another gateway, which must be disabled, becomes one of this gateway for good: RECOVERED,
-    write-protected, or on the shelf if it was archived.
+    To the latest unless one is named. A tape of this gateway must not be in a drive. It goes back
+    as a whole, and stays writable if it was; nothing is destroyed, so that a later recovery point
+    brings back what is undone now. A tape of another gateway, which must be disabled, becomes one
+    of this gateway for good: RECOVERED, write-protected, or on the shelf if it was archived.
     """
     from tapectl.gateway.activation import describe_gateway
     from tapectl.gateway.recovery import restore as restore_tape

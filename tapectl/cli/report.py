@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,18 +14,44 @@ from tapectl.cli.events import COLUMNS as EVENT_COLUMNS
 from tapectl.cli.events import event_row
 from tapectl.cli.files import whole_file
 from tapectl.cli.options import examples
-from tapectl.cli.render import Column, Row, iso_time
+from tapectl.cli.render import Column, Row, iso_time, show_list, show_percent, show_size
 from tapectl.cli.report_page import report_page
 from tapectl.cli.session import open_gateway
 from tapectl.cli.status import look
 from tapectl.cli.tape_rows import ARCHIVE_COLUMNS, LIST_COLUMNS, tape_row
+from tapectl.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tapectl.state.database import State
 
-EVENTS_SHOWN = 50
+Table = tuple[str, Sequence[Row], Sequence[Column]]
+
+EVENTS_SHOWN, DAYS_SHOWN = 50, 30
+
+
+def _show_duration(value: object) -> str:
+    return format_duration(value) if isinstance(value, int) else ""
+
+
+# fmt: off
+DRIVE_COLUMNS = (
+    Column("Device", "Drive"),
+    Column("TapeBarcode", "Tape"),
+    Column("TapeUsedInBytes", "Used", show_size, right=True),
+    Column("TapeSizeInBytes", "Size", show_size, right=True),
+    Column("WrittenBytesPerSecond", "Written a second", show_size, right=True),
+    Column("ReadBytesPerSecond", "Read a second", show_size, right=True),
+    Column("Initiators", "Initiators", show_list),
+)
+UNDER_WAY_COLUMNS = (
+    Column("TapeBarcode", "Tape"),
+    Column("TapeStatus", "Status"),
+    Column("Progress", "Progress", show_percent, right=True),
+    Column("WaitingBytes", "To upload", show_size, right=True),
+    Column("SecondsLeft", "Time left, at most", _show_duration, right=True),
+    Column("StatusDetail", "Detail"),
+)
+# fmt: on
 
 
 def register(app: typer.Typer) -> None:
@@ -42,22 +69,35 @@ def report(
     context: typer.Context,
     path: Annotated[
         Path,
-        typer.Argument(metavar="[PATH]", show_default="standard output", help="File to write."),
+        typer.Argument(metavar="PATH", show_default="standard output", help="File to write."),
     ] = Path("-"),
 ) -> None:
-    """Write the gateway on one page of HTML: status, disks, tapes, the shelf, what happened.
+    """Write the gateway on one page of HTML.
 
-    The page is light or dark as its reader is, and loads nothing from anywhere.
+    Status, a month of use, disks, tapes, and what happened last. The page is light or dark as its
+    reader is, and loads nothing from anywhere.
     """
     from tapectl.gateway.clock import now_ms
+    from tapectl.gateway.history import daily_history
 
     with open_gateway(context) as (state, settings):
-        page = report_page(look(state, settings), _tables(state), made_at=iso_time(now_ms()) or "")
+        status, made_at_ms = look(state, settings), now_ms()
+        history = daily_history(state, days=DAYS_SHOWN, now_ms=made_at_ms)
+        tables = [*_live_tables(status), *_tables(state)]
+        page = report_page(status, history, tables, made_at=iso_time(made_at_ms) or "")
     with whole_file(path) as file:
         file.write(page.encode())
 
 
-def _tables(state: State) -> Sequence[tuple[str, Sequence[Row], Sequence[Column]]]:
+def _live_tables(status: Mapping[str, Any]) -> Iterator[Table]:
+    loaded = [one for one in status.get("Drives", ()) if one["TapeBarcode"] or one["Initiators"]]
+    if loaded:
+        yield "Drives in use", loaded, DRIVE_COLUMNS
+    if under_way := status["TapesUnderWay"]:
+        yield "On their way", under_way, UNDER_WAY_COLUMNS
+
+
+def _tables(state: State) -> Sequence[Table]:
     from tapectl.gateway.disk_list import list_disks
     from tapectl.gateway.events import list_events
     from tapectl.gateway.shelf import list_archive
@@ -72,9 +112,5 @@ def _tables(state: State) -> Sequence[tuple[str, Sequence[Row], Sequence[Column]
         ("Local disks", [disk_row(disk) for disk in disks], DISK_COLUMNS),
         ("Library", [tape_row(tape) for tape in here], LIST_COLUMNS),
         ("Shelf", [tape_row(tape) for tape in on_shelf], ARCHIVE_COLUMNS),
-        (
-            f"The last {EVENTS_SHOWN} events",
-            [event_row(event) for event in reversed(events)],
-            EVENT_COLUMNS,
-        ),
+        ("What happened last", [event_row(event) for event in reversed(events)], EVENT_COLUMNS),
     ]

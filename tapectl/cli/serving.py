@@ -86,8 +86,8 @@ def serve(
 
     SIGTERM and Ctrl-C drain: sessions end, what was written is synchronised, exit status 0. A
     second one ends everything at once, and loses nothing that was acknowledged. SIGHUP reads the
-    settings anew: what the transfer process and the telling of events use changes at once, the rest
-    with the next start.
+    settings anew and takes them over, addresses too, while sessions go on; what has to wait for the
+    next start is named in the log.
     """
     from tapectl.serve import supervisor
 

@@ -82,7 +82,7 @@ def look(state: State, settings: Settings) -> Row:
 def _render(row: Row, output: OutputFormat | None) -> None:
     match chosen(output):
         case OutputFormat.TABLE:
-            stdout_console().print(_styled(row), soft_wrap=True)
+            stdout_console().print(styled(row), soft_wrap=True)
         case OutputFormat.PLAIN:
             typer.echo("\n".join(status_lines(row)))
         case asked:
@@ -93,17 +93,17 @@ def _watch_screen(current: Callable[[], Row], interval_s: float) -> None:
     from rich.live import Live
 
     console = stdout_console()
-    with Live(_styled(current()), console=console, auto_refresh=False, screen=True) as live:
+    with Live(styled(current()), console=console, auto_refresh=False, screen=True) as live:
         while True:
             time.sleep(interval_s)
-            live.update(_styled(current()), refresh=True)
+            live.update(styled(current()), refresh=True)
 
 
-def _styled(row: Row) -> Text:
+def styled(row: Row) -> Text:
     """Return the screen with its labels bold, and alarms red."""
     from rich.text import Text
 
     text = Text("\n").join(Text(line) for line in status_lines(row))
     text.highlight_regex(r"(?m)^[A-Z][A-Za-z -]{2,13}(?=  )", "bold")
-    text.highlight_regex(r"(?m)^(Alarms|Store fails|Read-only)  +(?!none).*$", "bold red")
+    text.highlight_regex(r"(?m)^(Alarms|Store fails|Read-only)  +(?! |none$).*$", "bold red")
     return text

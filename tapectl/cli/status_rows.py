@@ -66,9 +66,20 @@ def _serving_row(answer: Answer | None, rates: Mapping[str, float]) -> Row:
         "ReadBytesPerSecond": round(rates["read"]),
         "UploadedBytesPerSecond": round(rates["uploaded"]),
         "DownloadedBytesPerSecond": round(rates["downloaded"]),
+        **_hit_row(answer),
         "StoreError": answer["transfer"].get("store_error"),
         "StoreHint": answer["transfer"].get("store_hint"),
         "Alerts": alert_rows(answer),
+    }
+
+
+def _hit_row(answer: Answer) -> Row:
+    from tapectl.serve.metrics import cache_hit_percent
+
+    hit = cache_hit_percent(answer)
+    return {
+        "CacheHitPercentage": None if hit is None else round(hit, 2),
+        "CacheMissPercentage": None if hit is None else round(100 - hit, 2),
     }
 
 

@@ -93,15 +93,16 @@ def _initiator_lines(row: Row) -> Iterator[str]:
 def _room_lines(row: Row) -> Iterator[str]:
     cache, buffer = row["CacheAllocatedInBytes"], row["UploadBufferAllocatedInBytes"]
     used, dirty = row["CacheUsedPercentage"], row["CacheDirtyPercentage"]
-    yield _line(
-        "Cache",
-        f"{used:.1f}% of {format_size(cache)}, {dirty:.1f}% not uploaded"
-        + _full(row["CacheSecondsToFull"]),
-    )
+    text = f"{used:.1f}% of {format_size(cache)}, {dirty:.1f}% not uploaded"
+    without = "no disk; run `tapectl disk add-cache`"
+    yield _line("Cache", text + _full(row["CacheSecondsToFull"]) if cache else without)
+    if row.get("CacheHitPercentage") is not None:
+        yield _line("", f"{row['CacheHitPercentage']:.1f}% of what was read came from it")
     percent = 100 * row["UploadBufferUsedInBytes"] / buffer if buffer else 0.0
+    text = f"{percent:.1f}% of {format_size(buffer)}"
+    without = "no disk; run `tapectl disk add-buffer`"
     yield _line(
-        "Upload buffer",
-        f"{percent:.1f}% of {format_size(buffer)}" + _full(row["UploadBufferSecondsToFull"]),
+        "Upload buffer", text + _full(row["UploadBufferSecondsToFull"]) if buffer else without
     )
     yield _line("Uploads", _uploads_text(row))
     if row.get("DownloadedBytesPerSecond"):
@@ -115,6 +116,9 @@ def _uploads_text(row: Row) -> str:
     if rate := row.get("UploadedBytesPerSecond"):
         text += f", {format_size(rate)}/s"
     if (left_s := row["UploadSecondsLeft"]) is not None:
+        # While more is written than is uploaded they are never done, but so far behind.
+        if row["UploadBufferSecondsToFull"] is not None:
+            return f"{text}, {format_duration(left_s)} behind"
         return f"{text}, done in {format_duration(left_s)}"
     return text if row["GatewayState"] == "STATE_RUNNING" else f"{text}; run `tapectl sync`"
 

@@ -10,7 +10,7 @@ import typer
 from tapectl.cli import completing
 from tapectl.cli.options import Output, examples
 from tapectl.cli.render import Column, Row, render_rows
-from tapectl.cli.session import change_gateway, open_gateway
+from tapectl.cli.session import actor, change_gateway, open_gateway
 
 if TYPE_CHECKING:
     from tapectl.gateway.resource_tags import TaggedResource
@@ -68,6 +68,7 @@ def add(
             resource,
             added,
             open_store=lambda: open_store(describe_gateway(state), settings),
+            actor=actor(),
         )
     _render(tagged, output)
 
@@ -92,6 +93,7 @@ def remove(
             resource,
             keys,
             open_store=lambda: open_store(describe_gateway(state), settings),
+            actor=actor(),
         )
     _render(tagged, output)
 

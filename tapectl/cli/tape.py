@@ -202,7 +202,7 @@ def list_(
     glob: Annotated[
         str | None,
         typer.Argument(
-            metavar="[GLOB]", show_default=False, help="Only barcodes like this, e.g. 'BKP*'."
+            metavar="GLOB", show_default=False, help="Only barcodes like this, e.g. 'BKP*'."
         ),
     ] = None,
     status: Annotated[
@@ -263,7 +263,7 @@ def load(
     drive: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DRIVE]",
+            metavar="DRIVE",
             show_default="the first free one",
             autocompletion=completing.devices,
             help="Drive: tapedrive-02, or 2.",
@@ -332,6 +332,7 @@ def move_(
         typer.Argument(
             metavar="ELEMENT",
             show_default=False,
+            autocompletion=completing.free_elements,
             help="Where to: slot:N, drive:N, ie:N, or the address of an element.",
         ),
     ],
@@ -376,10 +377,11 @@ def eject(
     timeout: Timeout = None,
     output: Output = None,
 ) -> None:
-    """Send a tape to the shelf: IN TRANSIT TO VTS, ARCHIVING, ARCHIVED.
+    """Send a tape to the shelf.
 
-    What is not uploaded yet is uploaded first. A loaded tape has to be unloaded before. Until it
-    is ARCHIVING, `tapectl tape cancel-eject` takes it back.
+    It is IN TRANSIT TO VTS, ARCHIVING and then ARCHIVED. What is not uploaded yet is uploaded
+    first. A loaded tape has to be unloaded before. Until it is ARCHIVING, `tapectl tape
+    cancel-eject` takes it back.
     """
     from tapectl.gateway.shelf import eject_tape
 

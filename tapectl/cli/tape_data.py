@@ -77,13 +77,13 @@ def cat(
     barcode: Barcode,
     file: Annotated[
         int,
-        typer.Argument(metavar="[FILE]", min=0, help="Which file; 0 is the first one."),
+        typer.Argument(metavar="FILE", min=0, help="Which file; 0 is the first one."),
     ] = 0,
 ) -> None:
-    """Write one file of a tape, up to the next filemark, to standard output.
+    """Write one file of a tape to standard output.
 
-    The tape must be in no drive; the gateway may be serving others. What is not in the cache comes
-    from the store.
+    A file ends at the next filemark. The tape must be in no drive; the gateway may be serving
+    others. What is not in the cache comes from the store.
     """
     from tapectl.serve.tape_access import open_tape
 
@@ -118,10 +118,11 @@ def export(
         bool, typer.Option("--overwrite", help="Replace PATH if it is there.")
     ] = False,
 ) -> None:
-    """Write a tape to a file: all blocks and filemarks of its first partition.
+    """Write a tape to a file.
 
-    The file appears when it is whole. The tape must be in no drive. What the drive keeps beside
-    the blocks (partitions, attributes) is in none of the formats.
+    All blocks and filemarks of its first partition. The file appears when it is whole. The tape
+    must be in no drive. What the drive keeps beside the blocks (partitions, attributes) is in none
+    of the formats.
     """
     from tapectl.serve.tape_access import open_tape
 
@@ -157,10 +158,11 @@ def import_(
     ] = "64KiB",
     output: Output = None,
 ) -> None:
-    """Write a file onto a blank tape: all blocks and filemarks of an image.
+    """Write a file onto a blank tape.
 
-    All or nothing: if the file turns out to be only a part of an image, or does not fit, the tape
-    is blank again. The tape must be in no drive. Data goes to the object store as any other.
+    All blocks and filemarks of an image. All or nothing: if the file turns out to be only a part of
+    an image, or does not fit, the tape is blank again. The tape must be in no drive. Data goes to
+    the object store as any other.
     """
     from tapectl.gateway.tapes import describe_tape
     from tapectl.medium.images import ImageError

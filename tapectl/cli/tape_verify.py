@@ -76,11 +76,11 @@ def verify(
     timeout: Timeout = None,
     output: Output = None,
 ) -> None:
-    """Read every segment of tapes, every copy of it, and check every checksum.
+    """Read tapes, and check every checksum.
 
-    A damaged copy is made anew from one that is right. What was interrupted goes on where it was.
-    Objects in an archive class cannot be read before a retrieval. Exit status 19: something is
-    damaged and could not be made anew.
+    Every segment of them, and every copy of it. A damaged copy is made anew from one that is right.
+    What was interrupted goes on where it was. Objects in an archive class cannot be read before a
+    retrieval. Exit status 19: something is damaged and could not be made anew.
     """
     from tapectl.errors import UsageError
     from tapectl.gateway.verification import (

@@ -27,10 +27,10 @@ def register(tape: typer.Typer) -> None:
 
 
 def warm(context: typer.Context, barcodes: Barcodes, output: Output = None) -> None:
-    """Bring all that is on tapes into the cache, so that no read has to wait for the store.
+    """Bring all that is on tapes into the cache.
 
-    Refused for a tape that is larger than what the cache keeps. What was read longest ago leaves
-    the cache for it.
+    No read has to wait for the store then. Refused for a tape that is larger than what the cache
+    keeps. What was read longest ago leaves the cache for it.
     """
     from tapectl.gateway.warming import warmth
     from tapectl.serve.warming import warm as warm_tape

@@ -124,3 +124,7 @@ class SegmentFetcher(Protocol):
         """All copies on the disks are damaged: let go of them if the store has the segment, so that
         `ensure` brings it from there. May be lost; whoever meets the damage says it again."""
         ...
+
+    def count_missed(self, size_bytes: int) -> None:
+        """A block of so many bytes was read that was not here, or not with its whole segment."""
+        ...

@@ -13,6 +13,7 @@ from tapectl.disks.segment_reader import FetchedCopy, SegmentReader, open_segmen
 from tapectl.disks.tape_files import SEALED, segment_name
 from tapectl.medium.chain import ChainEntry
 from tapectl.medium.summary import SegmentSummary
+from tapectl.scsi.cartridge import CartridgeBusyError
 
 # Each holds up to two descriptors and an index; reading in order needs one at a time.
 _READERS_MAX = 8
@@ -56,6 +57,8 @@ class ReaderCache:
         self._pinned: dict[int, SegmentReader] = {}
         # Blocks of which a copy was damaged and another was read.
         self.recovered_blocks = 0
+        # The segment that could not be opened yet when it was last tried.
+        self._awaited: int | None = None
 
     def add(self, segment: StoredSegment) -> None:
         """Take note of where a sealed segment is, in order of sequence."""
@@ -84,7 +87,14 @@ class ReaderCache:
         reader = self.opened(sequence)
         if reader is None:
             fetched = self._fetched(sequence, entry.file_bytes)
-            reader = self.watched(open_segment(entry, self._paths(sequence), fetched))
+            if fetched is not None:
+                fetched.waited = sequence == self._awaited
+            try:
+                reader = self.watched(open_segment(entry, self._paths(sequence), fetched))
+            except CartridgeBusyError:
+                self._awaited = sequence
+                raise
+            self._awaited = None
             self._keep(sequence, reader)
         return reader
 

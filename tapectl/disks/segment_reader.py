@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tapectl.disks.interface import SegmentFetcher
+from tapectl.disks.tape_files import SEALED
 from tapectl.medium.chain import ChainEntry
 from tapectl.medium.errors import MediumFormatError
 from tapectl.medium.frame import BLOCK_BYTES_MAX, FRAME_HEADER_BYTES, FrameKind, is_block
@@ -43,6 +44,9 @@ class FetchedCopy:
         self._start = self._end = 0  # the range that is known to be there
         self._step_bytes = _FETCH_BYTES
         self._discarded = False
+        self._whole = False
+        # What is read next was waited for.
+        self.waited = False
 
     def ensure(self, offset: int, size_bytes: int) -> int:
         """Return a descriptor of a file that holds the range.
@@ -55,7 +59,12 @@ class FetchedCopy:
         step_bytes = min(2 * self._step_bytes, _FETCH_BYTES_MAX) if in_order else _FETCH_BYTES
         end = min(max(offset + size_bytes, offset + step_bytes), self._file_bytes)
         # Under the same name it may be another file than before: one given up is begun anew.
-        self._open(self._fetcher.ensure(self._barcode, self._sequence, offset, end - offset))
+        try:
+            path = self._fetcher.ensure(self._barcode, self._sequence, offset, end - offset)
+        except CartridgeBusyError:
+            self.waited = True
+            raise
+        self._open(path)
         self._start, self._end, self._step_bytes = offset, end, step_bytes
         return self._fd
 
@@ -64,6 +73,13 @@ class FetchedCopy:
         if not self._discarded:
             self._discarded = True
             self._fetcher.discard(self._barcode, self._sequence)
+
+    def count(self, size_bytes: int) -> None:
+        """A block was read: the cache lacked it if it was waited for, or comes of a segment that
+        is still on its way."""
+        if self.waited or not self._whole:
+            self._fetcher.count_missed(size_bytes)
+        self.waited = False
 
     def _open(self, path: Path) -> None:
         try:
@@ -79,6 +95,7 @@ class FetchedCopy:
             raise CartridgeReadError(f"fetched segment {self._sequence}: {exc}") from exc
         self.close()
         self._fd = fd
+        self._whole = path.suffix == SEALED
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -142,6 +159,7 @@ class SegmentReader:
                 self._fetched.discard_local()
             fd = self._fetched.ensure(offset, FRAME_HEADER_BYTES + len(payload))
             if self._read(fd, number, offset, payload, kind):
+                self._fetched.count(len(payload))
                 if damaged:
                     self.recovered()
                 return

@@ -6,18 +6,19 @@ import contextlib
 import re
 import secrets
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.drive_types import check_drive_type, keep_profile
 from tapectl.gateway.gateway_document import GatewayDocument
+from tapectl.gateway.tag_rules import check_tags
 from tapectl.gateway.transfer.bucket_layout import gateway_key
 from tapectl.gateway.transfer.bucket_marker import require_known
 from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
-from tapectl.state import events, gateways
+from tapectl.state import events, gateways, tags
 from tapectl.state.database import State
 from tapectl.state.errors import NotActivatedError
 from tapectl.state.gateways import GatewayRecord
@@ -70,6 +71,7 @@ class ActivationRequest:
     slot_count: int = 1600
     import_export_count: int = 1600
     iqn_prefix: str = DEFAULT_IQN_PREFIX
+    tags: Mapping[str, str] = field(default_factory=dict)
     if_not_exists: bool = False
 
 
@@ -183,6 +185,7 @@ def _record(request: ActivationRequest, created_at_ms: int) -> GatewayRecord:
         iqn_prefix=request.iqn_prefix,
         device_serial_base=digits,
         created_at_ms=created_at_ms,
+        tags=tags.encode(request.tags),
     )
 
 
@@ -217,6 +220,7 @@ def _check(request: ActivationRequest) -> None:
         raise UsageError(
             f"not a prefix of iSCSI names: {prefix}", hint=f"as in {DEFAULT_IQN_PREFIX}"
         )
+    check_tags(request.tags)
 
 
 def check_library(changer_type: str, drives: int, slots: int, import_export: int) -> None:

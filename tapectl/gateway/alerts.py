@@ -104,13 +104,17 @@ class AlertWatch:
     ) -> None:
         self._state = state
         self._journal = StateJournal(state, settings)
-        self._patience_ms = round(settings.alert_after_s * 1000)
+        self.be_patient(settings.alert_after_s)
         self._now_ms = now_ms
         # What was found by the last look, alert already or not.
         self._found: dict[tuple[AlertKind, str], Alert] = {}
         self._alerts: tuple[Alert, ...] = ()
         with state.read() as db:
             self._gateway_id = gateways.read_gateway(db).id
+
+    def be_patient(self, alert_after_s: float) -> None:
+        """Let an outage or full disks be an alert after this time from now on."""
+        self._patience_ms = round(alert_after_s * 1000)
 
     def look(self, store_error: str | None = None) -> Sequence[Alert]:
         """Return what is wrong now; `store_error` is what the transfer process says of the store.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import re
 import secrets
@@ -110,6 +111,28 @@ def set_credentials(
         initiator_name=initiator_name,
         mutual=mutual_secret is not None,
         created_at_ms=record.created_at_ms,
+    )
+
+
+def has_secrets(
+    state: State,
+    target: str,
+    initiator_name: str,
+    initiator_secret: str,
+    target_secret: str | None = None,
+) -> bool:
+    """Say whether an initiator has these secrets at a target already; raise DeviceNotFoundError."""
+    place = _place(state, target)
+    with state.read() as db:
+        record = chap.find(db, place.device, initiator_name)
+    known = None if record is None else _unsealed(state, record, place.target_name)
+    if known is None or (known.mutual_secret is None) is not (target_secret is None):
+        return False
+    pairs = ((known.secret, initiator_secret), (known.mutual_secret, target_secret))
+    return all(
+        hmac.compare_digest(has, wants.encode())
+        for has, wants in pairs
+        if has is not None and wants is not None
     )
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tapectl.state.events import Event
-from tapectl.state.tape_status import TapeStatus
+from tapectl.state.events import Event, tells_of_trouble
 
 _INFO, _ERROR = "INFO", "ERROR"
-_TROUBLES = frozenset({"AlertRaised", "GatewayFenced"})
 
 
 def event_document(event: Event, gateway_id: str) -> Mapping[str, object]:
     """Return an event as JSON: AWS's keys of a TapeStatusTransition (`severity`, `source`, `type`,
     `gateway`, `timestamp` in ms since 1970 as text, `newStatus`), then ours."""
     return {
-        "severity": _severity(event),
+        "severity": _ERROR if tells_of_trouble(event) else _INFO,
         "source": event.subject_id,
         "type": event.type,
         "gateway": gateway_id,
@@ -27,8 +25,3 @@ def event_document(event: Event, gateway_id: str) -> Mapping[str, object]:
         "eventId": event.id,
         "detail": dict(event.detail),
     }
-
-
-def _severity(event: Event) -> str:
-    lost = event.to_status == TapeStatus.IRRECOVERABLE
-    return _ERROR if lost or event.type in _TROUBLES else _INFO

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from tapectl.gateway import gateway_document
 from tapectl.gateway.elements import ElementError, ElementMap
 from tapectl.gateway.pool_document import PoolDocument, enter_pool, read_pool
+from tapectl.gateway.quota import require_room
 from tapectl.gateway.recovery_points import latest_number, read_point, read_rows
 from tapectl.gateway.restoration import (
     NotRestorableError,
@@ -23,7 +24,7 @@ from tapectl.gateway.takeover import (
     take_over,
     with_head,
 )
-from tapectl.gateway.tapes import MAX_TAPES, MAX_TOTAL_BYTES, TapeLimitError, describe_tape
+from tapectl.gateway.tapes import describe_tape
 from tapectl.gateway.transfer.ownership import FencedError, OwnershipObject
 from tapectl.medium.manifest import Manifest, ManifestRow
 from tapectl.scsi.library import ElementType
@@ -33,7 +34,6 @@ from tapectl.state.gateways import GatewayRecord, read_gateway
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp, TapeRecord
 from tapectl.store.interface import ObjectStore
-from tapectl.units import format_size
 
 _DEFAULT_POOL = "GLACIER"
 
@@ -77,7 +77,7 @@ def recover_foreign(
     status = TapeStatus.RECOVERED if archived_through is None else TapeStatus.ARCHIVED
     with state.read() as db:
         _place(db, request, status)
-        _require_room(tapes.totals(db), foreign.point.head.size_bytes)
+        require_room(db, 1, foreign.point.head.size_bytes)
     if request.dry_run:
         return Restoration(foreign.point.head, old, status, None)
     try:
@@ -153,11 +153,3 @@ def _place(db: sqlite3.Connection, request: RestoreRequest, status: TapeStatus) 
     if not (free := free or elements.first_free(ElementType.STORAGE, occupied)):
         raise ElementError("no slot is free", hint="move or eject another tape first")
     return free[0]
-
-
-def _require_room(totals: tapes.TapeTotals, size_bytes: int) -> None:
-    if totals.tapes >= MAX_TAPES or totals.size_bytes + size_bytes > MAX_TOTAL_BYTES:
-        raise TapeLimitError(
-            f"the library is full: {totals.tapes} tapes, {format_size(totals.size_bytes)}",
-            hint="archive or delete tapes first",
-        )

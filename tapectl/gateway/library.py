@@ -87,7 +87,8 @@ class StateLibrary:
     ) -> None:
         self.state = state
         self._drives = drives
-        self._hold_s = hold_s
+        # How long an ejected tape stays where it is; may change at any time.
+        self.hold_s = hold_s
         self._actor = actor
         self._now_ms = now_ms
         self._robot = threading.Lock()
@@ -229,7 +230,7 @@ class StateLibrary:
         return steps
 
     def _write_down(self, pairs: Sequence[tuple[int, int]], steps: Sequence[Step]) -> None:
-        eject = Eject(Stamp(self._actor, self._now_ms()), self._hold_s)
+        eject = Eject(Stamp(self._actor, self._now_ms()), self.hold_s)
         with self.state.write() as db:
             # Another process may have moved, ejected or deleted a tape while the drives acted.
             again = [check_step(db, self._elements, *pair) for pair in pairs]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tapectl.gateway.status import GatewayStatus, gateway_status
-from tapectl.state import verifications
+from tapectl.state import events, verifications
 from tapectl.state.database import State
 from tapectl.state.verifications import VerificationRecord
 
@@ -37,7 +37,18 @@ def gateway_metrics(state: State) -> Sequence[Metric]:
     status = gateway_status(state)
     with state.read() as db:
         verified = verifications.all_verifications(db)
-    return [*_of_gateway(status), *_of_verifications(verified)]
+        troubles = events.count_troubles(db)
+    return [
+        *_of_gateway(status),
+        Metric(
+            "tapectl_health_notifications",
+            "Events that tell of trouble (HealthNotifications).",
+            {(): troubles},
+            (),
+            MetricKind.COUNTER,
+        ),
+        *_of_verifications(verified),
+    ]
 
 
 def _of_gateway(status: GatewayStatus) -> Iterator[Metric]:
@@ -83,6 +94,11 @@ def _of_gateway(status: GatewayStatus) -> Iterator[Metric]:
             "upload_buffer_used_percent",
             "The same (UploadBufferPercentUsed).",
             status.upload_buffer.used_percent,
+        ),
+        (
+            "upload_buffer_free_bytes",
+            "Of it not in use (UploadBufferFree).",
+            status.upload_buffer.free_bytes,
         ),
     ):
         yield Metric(f"tapectl_{name}", text, {(): value})

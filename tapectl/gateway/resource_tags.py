@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from tapectl.errors import UsageError
 from tapectl.gateway.activation import describe_gateway
+from tapectl.gateway.clock import now_ms
 from tapectl.gateway.pool_document import read_pool
 from tapectl.gateway.pools import PoolNotFoundError, find_pool
 from tapectl.gateway.tag_rules import check_tags
 from tapectl.gateway.transfer.bucket_layout import pool_key
-from tapectl.state import gateways, pools, tags, tapes
+from tapectl.state import events, gateways, pools, tags, tapes
 from tapectl.state.database import State
 from tapectl.state.errors import TapeNotFoundError
 from tapectl.state.tape_status import TapeStatus
@@ -50,12 +51,13 @@ def add_tags(
     added: Mapping[str, str],
     *,
     open_store: Callable[[], ObjectStore],
+    actor: str = "cli",
 ) -> TaggedResource:
     """Add tags, in the place of those of the same key. Waits for the store if it is a pool's.
 
     Raises TapeNotFoundError, UsageError (too many, not tags, a built-in pool), StoreError.
     """
-    return _change(state, resource, lambda before: {**before, **added}, open_store)
+    return _change(state, resource, lambda before: {**before, **added}, open_store, actor)
 
 
 def remove_tags(
@@ -64,13 +66,26 @@ def remove_tags(
     keys: Sequence[str],
     *,
     open_store: Callable[[], ObjectStore],
+    actor: str = "cli",
 ) -> TaggedResource:
     """Remove tags by key; those that are not there are no error. Raises as `add_tags` does."""
 
     def without(before: Mapping[str, str]) -> dict[str, str]:
         return {key: value for key, value in before.items() if key not in keys}
 
-    return _change(state, resource, without, open_store)
+    return _change(state, resource, without, open_store, actor)
+
+
+def set_tags(
+    state: State,
+    resource: str,
+    wanted: Mapping[str, str],
+    *,
+    open_store: Callable[[], ObjectStore],
+    actor: str = "cli",
+) -> TaggedResource:
+    """Make these all the tags there are. Raises as `add_tags` does."""
+    return _change(state, resource, lambda _before: dict(wanted), open_store, actor)
 
 
 def _change(
@@ -78,6 +93,7 @@ def _change(
     resource: str,
     change: Callable[[Mapping[str, str]], dict[str, str]],
     open_store: Callable[[], ObjectStore],
+    actor: str,
 ) -> TaggedResource:
     described = list_tags(state, resource)
     if described.kind == POOL:
@@ -95,7 +111,23 @@ def _change(
         check_tags(after)
         if after != found.tags:
             _set(db, found, tags.encode(after))
+            events.append(db, _event(db, found, after, actor))
     return replace(found, tags=after)
+
+
+def _event(
+    db: sqlite3.Connection, found: TaggedResource, after: Mapping[str, str], actor: str
+) -> events.NewEvent:
+    is_tape = found.kind == TAPE
+    pool = {"PoolId": found.id} if found.kind == POOL else {}
+    return events.NewEvent(
+        at_ms=now_ms(),
+        actor=actor,
+        subject_kind="tape" if is_tape else "gateway",
+        subject_id=found.id if is_tape else gateways.read_gateway(db).id,
+        type="TagsChanged",
+        detail={**pool, "Tags": dict(after)},
+    )
 
 
 def _set(db: sqlite3.Connection, found: TaggedResource, text: str) -> None:

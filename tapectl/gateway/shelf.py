@@ -13,11 +13,9 @@ from tapectl.gateway.barcodes import check_barcode
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.elements import ElementError, ElementMap
 from tapectl.gateway.moves import Eject, begin_eject, home_slot
+from tapectl.gateway.quota import require_room
 from tapectl.gateway.tape_info import TapeInfo
 from tapectl.gateway.tapes import (
-    MAX_TAPES,
-    MAX_TOTAL_BYTES,
-    TapeLimitError,
     begin_deletion,
     describe_tape,
     list_tapes,
@@ -31,7 +29,6 @@ from tapectl.state.gateways import read_gateway
 from tapectl.state.tape_status import LOADABLE, ON_SHELF, TapeStatus
 from tapectl.state.tapes import Stamp, TapeRecord
 from tapectl.store.interface import RetrievalTier, StorageClass
-from tapectl.units import format_size
 
 
 def eject_tape(
@@ -136,13 +133,7 @@ def retrieve_tape(
                 hint="only an ARCHIVED tape can be retrieved",
             )
         checked = _check_tier(db, tier, tape.pool_id)
-        totals = tapes.totals(db)
-        if totals.tapes >= MAX_TAPES or totals.size_bytes + tape.size_bytes > MAX_TOTAL_BYTES:
-            raise TapeLimitError(
-                f"the library is full: {totals.tapes} tapes, {format_size(totals.size_bytes)}",
-                hint=f"it takes {MAX_TAPES} tapes and {format_size(MAX_TOTAL_BYTES)}:"
-                " archive or delete tapes first",
-            )
+        require_room(db, 1, tape.size_bytes)
         tapes.transition(db, barcode, TapeStatus.RETRIEVING, by, retrieval_tier=checked)
     return describe_tape(state, barcode)
 

@@ -26,6 +26,10 @@ class RoomInfo:
     def used_percent(self) -> float:
         return _percent(self.used_bytes, self.allocated_bytes)
 
+    @property
+    def free_bytes(self) -> int:
+        return max(0, self.allocated_bytes - self.used_bytes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayStatus:

@@ -17,10 +17,11 @@ from tapectl.gateway.elements import ElementError, ElementMap
 from tapectl.gateway.encryption import AS_STORED, TapeEncryption
 from tapectl.gateway.gateway_document import GatewayStateError
 from tapectl.gateway.pools import find_pool
+from tapectl.gateway.quota import require_room
 from tapectl.gateway.tag_rules import check_tags
 from tapectl.gateway.tape_info import TapeInfo
 from tapectl.gateway.tape_sizes import check_size
-from tapectl.gateway.tapes import MAX_TAPES, MAX_TOTAL_BYTES, TapeLimitError, tape_infos
+from tapectl.gateway.tapes import tape_infos
 from tapectl.scsi.library import ElementType
 from tapectl.state import (
     client_tokens,
@@ -37,6 +38,7 @@ from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp, TapeRecord
 from tapectl.units import MIB, format_size
 
+MAX_AT_ONCE = 1500
 MIN_TOKEN_CHARACTERS, MAX_TOKEN_CHARACTERS = 5, 100
 
 # A tape has a size in the state; nothing is ever written on a cleaning cartridge.
@@ -131,8 +133,8 @@ def _check(request: TapeCreation, gateway: GatewayRecord) -> None:
     if request.prefix is not None:
         # Cleaning cartridges have fewer digits, with which a prefix fits every changer.
         barcodes.check_prefix(request.prefix, None if request.cleaning else gateway.changer_type)
-    if not 1 <= request.count <= MAX_TAPES:
-        raise UsageError(f"not a number of tapes: {request.count}", hint=f"1 to {MAX_TAPES}")
+    if not 1 <= request.count <= MAX_AT_ONCE:
+        raise UsageError(f"not a number of tapes: {request.count}", hint=f"1 to {MAX_AT_ONCE}")
     token = request.client_token
     if token is not None and not MIN_TOKEN_CHARACTERS <= len(token) <= MAX_TOKEN_CHARACTERS:
         raise UsageError(
@@ -310,15 +312,4 @@ def _check_against_library(db: sqlite3.Connection, request: TapeCreation) -> Non
             f"allocate {' and '.join(what for what, _ in wanted)} before creating tapes",
             hint="run " + " and ".join(f"`{command} DIRECTORY`" for _, command in wanted),
         )
-    totals = tapes.totals(db)
-    if totals.tapes + request.count > MAX_TAPES:
-        raise TapeLimitError(
-            f"a library has at most {MAX_TAPES} tapes, {totals.tapes} are there",
-            hint="archive or delete tapes first",
-        )
-    if totals.size_bytes + request.count * request.size_bytes > MAX_TOTAL_BYTES:
-        raise TapeLimitError(
-            f"the tapes of a library have at most {format_size(MAX_TOTAL_BYTES)} together,"
-            f" {format_size(totals.size_bytes)} are there",
-            hint="archive or delete tapes first",
-        )
+    require_room(db, request.count, request.count * request.size_bytes)

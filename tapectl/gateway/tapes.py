@@ -26,18 +26,6 @@ from tapectl.state.errors import TapeStatusError
 from tapectl.state.gateways import GatewayRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp, TapeFilter, TapeRecord
-from tapectl.units import PIB
-
-MAX_TAPES = 1500
-MAX_TOTAL_BYTES = PIB
-
-
-class TapeLimitError(TapectlError):
-    """More tapes, or more bytes, than a library takes."""
-
-    exit_code = ExitCode.TAPE_LIMIT
-    code = "tape_limit"
-    aws_code = "MaximumTapeCartridgeCountExceeded"
 
 
 class TapeInDriveError(TapectlError):

@@ -42,6 +42,10 @@ class AlertMonitor:
     def stop(self) -> None:
         self._stopped.set()
 
+    def take_over(self, settings: Settings) -> None:
+        """Go by other settings from the next look on."""
+        self._watch.be_patient(settings.alert_after_s)
+
     def messages(self) -> list[Message]:
         """Return the alerts as an answer on the control socket has them."""
         return [

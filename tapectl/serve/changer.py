@@ -54,10 +54,18 @@ class ChangerUnit:
             now_ms=now_ms,
         )
         self.host = UnitHost(self._changer)
-        self._sessions = SessionServer(self.host, SessionTimes.of(settings))
+        self._times = SessionTimes.of(settings)
+        self._sessions = SessionServer(self.host, self._times)
 
     def stop(self) -> None:
         self.host.table.drain(self._settings.logout_wait_s)
+
+    def take_over(self, settings: Settings) -> None:
+        """Go by other settings from now on; sessions go on."""
+        self._settings = settings
+        self._times.take_over(settings)
+        for library in (self._library, self._admin_library):
+            library.hold_s = settings.hold_s
 
     def serve_session(self, stream: socket.socket, handed_over: Message, peer: str) -> None:
         """Serve a connection in the calling thread until its session ends; owns the socket."""

@@ -63,7 +63,8 @@ class Child:
         # Its standard input is not the terminal, and its session is its own: Ctrl-C
         # reaches the supervisor alone, which drains the children in order.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", self._module, str(theirs.fileno())],
+            # -P: what lies in the working directory is no module of ours.
+            [sys.executable, "-P", "-m", self._module, str(theirs.fileno())],
             pass_fds=(theirs.fileno(), *self._inherited_fds),
             stdin=subprocess.DEVNULL,
             start_new_session=True,

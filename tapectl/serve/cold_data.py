@@ -41,6 +41,8 @@ class ColdData(Protocol):
 
     def discard(self, barcode: str, sequence: int) -> None: ...
 
+    def count_missed(self, size_bytes: int) -> None: ...
+
     def make_room(self) -> None:
         """Have uploaded what fills the disks; returns soon."""
         ...
@@ -67,6 +69,9 @@ class _OwnEngine:
 
     def discard(self, barcode: str, sequence: int) -> None:
         self._engine.fetch_service.discard(barcode, sequence)
+
+    def count_missed(self, size_bytes: int) -> None:
+        pass  # what initiators read is counted, in the drives' workers
 
     def make_room(self) -> None:
         self._engine.run_pass()

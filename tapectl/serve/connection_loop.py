@@ -64,9 +64,10 @@ CONNECTION_ERRORS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionTimes:
-    """How long things may take: a command that waits, a silent initiator."""
+    """How long things may take: a command that waits, a silent initiator. A target's sessions share
+    it, and go by what it says at the time."""
 
     busy_timeout_s: float
     ping_interval_s: float
@@ -74,6 +75,11 @@ class SessionTimes:
     @classmethod
     def of(cls, settings: Settings) -> SessionTimes:
         return cls(busy_timeout_s=settings.busy_timeout_s, ping_interval_s=settings.ping_interval_s)
+
+    def take_over(self, settings: Settings) -> None:
+        """Go by other settings from now on."""
+        self.busy_timeout_s = settings.busy_timeout_s
+        self.ping_interval_s = settings.ping_interval_s
 
 
 def send_all(stream: socket.socket, buffers: Sequence[bytes | memoryview]) -> None:

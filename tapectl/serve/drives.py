@@ -107,6 +107,12 @@ class DriveUnit:
         with contextlib.suppress(ChannelClosedError):
             self.child.request({"op": "protect"})
 
+    def take_over(self, settings: Settings) -> None:
+        """Let the drive go by other settings from now on; its tape and its sessions stay."""
+        self._settings = settings
+        with contextlib.suppress(ChannelClosedError):  # a worker that starts anew gets them too
+            self.child.request({"op": "settings", "settings": settings.to_json()})
+
     def find_session(self, nexus: str, tsih: int) -> LivingSession | None:
         """Return a session of the worker that a login wants to join."""
         try:

@@ -72,6 +72,8 @@ class FetchClient:
         self._path = path
         self._lines: JsonLines | None = None
         self._lock = threading.Lock()
+        # Of what was read: what was not on a disk of this machine, or not with its whole segment.
+        self.missed_bytes = 0
 
     def ensure(self, barcode: str, sequence: int, offset: int, size_bytes: int) -> Path:
         """See disks.SegmentFetcher.ensure."""
@@ -95,6 +97,10 @@ class FetchClient:
     def discard(self, barcode: str, sequence: int) -> None:
         """See disks.SegmentFetcher.discard."""
         self._ask({"op": "discard", "barcode": barcode, "sequence": sequence})
+
+    def count_missed(self, size_bytes: int) -> None:
+        """See disks.SegmentFetcher.count_missed."""
+        self.missed_bytes += size_bytes
 
     def wake(self) -> None:
         """Tell the transfer process that there is something to do; it looks by itself too."""

@@ -34,7 +34,8 @@ class LibraryTarget:
         self._state = state
         self._settings = settings
         self._host = LibraryHost(changer.host, drives)
-        self._sessions = SessionServer(self._host, SessionTimes.of(settings))
+        self._times = SessionTimes.of(settings)
+        self._sessions = SessionServer(self._host, self._times)
         # The part of a nexus's name that its target port is.
         target_port = f",{device.target_name},t,"
         changer.set_luns(lambda nexus: self._host.luns if target_port in nexus else 1)
@@ -42,6 +43,11 @@ class LibraryTarget:
     def stop(self) -> None:
         """Ask the initiators to log out, and end what is left."""
         self._host.table.drain(self._settings.logout_wait_s)
+
+    def take_over(self, settings: Settings) -> None:
+        """Go by other settings from now on; sessions go on."""
+        self._settings = settings
+        self._times.take_over(settings)
 
     def serve_session(self, stream: socket.socket, handed_over: Message, peer: str) -> None:
         """Serve a connection in the calling thread until its session ends; owns the socket."""

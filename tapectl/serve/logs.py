@@ -35,4 +35,4 @@ def configure_log(log_format: LogFormat, *, level: int | str = logging.INFO) -> 
     handler = logging.StreamHandler(sys.__stderr__)
     wants_json = log_format is LogFormat.JSON
     handler.setFormatter(JsonFormatter() if wants_json else logging.Formatter(_TEXT))
-    logging.basicConfig(level=level, handlers=[handler])
+    logging.basicConfig(level=level, handlers=[handler], force=True)

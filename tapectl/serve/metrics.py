@@ -29,10 +29,21 @@ Answer = dict[str, Any]
 _DRIVE_COUNTERS = (
     ("written_bytes", "drive_written_bytes", "Written by initiators (WriteBytes)."),
     ("read_bytes", "drive_read_bytes", "Read by initiators (ReadBytes)."),
+    (
+        "missed_bytes",
+        "drive_cache_missed_bytes",
+        "Of what was read: not in the cache, and on its way from the store meanwhile.",
+    ),
 )
 _TRANSFER_COUNTERS = (
     ("uploaded_bytes", "uploaded_bytes", "Sent to the store (CloudBytesUploaded)."),
     ("downloaded_bytes", "downloaded_bytes", "Come from the store (CloudBytesDownloaded)."),
+    ("store_gets", "store_gets", "Reads that the store has answered."),
+    (
+        "store_gets_s",
+        "store_gets_seconds",
+        "How long they took; by their number: CloudDownloadLatency.",
+    ),
 )
 
 
@@ -111,6 +122,15 @@ class _Collector:
             yield family
 
 
+def cache_hit_percent(answer: Answer) -> float | None:
+    """Return which part of what initiators have read came from the cache, in percent, since the
+    drives' processes began; None if they have read nothing. `answer` is a supervisor's."""
+    read = sum(drive.get("read_bytes", 0) for drive in answer["drives"])
+    missed = sum(drive.get("missed_bytes", 0) for drive in answer["drives"])
+    # Blocks that were read and not asked for, as a shorter transfer has it, are in `missed` alone.
+    return 100 * max(0, read - missed) / read if read else None
+
+
 def _of_serving(answer: Answer | None) -> Iterator[Metric]:
     yield Metric("tapectl_up", "1 while `tapectl serve` runs.", {(): float(answer is not None)})
     if answer is None:
@@ -136,6 +156,12 @@ def _of_serving(answer: Answer | None) -> Iterator[Metric]:
             (drive,): one[key] for drive, one in drives.items() if key in one
         }
         yield Metric(f"tapectl_{name}", text, moved, ("device",), MetricKind.COUNTER)
+    hit = cache_hit_percent(answer)
+    yield Metric(
+        "tapectl_cache_hit_percent",
+        "Of what initiators read since `serve` began: from the cache (CacheHitPercent).",
+        {} if hit is None else {(): hit},
+    )
     transfer = answer["transfer"]
     for key, name, text in _TRANSFER_COUNTERS:
         # A transfer process that is being restarted has none to tell.

@@ -83,7 +83,7 @@ class Portal:
         config: TargetConfig,
         take_session: SessionTaker,
     ) -> None:
-        self._listeners = listeners
+        self._listeners = self._wanted = listeners
         self._directory = directory
         self._config = config
         self._take_session = take_session
@@ -97,16 +97,17 @@ class Portal:
 
     @property
     def addresses(self) -> list[str]:
-        return [format_address(*listener.getsockname()[:2]) for listener in self._listeners]
+        return [format_address(*listener.getsockname()[:2]) for listener in self._wanted]
 
     def run(self) -> None:
         """Accept until `stop`, then close the listeners; sessions go on."""
-        with contextlib.ExitStack() as listening, selectors.DefaultSelector() as selector:
+        with contextlib.ExitStack() as at_end, selectors.DefaultSelector() as selector:
+            at_end.callback(self._close_all)
             for listener in self._listeners:
-                listening.enter_context(listener)
                 selector.register(listener, selectors.EVENT_READ)
             selector.register(self._wake_reader, selectors.EVENT_READ)
             while not self._stopping.is_set():
+                self._change_listeners(selector)
                 for key, _ in selector.select():
                     assert isinstance(key.fileobj, socket.socket)
                     if key.fileobj is self._wake_reader:
@@ -114,6 +115,25 @@ class Portal:
                         self._came_round.set()
                     else:
                         self._accept(key.fileobj)
+
+    def listen_with(self, listeners: Sequence[socket.socket]) -> None:
+        """Listen with these from now on; those that are not among them are closed. Sessions that
+        came by them go on."""
+        self._wanted = listeners
+        self._wake_writer.send(b"x")
+
+    def _change_listeners(self, selector: selectors.BaseSelector) -> None:
+        wanted = self._wanted
+        for listener in set(self._listeners) - set(wanted):
+            selector.unregister(listener)
+            listener.close()
+        for listener in set(wanted) - set(self._listeners):
+            selector.register(listener, selectors.EVENT_READ)
+        self._listeners = wanted
+
+    def _close_all(self) -> None:
+        for listener in {*self._listeners, *self._wanted}:
+            listener.close()
 
     def stop(self) -> None:
         """Make `run` return, now or as soon as it is called."""

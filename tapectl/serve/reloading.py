@@ -12,37 +12,64 @@ TRANSFER_SETTINGS = frozenset(
         "upload_workers",
         "cache_high_watermark_percent",
         "compression",
+        "archive_object_bytes",
         "directory_retrieval_delay_s",
         "retrieval_poll_s",
         "retrieval_days",
         "scrub_days",
         "scrub_store",
         "verify_bytes_per_s",
+        "encryption",
+        "kms_key",
     }
 )
-"""What only the transfer process uses: it is ended, and starts again with them."""
+"""What the transfer process uses: it is ended, and starts again with them."""
 
-EVENT_SETTINGS = frozenset({"event_log", "hooks_dir", "webhook_urls"})
-"""Where events are told."""
+LIVE_SETTINGS = frozenset(
+    {
+        "listen",
+        "allow_anonymous",
+        "hold_s",
+        "segment_bytes",
+        "seal_idle_s",
+        "busy_timeout_s",
+        "ping_interval_s",
+        "logout_wait_s",
+        "early_warning_percent",
+        "alert_after_s",
+        "metrics_listen",
+        "event_log",
+        "hooks_dir",
+        "webhook_urls",
+        "log_format",
+    }
+)
+"""What devices, portal, alarms, metrics and events go by from then on, without anybody noticing.
+
+What is in neither cannot change while it is served: which gateway it is, which targets initiators
+are logged in to, who serves once root is given up.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """What a reload comes to: the settings from now on, and what is to start anew with them."""
+    """What a reload comes to: the settings from now on, and the names of those that are others."""
 
     settings: Settings
-    transfer: bool
+    changed: frozenset[str]
     unchanged_until_restart: frozenset[str]
+
+    @property
+    def transfer(self) -> bool:
+        """Whether the transfer process is to start anew."""
+        return bool(self.changed & TRANSFER_SETTINGS)
 
 
 def plan_reload(now: Settings, wanted: Settings) -> Reload:
-    """Return what to do when the settings are to be others.
-
-    Addresses, sessions and drives keep theirs: initiators would notice.
-    """
+    """Return what to do when the settings are to be others."""
     names = {field.name for field in dataclasses.fields(Settings)} - {"sources"}
-    changed = {name for name in names if getattr(now, name) != getattr(wanted, name)}
-    live = changed & (TRANSFER_SETTINGS | EVENT_SETTINGS)
-    values = {name: getattr(wanted, name) for name in live}
+    others = frozenset(name for name in names if getattr(now, name) != getattr(wanted, name))
+    changed = others & (TRANSFER_SETTINGS | LIVE_SETTINGS)
+    values = {name: getattr(wanted, name) for name in changed}
     settings = dataclasses.replace(now, **values) if values else now
-    return Reload(settings, bool(changed & TRANSFER_SETTINGS), frozenset(changed - live))
+    return Reload(settings, changed, others - changed)

@@ -32,7 +32,7 @@ from tapectl.gateway.devices import (
     list_devices,
 )
 from tapectl.gateway.initiators import access_is_limited
-from tapectl.gateway.settings import Settings
+from tapectl.gateway.settings import ListenAddress, Settings
 from tapectl.iscsi.policy import TargetConfig
 from tapectl.iscsi.session import LivingSession, SessionInfo
 from tapectl.serve.alerts import AlertMonitor
@@ -42,7 +42,7 @@ from tapectl.serve.child import Child
 from tapectl.serve.client import connect
 from tapectl.serve.control import ControlOperations, control_socket_path
 from tapectl.serve.drives import DriveUnit, WorkerDrives
-from tapectl.serve.errors import UnsafeListenError
+from tapectl.serve.errors import AddressInUseError, UnsafeListenError
 from tapectl.serve.event_feed import EventFeeds
 from tapectl.serve.json_lines import Message
 from tapectl.serve.json_server import JsonServer
@@ -114,13 +114,13 @@ class Supervisor:
         )
         self._drive_by_target = {drive.device.target_name: drive for drive in self._drives}
         self._directory = TargetDirectory(state, self._with_library(devices), self._find_session)
-        listeners = [open_listener(address) for address in settings.listen]
-        self._metrics = [
-            MetricsServer(address, state, lambda: self._status({}))
-            for address in settings.metrics_listen
-        ]
+        self._listeners = {address: open_listener(address) for address in settings.listen}
+        self._metrics: dict[ListenAddress, MetricsServer] = {}
+        self._measure(settings.metrics_listen)
         self._feeds = EventFeeds(state, gateway.id)
-        self._portal = Portal(listeners, self._directory, TargetConfig(), self._take_session)
+        self._portal = Portal(
+            list(self._listeners.values()), self._directory, TargetConfig(), self._take_session
+        )
 
     def _new_drive(self, device: DeviceInfo) -> DriveUnit:
         return DriveUnit(
@@ -154,8 +154,7 @@ class Supervisor:
         finally:
             manager.stopping()
             control.close()
-            for server in self._metrics:
-                server.close()
+            self._measure(())
             self._feeds.stop()
             self._alerts.stop()
             # All at once: each waits for its initiators to leave, and may have a segment to flush.
@@ -178,16 +177,57 @@ class Supervisor:
 
     def reload(self, wanted: Settings) -> None:
         """Take over what can be taken over of other settings while serving."""
+        check_listen(wanted, self._state)
         found = plan_reload(self._settings, wanted)
-        self._settings = found.settings
+        settings = found.settings
+        # What can be refused comes first.
+        if "listen" in found.changed:
+            self._listen(settings.listen)
+        if "metrics_listen" in found.changed:
+            self._measure(settings.metrics_listen)
+        self._settings = settings
+        configure_log(settings.log_format, level=logging.getLogger().level)
+        for drive in self._drives:
+            drive.take_over(settings)
+        self._changer.take_over(settings)
+        if self._library is not None:
+            self._library.take_over(settings)
+        self._alerts.take_over(settings)
         # Always: programs may have come into the folder of hooks.
-        self._feeds.start(found.settings)
+        self._feeds.start(settings)
         if found.transfer:
             self._transfer.renew()
-        _log.info("settings reloaded")
+        names = ", ".join(sorted(found.changed)) or "none changed"
+        _log.info("settings reloaded: %s", names)
         if found.unchanged_until_restart:
             names = ", ".join(sorted(found.unchanged_until_restart))
             _log.warning("these settings change with the next start only: %s", names)
+
+    def _listen(self, addresses: Sequence[ListenAddress]) -> None:
+        """Listen at these addresses and no others; raise AddressInUseError, and nothing changes."""
+        opened: dict[ListenAddress, socket.socket] = {}
+        try:
+            for address in addresses:
+                if address not in self._listeners:
+                    opened[address] = open_listener(address)
+        except AddressInUseError:
+            for listener in opened.values():
+                listener.close()
+            raise
+        kept = {one: self._listeners[one] for one in addresses if one in self._listeners}
+        self._listeners = {**kept, **opened}
+        self._portal.listen_with(list(self._listeners.values()))
+        _log.info("listening on %s", ", ".join(map(str, self._listeners)))
+
+    def _measure(self, addresses: Sequence[ListenAddress]) -> None:
+        """Answer Prometheus at these addresses and no others; raise AddressInUseError."""
+        for address in addresses:
+            if address not in self._metrics:
+                self._metrics[address] = MetricsServer(
+                    address, self._state, lambda: self._status({})
+                )
+        for address in self._metrics.keys() - set(addresses):
+            self._metrics.pop(address).close()
 
     def kill(self) -> None:
         """End everything now; recovery at the next start loses nothing acknowledged."""
@@ -225,7 +265,7 @@ class Supervisor:
         return {
             "pid": os.getpid(),
             "portals": self._portal.addresses,
-            "metrics": [str(server.address) for server in self._metrics],
+            "metrics": [str(server.address) for server in self._metrics.values()],
             "alerts": self._alerts.messages(),
             "changer": {
                 "sessions": self._changer.sessions(),

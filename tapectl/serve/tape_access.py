@@ -11,9 +11,10 @@ from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.barcodes import check_barcode
 from tapectl.gateway.elements import ElementError, ElementMap
 from tapectl.gateway.journal import StateJournal
+from tapectl.gateway.quota import TapeLimitError
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.tape_use import TapeUse
-from tapectl.gateway.tapes import TapeLimitError, record_used_bytes, refuse_loaded
+from tapectl.gateway.tapes import record_used_bytes, refuse_loaded
 from tapectl.medium.frame import BLOCK_BYTES_MAX
 from tapectl.medium.images import Object
 from tapectl.scsi.cartridge import (

@@ -34,6 +34,7 @@ from tapectl.serve.child_main import ChildService, run_child
 from tapectl.serve.connection_loop import SessionTimes
 from tapectl.serve.fetch_socket import FetchClient, transfer_socket_path
 from tapectl.serve.json_lines import Message
+from tapectl.serve.logs import configure_log
 from tapectl.serve.nexus_link import serve_nexus
 from tapectl.serve.rates import RateMeter
 from tapectl.serve.session_server import SessionServer
@@ -80,7 +81,8 @@ class DriveWorker:
         self._drive.alerts.hold(_flags(start["alerts"]))
         self._device_name = str(start["device_name"])
         self._host = UnitHost(self._drive)
-        self._sessions = SessionServer(self._host, SessionTimes.of(self._settings))
+        self._times = SessionTimes.of(self._settings)
+        self._sessions = SessionServer(self._host, self._times)
         self._cartridge: SegmentedCartridge | None = None
         # Held while the cartridge is in the drive: commands use tapes, too.
         self._use = TapeUse(self._settings.state_path)
@@ -113,6 +115,9 @@ class DriveWorker:
                 with self._host.lock:
                     self._drive.alerts.hold(_flags(request["flags"]))
                 return {"ok": True}
+            case "settings":
+                self._take_over(Settings.from_json(str(request["settings"])))
+                return {"ok": True}
             case "protect":
                 self._protect()
                 return {"ok": True}
@@ -134,6 +139,14 @@ class DriveWorker:
             self._drive.unload()
             self._close_cartridge()
         self._sealer.shutdown(wait=True)
+
+    def _take_over(self, settings: Settings) -> None:
+        """Go by other settings from now on: the next segment and the next load, every session."""
+        self._settings = settings
+        configure_log(settings.log_format, level=logging.getLogger().level)
+        self._times.take_over(settings)
+        with self._host.lock:
+            self._drive.early_warning.set_percent(settings.early_warning_percent)
 
     def _take_session(self, request: Message, stream: socket.socket) -> None:
         handed_over = cast("Message", request["connection"])
@@ -251,6 +264,10 @@ class DriveWorker:
     def _seal_in_background(self, job: Callable[[], None]) -> None:
         def seal_and_wake() -> None:
             job()
+            # What `tape list` shows while the tape stays in its drive; as in a status, without the
+            # lock.
+            if (cartridge := self._cartridge) is not None:
+                self._note_used_bytes(cartridge)
             self._fetcher.wake()
 
         self._sealer.submit(seal_and_wake)
@@ -308,10 +325,15 @@ class DriveWorker:
         }
 
     def _moved_bytes(self) -> dict[str, int]:
-        """Return what initiators wrote and read since the process began."""
+        """Return what initiators wrote and read since the process began, and how much of what was
+        read came from the store meanwhile."""
         counters = self._drive.counters
         moved = counters.total + counters.mounted
-        return {"written_bytes": moved.written_bytes, "read_bytes": moved.read_bytes}
+        return {
+            "written_bytes": moved.written_bytes,
+            "read_bytes": moved.read_bytes,
+            "missed_bytes": self._fetcher.missed_bytes,
+        }
 
 
 def _flags(message: object) -> list[int]:

@@ -7,8 +7,13 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tapectl.state.tape_status import TapeStatus
+
 TAPE_STATUS_TRANSITION = "TapeStatusTransition"
 """Type of the event of every change of a tape's status; AWS's word in its health log."""
+
+TROUBLES = ("AlertRaised", "GatewayFenced")
+"""Types of events that tell of trouble whatever they say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,12 @@ class Event(NewEvent):
     id: int
 
 
+def tells_of_trouble(event: NewEvent) -> bool:
+    """Say whether somebody should look: the severity ERROR of AWS's health log."""
+    lost = event.to_status == TapeStatus.IRRECOVERABLE
+    return lost or event.type in TROUBLES
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
     """Which events to return; None means any. `limit` keeps the newest ones."""
@@ -47,6 +58,16 @@ def last_id(db: sqlite3.Connection) -> int:
     """Return the id of the newest event, 0 before the first."""
     row = db.execute("SELECT max(id) FROM event").fetchone()
     return int(row[0] or 0)
+
+
+def count_troubles(db: sqlite3.Connection) -> int:
+    """Return how many events tell of trouble."""
+    marks = ", ".join("?" * len(TROUBLES))
+    row = db.execute(
+        f"SELECT count(*) FROM event WHERE to_status = ? OR type IN ({marks})",
+        (TapeStatus.IRRECOVERABLE.value, *TROUBLES),
+    ).fetchone()
+    return int(row[0])
 
 
 def append(db: sqlite3.Connection, event: NewEvent) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
@@ -41,8 +42,12 @@ class WatchedStore:
     def __init__(self, inner: ObjectStore, *, now_ms: Callable[[], int]) -> None:
         self._inner = inner
         self._now_ms = now_ms
+        self._counting = threading.Lock()
         self.outage: Outage | None = None
         self.asked_ms = now_ms()
+        # Reads that were answered, and how long all of them took together.
+        self.gets = 0
+        self.gets_ms = 0
 
     def check(self) -> None:
         self._watch(self._inner.check)
@@ -65,7 +70,12 @@ class WatchedStore:
         return self._watch(lambda: self._inner.put_if_match(key, body, etag=etag, options=options))
 
     def get(self, key: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
-        return self._watch(lambda: self._inner.get(key, offset=offset, size_bytes=size_bytes))
+        began_ms = self._now_ms()
+        data = self._watch(lambda: self._inner.get(key, offset=offset, size_bytes=size_bytes))
+        with self._counting:
+            self.gets += 1
+            self.gets_ms += self._now_ms() - began_ms
+        return data
 
     def head(self, key: str) -> ObjectInfo:
         return self._watch(lambda: self._inner.head(key))

@@ -98,6 +98,9 @@ class _Fetcher:
     def discard(self, barcode: str, sequence: int) -> None:
         self._engine().fetch_service.discard(barcode, sequence)
 
+    def count_missed(self, size_bytes: int) -> None:
+        pass
+
 
 class OneProcess:
     """The gateway at `root`, opened as it is, or made. Call `close`, or `abandon` as a crash does.

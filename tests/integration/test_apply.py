@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,9 @@ FILE = """
 gateway: {{name: test, store: {store}, drives: 2, slots: 8, import_export: 4}}
 tapes: [{{barcode: VTL001L5, size: 100GiB, to_slots: true}}]
 initiators: {{tapedrive-02: [{initiator}]}}
+chap: {{mediachanger: [{{initiator: "{initiator}", secret_file: {secret}}}]}}
 """
+INITIATOR, SECRET = "iqn.2000-01.example:other", "secret-of-ours"
 
 
 def test_a_served_library_becomes_what_the_file_says(
@@ -24,7 +27,10 @@ def test_a_served_library_becomes_what_the_file_says(
     gateway.activate("--drives", "1", "--slots", "4", "--import-export", "4")
     gateway.serve()
     file = gateway.root / "library.yaml"
-    file.write_text(FILE.format(store=gateway.store, initiator="iqn.2000-01.example:other"))
+    secret = gateway.root / "secret"
+    secret.write_text(SECRET)
+    text = FILE.format(store=gateway.store, initiator=INITIATOR, secret=secret)
+    file.write_text(text.partition("chap:")[0])
     words = ("apply", "-f", str(file), "--exit-code")
     assert gateway.run(*words).returncode == ExitCode.CHANGED
     assert gateway.run(*words).returncode == ExitCode.OK
@@ -33,5 +39,11 @@ def test_a_served_library_becomes_what_the_file_says(
     # The new drive takes the initiator of the file, and no other.
     with pytest.raises(LoginRefusedError):
         Session(gateway.portal, gateway.targets()["tapedrive-02"])
-    options = SessionOptions(initiator_name="iqn.2000-01.example:other")
+    options = SessionOptions(initiator_name=INITIATOR)
     gateway.connect("tapedrive-02", options).logout()
+    # With a secret for somebody, who does not know it is not let in any more.
+    file.write_text(text)
+    assert gateway.run(*words).returncode == ExitCode.CHANGED
+    with pytest.raises(LoginRefusedError):
+        Session(gateway.portal, gateway.targets()["mediachanger"], options)
+    gateway.connect("mediachanger", replace(options, chap=(INITIATOR, SECRET))).logout()

@@ -25,6 +25,31 @@ test -r /usr/local/share/bash-completion/completions/tapectl
 setpriv --reuid=nobody --regid=nogroup --clear-groups tapectl disk size --help >/dev/null
 echo everything is there
 """
+# What pipx brought is away, so that it is the package's that is found.
+BEFORE_PACKAGE = """
+PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin pipx uninstall tapectl
+rm -rf /usr/local/share; hash -r
+"""
+AFTER_PACKAGE = """
+test "$(command -v tapectl)" = /usr/bin/tapectl
+for page in '1 tapectl' '5 tapectl.conf'; do man -w $page; done
+test -r /usr/share/bash-completion/completions/tapectl
+test -r /usr/share/zsh/vendor-completions/_tapectl
+grep -q ExecStart=/usr/bin/tapectl /usr/lib/systemd/system/tapectl.service
+# As the service does: its user, the processes of its own, a tape's way.
+as_tapectl() {
+    setpriv --reuid=tapectl --regid=tapectl --init-groups env HOME=/var/lib/tapectl "$@"
+}
+as_tapectl tapectl quickstart /var/lib/tapectl/demo >/tmp/log &
+for try in $(seq 60); do grep -q served /tmp/log && break; sleep 0.5; done
+export TAPECTL_STATE=/var/lib/tapectl/demo/tapectl.db
+as_tapectl tapectl tape eject DEMO01L5 --hold 0 --wait | grep ARCHIVED
+as_tapectl tapectl gateway stop
+apt-get remove -qq tapectl
+test ! -e /usr/lib/tapectl
+test -e $TAPECTL_STATE
+echo so it is with the package
+"""
 
 
 @pytest.mark.skipif(
@@ -32,14 +57,16 @@ echo everything is there
     reason="installs a Debian from the network; TAPECTL_CI=1 asks for it",
 )
 @pytest.mark.timeout(LIMIT_S + 60)
-def test_pipx_installs_it_with_its_manual_pages_on_a_fresh_debian() -> None:
+def test_pipx_and_the_package_install_it_on_a_fresh_debian() -> None:
     require_root()
     fresh = require_shared("harness", "fresh.sh")
     page = (PROJECT / "docs" / "install.md").read_text()
-    lines = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)[0]
-    assert "pipx install ." in lines
+    pipx, package = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)[:2]
+    assert "pipx install ." in pipx
+    assert "build-deb" in package
+    script = BEFORE + pipx + AFTER + BEFORE_PACKAGE + package + AFTER_PACKAGE
     done = subprocess.run(
-        [str(fresh), str(PROJECT), f"{{ {BEFORE}{lines}{AFTER}}}"],
+        [str(fresh), str(PROJECT), f"{{ {script}}}"],
         env=os.environ | {"LIMIT": str(LIMIT_S)},
         capture_output=True,
         text=True,
@@ -47,4 +74,5 @@ def test_pipx_installs_it_with_its_manual_pages_on_a_fresh_debian() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert done.stdout.endswith("everything is there\n")
+    assert "everything is there\n" in done.stdout
+    assert done.stdout.endswith("so it is with the package\n")

@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.gateway import Gateway
+from tests.support.eviction import evict
+from tests.support.gateway import Gateway, wait_until
 
 MONITORING = Path(__file__).parents[2] / "docs" / "monitoring"
 
@@ -64,10 +65,29 @@ def test_the_gateway_in_numbers(make_gateway: Callable[..., Gateway]) -> None:
     assert found["tapectl_sessions,tapedrive-01"] == 1
     assert found["tapectl_uploaded_bytes_total"] > 0
     assert found["tapectl_up"] == 1
+    assert "tapectl_cache_hit_percent" not in found  # nothing was read yet
+    drive.rewind()
+    drive.read_block(65536)
+    assert scraped(gateway)["tapectl_cache_hit_percent"] == 100
+    assert read_cold(gateway, barcode) == 65536
+    found = scraped(gateway)
+    assert found["tapectl_cache_hit_percent"] == gateway.json("status")["CacheHitPercentage"] == 50
+    assert found["tapectl_drive_cache_missed_bytes_total,tapedrive-01"] == 65536
+    assert found["tapectl_store_gets_total"] > 0
+    assert found["tapectl_health_notifications_total"] == 0
     for expression in expressions_of_the_docs():
         names = set(re.findall(r"\btapectl_\w+", expression))
         assert names, expression
         assert names <= {name.partition(",")[0] for name in found}, expression
+
+
+def read_cold(gateway: Gateway, barcode: str) -> int:
+    """Read a tape that is in the store alone; return how long its first block is."""
+    gateway.cli("tape", "unload", barcode)
+    wait_until(lambda: gateway.json("status")["WaitingBytes"] == 0, "the upload", 30)
+    evict(gateway.state, barcode)
+    gateway.load(barcode)
+    return len(gateway.drive(1).read_block(65536))
 
 
 def expressions_of_the_docs() -> list[str]:

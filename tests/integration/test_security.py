@@ -34,6 +34,16 @@ def options(secret: str) -> SessionOptions:
     return SessionOptions(chap=(NAME, secret))
 
 
+def test_nothing_of_the_working_directory_is_run(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway()
+    gateway.activate("--drives", "1")
+    package = gateway.root / "tapectl"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('somebody else wrote this')")
+    gateway.serve()  # there, and its processes do their work
+    assert gateway.drive().session.ping() == b"ping"
+
+
 def test_a_secret_is_in_no_file_and_no_dump(served: Gateway) -> None:
     with Session(served.portal, served.targets()["tapedrive-01"], options(SECRET)) as session:
         assert session.ping() == b"ping"

@@ -52,6 +52,10 @@ def test_who_is_connected_and_how_fast_it_goes(make_gateway: Callable[..., Gatew
     with writing(drive):
         wait_until(tells_all, "a speed", 30)
         screen = gateway.cli("status")
+    shown = gateway.json("gateway", "show")
+    assert shown["GatewayState"] == "STATE_RUNNING"
+    assert shown["GatewayNetworkInterfaces"] == [{"Ipv4Address": "127.0.0.1", "Port": gateway.port}]
+    assert f"127.0.0.1:{gateway.port}" in gateway.cli("gateway", "show")
     assert f"tapedrive-01  {barcode}" in screen
     assert "write" in screen
     first, second = found["Drives"]

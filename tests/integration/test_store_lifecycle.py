@@ -116,6 +116,9 @@ class EngineFetcher:
     def discard(self, barcode: str, sequence: int) -> None:
         self._engine.fetch_service.discard(barcode, sequence)
 
+    def count_missed(self, size_bytes: int) -> None:
+        pass
+
 
 def patiently(call: Callable[[], Result]) -> Result:
     """Run a command again while it answers busy, as the connection loop does."""

@@ -26,9 +26,9 @@ def test_a_new_tape_is_told_to_a_hook_and_after_a_reload_to_a_file(
     gateway.activate("--drives", "1", "--slots", "4", "--import-export", "4")
     gateway.serve("--log-format", "json")
     transfer = gateway.transfer_pid()
-    config.write_text(f'event_log = "{log}"\nupload_workers = 3\nhold_s = 5\n')
+    config.write_text(f'event_log = "{log}"\nupload_workers = 3\nlibrary_target = true\n')
     os.kill(gateway.server_pid, signal.SIGHUP)
-    wait_until(lambda: "next start only: hold_s" in gateway.log(), "a reload", 60)
+    wait_until(lambda: "next start only: library_target" in gateway.log(), "a reload", 60)
     wait_until(lambda: gateway.transfer_pid() != transfer, "a new transfer process", 60)
     (barcode,) = gateway.create_tapes("--count", "1")
     wait_until(lambda: told.exists() and f"{barcode} AVAILABLE" in told.read_text(), "the hook", 60)
@@ -47,4 +47,5 @@ def test_a_new_tape_is_told_to_a_hook_and_after_a_reload_to_a_file(
     lines = [line for line in gateway.log().splitlines() if not line.startswith("serving ")]
     messages = {(one["logger"], one["message"]) for one in map(json.loads, lines)}
     assert ("tapectl.serve.worker", f"loaded {barcode}") in messages
-    assert ("tapectl.serve.supervisor", "settings reloaded") in messages
+    reloaded = "settings reloaded: event_log, upload_workers"
+    assert ("tapectl.serve.supervisor", reloaded) in messages

@@ -58,6 +58,8 @@ class Gateway:
         self.store = root / "store"
         self.log_path = root / "serve.log"
         self.port = free_port()
+        # None of them where the configuration file says it.
+        self.listen_options: Sequence[str] = ("--listen", f"{HOST}:{self.port}")
         # What `tapectl` is, and what serves: wrapped, in tests of a service's surroundings.
         self.command: Sequence[str] = (str(TAPECTL),)
         self.serve_wrapper: Sequence[str] = ()
@@ -172,8 +174,7 @@ class Gateway:
                         *self.serve_wrapper,
                         *self.command,
                         "serve",
-                        "--listen",
-                        f"{HOST}:{self.port}",
+                        *self.listen_options,
                         *options,
                     ],
                     env=self.environment,

@@ -90,6 +90,9 @@ class Fetcher:
     def discard(self, barcode: str, sequence: int) -> None:
         self._engine.fetch_service.discard(barcode, sequence)
 
+    def count_missed(self, size_bytes: int) -> None:
+        pass
+
 
 def _patiently(call: Callable[[], Result]) -> Result:
     deadline = time.monotonic() + FETCH_WAIT_S

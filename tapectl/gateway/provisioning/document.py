@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,15 @@ from tapectl.errors import UsageError
 from tapectl.gateway.activation import ActivationRequest
 from tapectl.gateway.bandwidth_schedule import parse_interval
 from tapectl.gateway.disk_allocation import DiskAddition
+from tapectl.gateway.encryption import AS_STORED, AS_THE_STORE_DOES, choose_encryption
 from tapectl.gateway.media import parse_generation
+from tapectl.gateway.pools import PoolCreation
+from tapectl.gateway.tag_rules import check_tags
 from tapectl.gateway.tape_creation import TapeCreation
 from tapectl.state.automatic_creation import CreationRule
 from tapectl.state.bandwidth import BandwidthInterval
 from tapectl.state.disks import DiskRole
+from tapectl.state.pools import NO_LOCK
 from tapectl.units import parse_size
 
 SCHEMA_NAME = "library.schema.json"
@@ -36,7 +40,19 @@ _GATEWAY_FIELDS = {
     "drives": "drive_count",
     "slots": "slot_count",
     "import_export": "import_export_count",
+    "iqn_prefix": "iqn_prefix",
+    "tags": "tags",
 }
+
+Tags = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class WantedQuota:
+    """How many tapes, and how much together; None: as it is."""
+
+    tapes: int | None = None
+    size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +63,55 @@ class WantedRule:
     allow_small: bool
 
 
+@dataclass(frozen=True, slots=True)
+class WantedPool:
+    """A pool, and all tags it is to have; None: the file says nothing of them."""
+
+    creation: PoolCreation
+    tags: Tags | None
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTape:
+    """A tape, all tags it is to have (None: the file says nothing of them), and whether the file
+    says how it is encrypted."""
+
+    creation: TapeCreation
+    tags: Tags | None
+    encrypted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WantedCredential:
+    """Who may log in, with which secret, and ours for mutual CHAP."""
+
+    initiator_name: str
+    secret: str = field(repr=False)
+    target_secret: str | None = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryDocument:
     """What a file asks for; None: the section is not there. `given` are the fields of the gateway
     that the file names, so that the others stay as they are."""
 
     gateway: ActivationRequest | None = None
+    quota: WantedQuota = field(default_factory=WantedQuota)
     given: frozenset[str] = frozenset()
     disks: Sequence[DiskAddition] = ()
-    tapes: Sequence[TapeCreation] = ()
+    pools: Sequence[WantedPool] = ()
+    tapes: Sequence[WantedTape] = ()
     autocreate: Sequence[WantedRule] | None = None
     bandwidth: Sequence[BandwidthInterval] | None = None
     initiators: Mapping[str, Sequence[str]] | None = None
+    chap: Mapping[str, Sequence[WantedCredential]] | None = None
 
 
-def read_document(text: str, name: str) -> LibraryDocument:
-    """Return what a file says; `name` is for errors. Raises UsageError."""
+def read_document(text: str, name: str, *, read_secret: Callable[[Path], str]) -> LibraryDocument:
+    """Return what a file says; `name` is for errors. Raises UsageError.
+
+    Secrets are in files that it names, which are read by `read_secret`.
+    """
     import yaml
 
     try:
@@ -72,7 +121,7 @@ def read_document(text: str, name: str) -> LibraryDocument:
     content = found if found is not None else {}
     _require_schema(content, name)
     try:
-        return _document(content)
+        return _document(content, read_secret)
     except UsageError as exc:
         raise UsageError(f"{name}: {exc.message}", hint=exc.hint) from exc
 
@@ -93,18 +142,29 @@ def _require_schema(content: object, name: str) -> None:
         raise UsageError(f"{where}: {first.message}", hint="its form is in library.schema.json")
 
 
-def _document(content: Mapping[str, Any]) -> LibraryDocument:
-    gateway = content.get("gateway")
+def _document(content: Mapping[str, Any], read_secret: Callable[[Path], str]) -> LibraryDocument:
+    gateway, chap = content.get("gateway"), content.get("chap")
+    quota = content.get("quota", {})
     fields = {_GATEWAY_FIELDS[key]: value for key, value in (gateway or {}).items()}
     rules, limits = content.get("autocreate"), content.get("bandwidth")
     return LibraryDocument(
         gateway=ActivationRequest(**fields) if gateway is not None else None,
+        quota=WantedQuota(
+            quota.get("tapes"), parse_size(str(quota["size"])) if "size" in quota else None
+        ),
         given=frozenset(fields),
         disks=[_disk(one) for one in content.get("disks", ())],
+        pools=[_pool(one) for one in content.get("pools", ())],
         tapes=[_tape(one) for one in content.get("tapes", ())],
         autocreate=None if rules is None else [_rule(one) for one in rules],
         bandwidth=None if limits is None else [parse_interval(one) for one in limits],
         initiators=content.get("initiators"),
+        chap=None
+        if chap is None
+        else {
+            device: [_credential(one, read_secret) for one in listed]
+            for device, listed in chap.items()
+        },
     )
 
 
@@ -118,16 +178,51 @@ def _disk(one: Mapping[str, Any]) -> DiskAddition:
     )
 
 
-def _tape(one: Mapping[str, Any]) -> TapeCreation:
-    return TapeCreation(
+def _pool(one: Mapping[str, Any]) -> WantedPool:
+    creation = PoolCreation(
+        name=one["name"],
+        storage_class=one["storage_class"],
+        retention_lock_type=one.get("retention_lock_type", NO_LOCK),
+        retention_lock_days=one.get("retention_days", 0),
+        tags=one.get("tags", {}),
+        if_not_exists=True,
+    )
+    check_tags(creation.tags)
+    return WantedPool(creation, one.get("tags"))
+
+
+def _tape(one: Mapping[str, Any]) -> WantedTape:
+    encrypted = "encryption" in one or "kms_key" in one
+    creation = TapeCreation(
         barcode=one["barcode"],
-        size_bytes=parse_size(str(one["size"])),
+        size_bytes=parse_size(str(one["size"])) if "size" in one else 0,
         pool_id=one.get("pool", "GLACIER"),
         worm=one.get("worm", False),
         generation=parse_generation(one["generation"]) if "generation" in one else None,
+        cleaning=one.get("cleaning", False),
+        encryption=choose_encryption(
+            one.get("encryption"),
+            one.get("kms_key"),
+            default_word=AS_THE_STORE_DOES,
+            default_key="",
+        )
+        if encrypted
+        else AS_STORED,
+        tags=one.get("tags", {}),
         to_slots=one.get("to_slots", False),
         allow_small=one.get("allow_small", False),
         if_not_exists=True,
+    )
+    check_tags(creation.tags)
+    return WantedTape(creation, one.get("tags"), encrypted)
+
+
+def _credential(one: Mapping[str, Any], read_secret: Callable[[Path], str]) -> WantedCredential:
+    target = one.get("target_secret_file")
+    return WantedCredential(
+        one["initiator"],
+        read_secret(Path(one["secret_file"]).expanduser()),
+        None if target is None else read_secret(Path(target).expanduser()),
     )
 
 

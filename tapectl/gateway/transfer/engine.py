@@ -152,6 +152,8 @@ class TransferEngine:
             "waiting_bytes": waiting.bytes,
             "fetching_bytes": sum(self.fetch_service.filling_bytes().values()),
             **self.moved_bytes(),
+            "store_gets": self._store.gets,
+            "store_gets_s": self._store.gets_ms / 1000,
             "store_error": None if outage is None else outage.error.message,
             "store_hint": None if outage is None else outage.error.hint,
             "store_error_since_ms": None if outage is None else outage.since_ms,

@@ -37,6 +37,11 @@ class EarlyWarning:
         # Whether the programmable early warning of this crossing has been given.
         self._crossed = False
 
+    def set_percent(self, percent: float) -> None:
+        """Warn when this part of a partition is left, from now on."""
+        self._percent = percent
+        self._left_bytes = None
+
     def moved(self) -> None:
         """The position changed otherwise than by a write."""
         self._left_bytes = None

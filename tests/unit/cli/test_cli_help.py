@@ -54,8 +54,19 @@ def test_help_says_what_it_does_and_shows_an_example(
     assert main([*words, "--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"Usage: tapectl {' '.join(words)}")
+    assert "[[" not in text
     assert "Examples:" in text
     assert f"tapectl {' '.join(words)}" in text.split("Examples:")[1]
+
+
+@pytest.mark.parametrize("noun", ["", *sorted({words[0] for words in COMMANDS if len(words) > 1})])
+def test_lists_of_commands_say_it_in_whole_sentences(
+    noun: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*noun.split(), "--help"]) == 0
+    listed = capsys.readouterr().out.partition("Commands:")[2].partition("Examples:")[0]
+    assert listed
+    assert [line for line in listed.splitlines() if line.endswith("...")] == []
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import typer.main
 
+from tapectl.cli.app import main
 from tapectl.cli.commands import app
 from tapectl.cli.completing import archive_classes, encryptions, lock_types, pools, resources
 from tapectl.errors import ExitCode
@@ -38,6 +42,17 @@ def test_a_directory_keeps_the_rules_of_a_lock(ask: Ask, active: Active) -> None
     assert active("tape", "assign-pool", "VTL001L5", "ledger") == ExitCode.POOL
     assert ask("pool", "delete", "ledger", "--yes")["PoolStatus"] == "DELETED"
     assert ask("archive", "delete", "VTL001L5", "--yes", "--wait")["TapeStatus"] == "DELETED"
+
+
+def test_a_gateway_can_be_activated_with_tags(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    state = ("--state", str(tmp_path / "state" / "tapectl.db"))
+    words = ("activate", "--name", "test", "--store", str(store), "--tag", "site=Frankfurt")
+    assert main([*state, *words[:-1], "novalue"]) == ExitCode.USAGE
+    assert main([*state, *words]) == 0
+    (marker,) = store.glob("gateways/*.json")
+    assert json.loads(marker.read_text())["tags"] == {"site": "Frankfurt"}
 
 
 def test_tags_are_shown_wherever_the_resource_is(ask: Ask, active: Active) -> None:

@@ -58,6 +58,27 @@ def test_the_page_has_it_all_and_loads_nothing(
     assert capsys.readouterr().out.startswith("<!DOCTYPE html>")
 
 
+def test_a_month_of_use_is_drawn(active: Active, tmp_path: Path) -> None:
+    """Also of a gateway that nobody has written to yet: without an empty frame."""
+    path = tmp_path / "gateway.html"
+    assert active("report", str(path)) == 0
+    assert "<svg" not in path.read_text()
+    image = tmp_path / "image"
+    image.write_bytes(b"data" * 1000)
+    active("tape", "create", "--size", "100GiB", "--barcode", "VTL001L5", "--wait")
+    words = ("tape", "import", "VTL001L5", str(image), "--format", "raw", "--block-size", "1000")
+    assert active(*words) == 0
+    assert active("sync") == 0
+    assert active("report", str(path)) == 0
+    html = path.read_text()
+    page = Page(html)
+    assert html.count("<svg") == 3
+    bars = [text for text in page.texts if re.match(r"\d{4}-\d\d-\d\d: ", text)]
+    assert len(bars) == 3 * 30
+    written = [bar.partition(": ")[2] for bar in bars[30:60]]
+    assert sorted(written) == [*(["0 B"] * 29), "3.9 KiB"]
+
+
 def test_names_are_text(active: Active, tmp_path: Path) -> None:
     assert active("gateway", "set", "--name", "<b>&'basement'") == 0
     path = tmp_path / "gateway.html"

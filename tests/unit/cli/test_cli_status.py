@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tapectl.cli.status import styled
 from tapectl.cli.status_screen import status_lines
 
 Active = Callable[..., int]
@@ -109,6 +110,29 @@ def test_a_large_library_is_one_screen_too() -> None:
     lines = status_lines(dict(ROW, Drives=drives, Initiators=list(ROW["Initiators"]) * 40))
     assert len(lines) <= 50
     assert "               and 52 more with tapes" in lines
+
+
+def test_uploads_that_are_slower_than_the_writers_are_behind() -> None:
+    lines = status_lines(dict(ROW, UploadBufferSecondsToFull=600))
+    assert "Uploads        12 GiB in 192 segments, 20 MiB/s, 10 min 14 s behind" in lines
+
+
+def test_what_is_missing_is_said() -> None:
+    lines = status_lines(dict(ROW, CacheAllocatedInBytes=0, UploadBufferAllocatedInBytes=0))
+    assert "Cache          no disk; run `tapectl disk add-cache`" in lines
+    assert "Upload buffer  no disk; run `tapectl disk add-buffer`" in lines
+
+
+def test_only_what_is_wrong_is_red() -> None:
+    def red(row: dict[str, Any]) -> list[str]:
+        text = styled(row)
+        return [
+            text.plain[span.start : span.end] for span in text.spans if "red" in str(span.style)
+        ]
+
+    assert red(ROW) == []
+    alerts = [{"Alert": "CacheFull", "Message": "none left"}]
+    assert red(dict(ROW, Alerts=alerts)) == ["Alarms         CacheFull: none left"]
 
 
 def test_what_is_wrong_is_said() -> None:

@@ -42,6 +42,7 @@ class Store:
         self.asked = []
         self.discarded = []
         self.waits = 0
+        self.missed_bytes = 0
         self._folder = tmp_path / "fetched"
         self._folder.mkdir()
         for sequence, record in disks.records.items():
@@ -53,6 +54,9 @@ class Store:
     def discard(self, barcode, sequence):
         assert barcode == TAPE.barcode
         self.discarded.append(sequence)
+
+    def count_missed(self, size_bytes):
+        self.missed_bytes += size_bytes
 
     def ensure(self, barcode, sequence, offset, size_bytes):
         assert barcode == TAPE.barcode
@@ -299,7 +303,20 @@ def test_what_is_only_in_the_store_is_fetched_by_range(disks, tmp_path):
     assert cartridge.read_block(buffer) == 400_000
     assert buffer == blocks[15]
     assert {sequence for sequence, _, _ in store.asked} == {2}
+    assert store.missed_bytes == 400_000
     assert read_all(cartridge) == blocks
+    assert store.missed_bytes == 21 * 400_000
+    # A segment that is whole in the cache meanwhile is none that the cache misses.
+    ensure = store.ensure
+
+    def ensure_whole(*place):
+        path = ensure(*place)
+        return path.rename(path.with_suffix(".seg"))
+
+    store.ensure = ensure_whole
+    cartridge = disks.load(fetcher=store)
+    assert cartridge.read_block(buffer) == 400_000
+    assert store.missed_bytes == 21 * 400_000
 
 
 def test_a_fetched_file_that_was_renamed_before_it_is_opened_is_asked_for_again(disks, tmp_path):

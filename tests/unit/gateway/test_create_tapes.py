@@ -11,6 +11,7 @@ import pytest
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.activation import ActivationRequest, activate
+from tapectl.gateway.quota import set_quota
 from tapectl.gateway.tape_creation import TapeCreation, create_tapes
 from tapectl.gateway.tapes import delete_tape, describe_tape, list_tapes
 from tapectl.state import disks, tapes
@@ -19,7 +20,7 @@ from tapectl.state.disks import DiskRecord, DiskRole
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp, TapeRecord
 from tapectl.store.memory import MemoryStore
-from tapectl.units import GIB, MIB, TIB
+from tapectl.units import GIB, MIB, PIB, TIB
 from tests.unit.gateway.conftest import DRIVE, IE, SLOT, Clock, Maker
 
 ONE = TapeCreation(size_bytes=100 * GIB, barcode="VTL001")
@@ -220,6 +221,20 @@ def test_at_most_1_pib(state: State) -> None:
     fill(state, 68, 15 * TIB)
     assert "1 PiB" in refused(state, replace(ONE, size_bytes=5 * TIB)).message
     create_tapes(state, replace(ONE, size_bytes=4 * TIB))
+
+
+def test_a_gateway_can_be_given_other_quotas(state: State) -> None:
+    set_quota(state, tapes=2, size_bytes=2 * TIB)
+    create_tapes(state, TapeCreation(size_bytes=TIB, count=1))
+    assert "at most 2 TiB together" in refused(state, replace(ONE, size_bytes=2 * TIB)).message
+    create_tapes(state, replace(ONE, size_bytes=TIB))
+    assert "at most 2 tapes" in refused(state, TapeCreation(size_bytes=100 * GIB)).message
+    set_quota(state, tapes=2000, size_bytes=4 * PIB)
+    fill(state, 1600, 100 * GIB)
+    create_tapes(state, TapeCreation(size_bytes=100 * GIB, count=2))
+    for wrong in ({"tapes": 0}, {"size_bytes": GIB}):
+        with pytest.raises(UsageError):
+            set_quota(state, **wrong)
 
 
 def test_of_many_that_create_one_barcode_at_once_one_wins(state: State) -> None:

@@ -7,6 +7,7 @@ import pytest
 from tapectl.errors import UsageError
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.encryption import TapeEncryption, choose_encryption
+from tapectl.gateway.events import list_events
 from tapectl.gateway.pool_document import read_pool
 from tapectl.gateway.pools import PoolCreation, create_pool
 from tapectl.gateway.resource_tags import add_tags, list_tags, remove_tags
@@ -65,6 +66,10 @@ def test_tags_come_and_go(state: State, store: MemoryStore, make: Maker) -> None
         remove_tags(state, name, ["a", "nosuch"], open_store=lambda: store)
         assert list_tags(state, name).tags == {"b": "3"}
     assert describe_tape(state, tape).tags == {"b": "3"}
+    changes = list_events(state, event_type="TagsChanged")
+    assert [one.subject_kind for one in changes] == ["tape"] * 3 + ["gateway"] * 6
+    assert changes[-1].detail == {"Tags": {"b": "3"}}
+    assert changes[3].detail["PoolId"] == pool.id
     document = read_pool(store, pool.id)
     assert document is not None
     assert document.tags == {"b": "3"}
