@@ -89,7 +89,7 @@ def create(
             metavar="LTO-N",
             show_default="the drives'",
             autocompletion=completing.generations,
-            help="Generation of the media, LTO-3 to LTO-10; a drive reads and writes some others.",
+            help="Generation of the media, LTO-1 to LTO-10; a drive reads and writes some others.",
         ),
     ] = None,
     cleaning: Annotated[

@@ -13,7 +13,9 @@ from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway import barcodes
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.drive_types import default_generation
 from tapectl.gateway.elements import ElementMap
+from tapectl.gateway.media import check_worm
 from tapectl.gateway.pools import find_pool
 from tapectl.gateway.tape_sizes import check_size
 from tapectl.scsi.library import ElementType
@@ -86,6 +88,8 @@ def set_rule(
             f"not a number of tapes to keep: {rule.minimum_tapes}", hint=f"1 to {MAX_MINIMUM_TAPES}"
         )
     check_size(rule.size_bytes, allow_small=allow_small)
+    if rule.worm:
+        check_worm(default_generation(gateway))
     with state.write() as db:
         rule = replace(rule, pool_id=find_pool(db, rule.pool_id).id)
         there = {one.prefix: one for one in automatic_creation.all_rules(db)}

@@ -36,6 +36,16 @@ def generation_name(generation: int) -> str:
     return LTO_MEDIA[generation].name
 
 
+def check_worm(generation: int) -> None:
+    """Raise UsageError if there are no WORM media of a generation."""
+    if not LTO_MEDIA[generation].worm:
+        first = next(media for media in LTO_MEDIA.values() if media.worm)
+        raise UsageError(
+            f"there are no WORM media of this generation: {generation_name(generation)}",
+            hint=f"{first.name} is the first that has them",
+        )
+
+
 class Use(enum.IntEnum):
     """What a drive can do with a cartridge, most first."""
 

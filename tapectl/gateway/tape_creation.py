@@ -16,6 +16,7 @@ from tapectl.gateway.drive_types import default_generation
 from tapectl.gateway.elements import ElementError, ElementMap
 from tapectl.gateway.encryption import AS_STORED, TapeEncryption
 from tapectl.gateway.gateway_document import GatewayStateError
+from tapectl.gateway.media import check_worm
 from tapectl.gateway.pools import find_pool
 from tapectl.gateway.quota import require_room
 from tapectl.gateway.tag_rules import check_tags
@@ -145,6 +146,8 @@ def _check(request: TapeCreation, gateway: GatewayRecord) -> None:
         _check_cleaning(request)
     else:
         check_size(request.size_bytes, allow_small=request.allow_small)
+        if request.worm:
+            check_worm(request.generation or default_generation(gateway))
     check_tags(request.tags)
     if request.encryption.algorithm is not None and gateway.store_url.startswith("file:"):
         raise UsageError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 _STANDARD = struct.Struct(">BBBBBBBB8s16s4s20s2x16s22x")
@@ -103,9 +103,12 @@ def encode_vpd(identity: Identity, code: int, pages: Mapping[int, VpdPage]) -> b
     return struct.pack(">BBH", identity.peripheral_type, code, len(body)) + body
 
 
-def vpd_pages(extra: Mapping[int, VpdPage]) -> Mapping[int, VpdPage]:
-    """Return the pages that every device has together with its own; 00h lists them all."""
-    pages: dict[int, VpdPage] = {**_COMMON_PAGES, **extra}
+def vpd_pages(
+    extra: Mapping[int, VpdPage], *, without: Collection[int] = ()
+) -> Mapping[int, VpdPage]:
+    """Return the pages that every device has together with its own, but for those of some codes;
+    00h lists them all."""
+    pages = {code: page for code, page in {**_COMMON_PAGES, **extra}.items() if code not in without}
     codes = bytes(sorted((0x00, *pages)))
     return {0x00: lambda _: codes, **pages}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from tapectl.scsi.nonvolatile import NonvolatileMemory, VolatileMemory
@@ -90,13 +90,21 @@ def page(
 class ModePages:
     """The pages of one logical unit with their current values, and the saved ones in `memory`.
 
+    Those whose keys are `hidden` have their default values for good, and no client can see them.
     `changed` is called after current values may have become others. Raises NonvolatileMemoryError
     where the memory cannot be read.
     """
 
-    def __init__(self, pages: Iterable[ModePage], memory: NonvolatileMemory | None = None) -> None:
+    def __init__(
+        self,
+        pages: Iterable[ModePage],
+        memory: NonvolatileMemory | None = None,
+        *,
+        hidden: Collection[PageCode] = (),
+    ) -> None:
         # "In ascending order by page code, then subpage code"; page 00h would come last.
         self._pages = {row.key: row for row in sorted(pages, key=lambda row: row.key)}
+        self._visible = {key: row for key, row in self._pages.items() if key not in hidden}
         self._memory = memory if memory is not None else VolatileMemory()
         self._saved = self._load_saved()
         self._values: dict[PageCode, bytes] = {}
@@ -115,7 +123,7 @@ class ModePages:
         stored = self._memory.get(_SAVED_VALUES)
         saved: dict[PageCode, bytes] = {}
         for code, subpage, body in json.loads(stored) if stored else ():
-            row = self._pages.get((code, subpage))
+            row = self._visible.get((code, subpage))
             value = bytes.fromhex(body)
             if row is not None and row.savable and len(value) == len(row.default):
                 saved[row.key] = value
@@ -157,7 +165,7 @@ class ModePages:
 
         Raises CheckCondition for the saved values of pages of which there are none.
         """
-        wanted = [row for row in self._pages.values() if _matches(row, code, subpage)]
+        wanted = [row for row in self._visible.values() if _matches(row, code, subpage)]
         if not wanted:
             return None
         if control is PageControl.SAVED and not all(row.savable for row in wanted):
@@ -188,7 +196,7 @@ class ModePages:
         changes = []
         while any(parameters[offset:]):
             key, body_at, length = _page_header(parameters, offset)
-            row = self._pages.get(key)
+            row = self._visible.get(key)
             if row is None:
                 raise invalid_field_in_parameter_list(offset)
             offset = body_at + length

@@ -97,7 +97,9 @@ class DrivePersonality:
         """Return what the drive calls media of a generation in MEDIUM TYPE."""
         if self.medium_types is not None:
             return self.medium_types.worm if worm else self.medium_types.data
-        return medium.worm_medium_type if worm else medium.medium_type
+        if worm and medium.worm_medium_type is not None:
+            return medium.worm_medium_type
+        return medium.medium_type
 
 
 _REED_SOLOMON, _CRC32C = 1, 2
@@ -108,6 +110,10 @@ _LTO = {
         number=number, writes=writes, reads=reads, protection_methods=protection_methods
     )
     for number, writes, reads, protection_methods in (
+        (1, (1,), (1,),        ()),
+        (2, (1, 2), (1, 2),    ()),
+        (3, (2, 3), (1, 2, 3), ()),
+        (4, (3, 4), (2, 3, 4), ()),
         (5, (4, 5), (3, 4, 5), (_REED_SOLOMON,)),
         (6, (5, 6), (4, 5, 6), (_REED_SOLOMON,)),
         (7, (6, 7), (5, 6, 7), (_REED_SOLOMON, _CRC32C)),
@@ -145,6 +151,10 @@ _MEDIUM_TYPES = {vendor: MediumTypes(data=0x00, worm=0x01) for vendor in ("HP", 
 # fmt: off
 _ROWS = (
     # name               vendor  product            revision generation pages
+    ("IBM-ULT3580-TD1",  "IBM",  "ULT3580-TD1",     "22UD",  1, _IBM_PAGES),
+    ("IBM-ULT3580-TD2",  "IBM",  "ULT3580-TD2",     "333K",  2, _IBM_PAGES),
+    ("IBM-ULT3580-TD3",  "IBM",  "ULT3580-TD3",     "4C17",  3, _IBM_PAGES),
+    ("IBM-ULT3580-TD4",  "IBM",  "ULT3580-TD4",     "C7QH",  4, _IBM_PAGES),
     ("IBM-ULT3580-TD5",  "IBM",  "ULT3580-TD5",     "H5A1",  5, _IBM_PAGES),
     ("IBM-ULT3580-TD6",  "IBM",  "ULT3580-TD6",     "J451",  6, _IBM_PAGES),
     ("IBM-ULT3580-TD7",  "IBM",  "ULT3580-TD7",     "P370",  7, _IBM_PAGES),
@@ -157,6 +167,10 @@ _ROWS = (
     ("IBM-ULT3580-HH8",  "IBM",  "ULT3580-HH8",     "PA11",  8, _IBM_PAGES),
     ("IBM-ULT3580-HH9",  "IBM",  "ULT3580-HH9",     "R3G3",  9, _IBM_PAGES),
     ("IBM-ULT3580-HHA",  "IBM",  "ULT3580-HHA",     "S57A", 10, _IBM_PAGES),
+    ("HP-Ultrium-1",     "HP",   "Ultrium 1-SCSI",  "E30W",  1, _HP_PAGES),
+    ("HP-Ultrium-2",     "HP",   "Ultrium 2-SCSI",  "F38W",  2, _HP_PAGES),
+    ("HP-Ultrium-3",     "HP",   "Ultrium 3-SCSI",  "G27D",  3, _HP_PAGES),
+    ("HP-Ultrium-4",     "HP",   "Ultrium 4-SCSI",  "B35Z",  4, _HP_PAGES),
     ("HP-Ultrium-5",     "HP",   "Ultrium 5-SCSI",  "Z64D",  5, _HP_PAGES),
     ("HP-Ultrium-6",     "HP",   "Ultrium 6-SCSI",  "35GD",  6, _HP_PAGES),
     ("HP-Ultrium-7",     "HP",   "Ultrium 7-SCSI",  "G9Q1",  7, _HP_PAGES),

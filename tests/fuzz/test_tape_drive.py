@@ -17,7 +17,7 @@ from tapectl.scsi.mode_pages import ALL_PAGES, ALL_SUBPAGES, PageControl
 from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.sense import SenseKey
 from tapectl.scsi.ssc import TapeDrive
-from tapectl.scsi.ssc.commands import COMMANDS
+from tapectl.scsi.ssc.commands import commands_of
 from tests.fuzz.cases import TIMEOUT, fuzz
 from tests.fuzz.commands import NEXUSES, Field, Step, Theme, Vocabulary, steps
 from tests.fuzz.learning import asking, learn_spc
@@ -128,7 +128,7 @@ def vocabulary() -> Vocabulary:
         0x91: [count_16],
         0x92: [count_16, Field(3, 1, _PARTITIONS)],
     }
-    return Vocabulary(COMMANDS.rows, fields, codes, lists)
+    return Vocabulary(commands_of(max(LTO_MEDIA)).rows, fields, codes, lists)
 
 
 VOCABULARY = vocabulary()

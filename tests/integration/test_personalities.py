@@ -59,27 +59,32 @@ def test_the_drives_say_who_and_where_they_are(served: Gateway) -> None:
         drive.session.logout()
 
 
-def test_other_clients_read_the_identification(served: Gateway) -> None:
+def inquiry_by_libiscsi(gateway: Gateway, *words: str) -> str:
+    """What iscsi-inq says of the first drive."""
     iscsi_inq = require_program("iscsi-inq", "libiscsi-bin")
-    host, port = served.portal
-    url = f"iscsi://{host}:{port}/{served.json('device', 'show', '1')['TargetARN']}/0"
+    host, port = gateway.portal
+    url = f"iscsi://{host}:{port}/{gateway.json('device', 'show', '1')['TargetARN']}/0"
+    # It writes binary designators as they are.
+    done = subprocess.run(
+        [iscsi_inq, *words, url],
+        capture_output=True,
+        encoding="ascii",
+        errors="replace",
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_other_clients_read_the_identification(served: Gateway) -> None:
     serial = served.json("device", "show", "1")["SerialNumber"]
     for words, wanted in (
         ((), "Product:Ultrium 9-SCSI"),
         (("-e", "1", "-c", "128"), serial),
         (("-e", "1", "-c", "131"), f"[HPE     Ultrium 9-SCSI  {serial}]"),
     ):
-        # It writes binary designators as they are.
-        done = subprocess.run(
-            [iscsi_inq, *words, url],
-            capture_output=True,
-            encoding="ascii",
-            errors="replace",
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert wanted in done.stdout
+        assert wanted in inquiry_by_libiscsi(served, *words)
 
 
 def test_each_generation_as_the_drive_can_use_it(served: Gateway) -> None:
@@ -97,6 +102,32 @@ def test_each_generation_as_the_drive_can_use_it(served: Gateway) -> None:
     assert sense_of(lambda: drive.write_block(b"no")) == (MEDIUM_ERROR, 0x30, 0x02)
     assert served.json("tape", "unload", "DATA05L5")["Location"].startswith("slot")
     assert sense_of(lambda: ready(drive)) == (NOT_READY, 0x3A, 0x00)
+
+
+def test_a_drive_of_lto_2(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway()
+    gateway.activate("--drives", "1", "--tape-drive-type", "HP-Ultrium-2")
+    gateway.create_tapes("--barcode", "DATA02L2")
+    for barcode, generation in (("DATA01L1", "LTO-1"), ("DATA03L3", "LTO-3")):
+        gateway.create_tapes("--barcode", barcode, "--generation", generation)
+    gateway.serve()
+    assert gateway.json("tape", "show", "DATA02L2")["Generation"] == "LTO-2"
+    drive = gateway.drive(1)
+    assert inquiry_by_libiscsi(gateway).count("Product:Ultrium 2-SCSI") == 1
+    assert set(vpd(drive, 0x00)) == {0x00, 0x80, 0x83, *range(0xC0, 0xC6)}
+    for barcode, density in (("DATA02L2", 0x42), ("DATA01L1", 0x40)):
+        gateway.cli("tape", "load", barcode, "1")
+        drive.wait_ready()
+        drive.write_block(barcode.encode())
+        drive.rewind()
+        assert drive.read_block(64) == barcode.encode()
+        sense = drive.checked("MODE SENSE(6)", bytes.fromhex("1a0000000c00"), data_in_bytes=12)
+        assert sense[4] == density
+        gateway.cli("tape", "unload", barcode)
+    gateway.cli("tape", "load", "DATA03L3", "1")
+    assert sense_of(lambda: ready(drive)) == (MEDIUM_ERROR, 0x30, 0x01)
+    set_key = bytes.fromhex("b5200010000000000000")
+    assert sense_of(lambda: drive.checked("SECURITY PROTOCOL OUT", set_key)) == (5, 0x20, 0x00)
 
 
 def test_media_that_the_drive_only_reads(make_gateway: MakeGateway) -> None:

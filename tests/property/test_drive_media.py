@@ -9,10 +9,10 @@ from tapectl.scsi.logical_unit import Status
 from tapectl.scsi.media import LTO_MEDIA
 from tapectl.scsi.personality import DRIVE_PERSONALITIES, Access
 from tapectl.scsi.ssc import TapeDrive
-from tapectl.scsi.ssc.commands import COMMANDS
+from tapectl.scsi.ssc.commands import commands_of
 from tests.support.memory_cartridge import MemoryCartridge
 
-KNOWN = st.sampled_from(COMMANDS.rows).map(
+KNOWN = st.sampled_from(commands_of(max(LTO_MEDIA)).rows).map(
     lambda row: bytes((row.operation_code, row.service_action or 0))
 )
 CDBS = st.builds(

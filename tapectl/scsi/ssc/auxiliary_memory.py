@@ -28,7 +28,7 @@ _VALUE_BYTES_MAX = 1024
 _HEADER_BYTES = 5
 _HOST_VENDOR_SPECIFIC = range(0x1400, 0x1800)
 # The chip in the cartridge: bytes, by the generation from which on they are so many.
-_MEMORY_BYTES = {3: 4096, 4: 8192, 6: 16384}
+_MEMORY_BYTES = {1: 4096, 4: 8192, 6: 16384}
 
 
 class Format(enum.IntEnum):

@@ -45,6 +45,9 @@ def to_be_recorded(
     drive.encryption.check_lock(nexus)
     protected = protection(drive.server.mode_pages, nexus)
     parameters = drive.encryption.parameters(nexus)
+    if parameters.encryption_mode is not EncryptionMode.DISABLE and not drive.media.encrypts:
+        code = ASC.CANNOT_WRITE_MEDIUM_INCOMPATIBLE_FORMAT
+        raise CheckCondition(Sense(SenseKey.DATA_PROTECT, code, information=residue))
     blocks = [data[at : at + block_bytes] for at in range(0, len(data), block_bytes)]
     if protected.of_writes:
         blocks = [_without_protection(block, protected, residue) for block in blocks]

@@ -1,7 +1,8 @@
-"""The tape drive's command table (SSC-5 table 15)."""
+"""The tape drive's command table (SSC-5 table 15), as its generation has it."""
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from tapectl.scsi.command_table import Access, Command, CommandTable
@@ -9,6 +10,7 @@ from tapectl.scsi.spc import SPC_COMMANDS
 from tapectl.scsi.ssc import (
     attributes,
     density,
+    introductions,
     loading,
     overwriting,
     partitions,
@@ -99,4 +101,10 @@ _SSC_COMMANDS: tuple[Command[TapeDrive], ...] = (
 )
 # fmt: on
 
-COMMANDS: CommandTable[TapeDrive] = CommandTable((*SPC_COMMANDS, *_SSC_COMMANDS))
+
+@functools.cache
+def commands_of(generation: int) -> CommandTable[TapeDrive]:
+    """Return the commands that drives of an LTO generation have."""
+    unknown = introductions.unknown_to(generation, introductions.COMMANDS)
+    rows: tuple[Command[TapeDrive], ...] = (*SPC_COMMANDS, *_SSC_COMMANDS)
+    return CommandTable(row for row in rows if row.operation_code not in unknown)

@@ -68,7 +68,12 @@ def _medium_types(
     """Data and WORM media are of two types; of the medium in the drive there is one."""
     kinds = (drive.threaded_medium().worm,) if of_medium else (False, True)
     personality = drive.personality
-    return [_medium_type(personality, medium, worm=worm) for medium in media for worm in kinds]
+    return [
+        _medium_type(personality, medium, worm=worm)
+        for medium in media
+        for worm in kinds
+        if medium.worm or not worm
+    ]
 
 
 def _medium_type(personality: DrivePersonality, media: MediumGeneration, *, worm: bool) -> bytes:

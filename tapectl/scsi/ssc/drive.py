@@ -23,11 +23,11 @@ from tapectl.scsi.nonvolatile import NonvolatileMemory
 from tapectl.scsi.personality import DrivePersonality
 from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey
 from tapectl.scsi.spc import lun_not_there
-from tapectl.scsi.ssc import compatibility
+from tapectl.scsi.ssc import compatibility, introductions
 from tapectl.scsi.ssc import log_pages as ssc_log_pages
 from tapectl.scsi.ssc.alerts import CLEARED_BY_LOAD, TapeAlert
 from tapectl.scsi.ssc.block_protection import anybody_protects
-from tapectl.scsi.ssc.commands import COMMANDS
+from tapectl.scsi.ssc.commands import commands_of
 from tapectl.scsi.ssc.counters import Counters
 from tapectl.scsi.ssc.data_buffer import DataBuffer
 from tapectl.scsi.ssc.early_warning import DEFAULT_PERCENT, EarlyWarning
@@ -98,7 +98,13 @@ class TapeDrive:
         )
         self.automation = automation
         self._vpd_pages = drive_vpd_pages(self)
-        mode_pages = ModePages(drive_mode_pages(self), memory)
+        number = personality.generation.number
+        self._commands = commands_of(number)
+        mode_pages = ModePages(
+            drive_mode_pages(self),
+            memory,
+            hidden=introductions.unknown_to(number, introductions.MODE_PAGES),
+        )
         self.server: DeviceServer = DeviceServer(identity, mode_pages, memory, now_ms)
         self.parameters = Parameters()
         self.random = random
@@ -173,7 +179,7 @@ class TapeDrive:
 
     def execute(self, nexus: str, cdb: bytes, data_out: memoryview, lun: int = 0) -> Reply:
         try:
-            reply = self.server.run(self, COMMANDS, Task(nexus, cdb, data_out), lun)
+            reply = self.server.run(self, self._commands, Task(nexus, cdb, data_out), lun)
         except CartridgeBusyError:
             self._give_back(cdb)
             raise
@@ -215,7 +221,7 @@ class TapeDrive:
 
     @property
     def rows(self) -> Sequence[Command[Never]]:
-        return COMMANDS.rows
+        return self._commands.rows
 
     @property
     def vpd_pages(self) -> Mapping[int, VpdPage]:

@@ -50,7 +50,7 @@ _ADDITIONAL, _FLAGS, _UNITS, _SIZES = 1, 2, 4, 6
 
 # Wraps of each generation of LTO.
 _WRAPS: Mapping[int, int] = MappingProxyType(
-    {3: 44, 4: 56, 5: 80, 6: 136, 7: 112, 8: 208, 9: 280, 10: 472}
+    {1: 48, 2: 64, 3: 44, 4: 56, 5: 80, 6: 136, 7: 112, 8: 208, 9: 280, 10: 472}
 )
 
 

@@ -161,7 +161,7 @@ def _status(drive: TapeDrive, nexus: str) -> bytes:
 
 def _capabilities(drive: TapeDrive, _: str) -> bytes:
     return pages.encode_capabilities(
-        mounted=drive.medium is not None, encrypts=drive.random is not None
+        valid=drive.medium is not None and drive.media.encrypts, encrypts=drive.random is not None
     )
 
 

@@ -92,10 +92,10 @@ def encode_support(code: InPage, codes: Sequence[int]) -> bytes:
     return encode_page(code, b"".join(struct.pack(">H", listed) for listed in sorted(codes)))
 
 
-def encode_capabilities(*, mounted: bool, encrypts: bool) -> bytes:
+def encode_capabilities(*, valid: bool, encrypts: bool) -> bytes:
     """Return the Data Encryption Capabilities page: one algorithm, AES-256-GCM.
 
-    `mounted`: there is a volume, which it can be used with. `encrypts`: the drive itself encrypts.
+    `valid`: it can be used with the volume that is mounted. `encrypts`: the drive itself encrypts.
     """
     descriptor = struct.pack(
         ">BxHBBHHHBxHH2xI",
@@ -103,10 +103,10 @@ def encode_capabilities(*, mounted: bool, encrypts: bool) -> bytes:
         20,
         # AVFMV; MAC_C; DED_C; DECRYPT_C and ENCRYPT_C by hardware, as clients call what is no
         # work of theirs
-        mounted << 7 | 0x20 | 0x10 | 0x02 << 2 | (0x02 if encrypts else 0),
+        valid << 7 | 0x20 | 0x10 | 0x02 << 2 | (0x02 if encrypts else 0),
         # AVFCLP: valid at the position, or not applicable; NONCE_C 1: the drive makes it; KADF_C;
         # VCELB_C
-        (0x80 if mounted else 0) | 0x10 | 0x08 | 0x04,
+        (0x80 if valid else 0) | 0x10 | 0x08 | 0x04,
         UNAUTHENTICATED_BYTES_MAX,
         AUTHENTICATED_BYTES_MAX,
         KEY_BYTES,

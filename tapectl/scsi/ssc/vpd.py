@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tapectl.scsi.inquiry import Identity, VpdPage, vpd_pages
 from tapectl.scsi.log_pages import tape_alert_bits
 from tapectl.scsi.personality import VendorPage
+from tapectl.scsi.ssc import introductions
 from tapectl.scsi.ssc.alerts import TapeAlert
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def drive_vpd_pages(drive: TapeDrive) -> Mapping[int, VpdPage]:
         )
         pages[0xB5] = lambda _: bytes(4) + methods
     pages |= {page.code: _vendor_page(page) for page in personality.vendor_pages}
-    return vpd_pages(pages)
+    generation = personality.generation.number
+    return vpd_pages(pages, without=introductions.unknown_to(generation, introductions.VPD_PAGES))
 
 
 def _manufacturer_serial_number(identity: Identity) -> bytes:

@@ -172,7 +172,7 @@ def test_media_of_another_generation_and_cleaning_cartridges(ask: Ask, active: A
     assert cleaner["TapeSizeInBytes"] == 0
     assert {row["Generation"] for row in ask("tape", "list")} == {"LTO-5", "LTO-8"}
     assert active("tape", "create") == ExitCode.USAGE
-    assert active("tape", "create", "--size", "1TiB", "--generation", "LTO-1") == ExitCode.USAGE
+    assert active("tape", "create", "--size", "1TiB", "--generation", "LTO-0") == ExitCode.USAGE
     assert active("tape", "create", "--cleaning", "--size", "1TiB") == ExitCode.USAGE
 
 

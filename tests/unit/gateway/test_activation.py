@@ -119,7 +119,7 @@ def test_a_corrupt_state_file_is_never_replaced(
         {"timezone": "GMT+15:00"},
         {"timezone": "GMT+1"},
         {"changer_type": "HP-MSL"},
-        {"drive_type": "IBM-ULT3580-TD1"},
+        {"drive_type": "IBM-ULT3580-TD0"},
         {"drive_count": 0},
         {"drive_count": 65},
         {"slot_count": 10_001},

@@ -43,8 +43,8 @@ def test_kinds_are_dealt_out_to_the_drives_in_turn(activated: Activate) -> None:
 
 
 def test_every_name_in_a_list_must_be_known(activated: Activate) -> None:
-    with pytest.raises(UsageError, match="IBM-ULT3580-TD1"):
-        activated(drive_type="IBM-ULT3580-TD8,IBM-ULT3580-TD1")
+    with pytest.raises(UsageError, match="IBM-ULT3580-TD0"):
+        activated(drive_type="IBM-ULT3580-TD8,IBM-ULT3580-TD0")
     with pytest.raises(UsageError):
         activated(drive_type="IBM-ULT3580-TD8,")
 

@@ -33,7 +33,7 @@ def test_generations_by_name(text: str) -> None:
     assert generation_name(8) == "LTO-8"
 
 
-@pytest.mark.parametrize("text", ["", "LTO", "LTO-2", "LTO-11", "M8"])
+@pytest.mark.parametrize("text", ["", "LTO", "LTO-0", "LTO-11", "M8"])
 def test_what_is_no_generation(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         parse_generation(text)
@@ -60,6 +60,14 @@ def test_tapes_of_any_generation(state: State, generation: int) -> None:
     (tape,) = create_tapes(state, TapeCreation(size_bytes=TIB, generation=generation))
     assert describe_tape(state, tape.barcode).generation == generation
     assert (tape.cleaning, tape.cleanings_left) == (False, None)
+
+
+def test_worm_media_begin_with_lto_3(state: State) -> None:
+    first = TapeCreation(size_bytes=TIB, worm=True, generation=3)
+    assert create_tapes(state, first)[0].worm
+    with pytest.raises(UsageError, match="LTO-2") as refused:
+        create_tapes(state, replace(first, generation=2))
+    assert refused.value.hint == "LTO-3 is the first that has them"
 
 
 def test_a_cleaning_cartridge_has_no_size_and_all_its_cleanings(state: State) -> None:

@@ -16,6 +16,7 @@ from tapectl.scsi.log_pages import (
     tape_alert_bits,
     with_supported_lists,
 )
+from tapectl.scsi.ssc import introductions
 from tapectl.scsi.ssc.log_pages.data_compression import data_compression, older_data_compression
 from tapectl.scsi.ssc.log_pages.device_statistics import device_statistics
 from tapectl.scsi.ssc.log_pages.device_status import device_status
@@ -36,8 +37,11 @@ def pages(drive: TapeDrive, nexus: str) -> Mapping[tuple[int, int], LogPage]:
     """Return every page as it is now for one nexus, by page and subpage code."""
     drive.statistics.look()
     alerts = drive.alerts.flags_for(nexus)
+    generation = drive.personality.generation.number
+    unknown = introductions.unknown_to(generation, introductions.LOG_PAGES)
     return with_supported_lists(
-        (
+        page
+        for page in (
             write_errors(drive.counters),
             read_errors(drive.counters),
             sequential_access(drive),
@@ -54,6 +58,7 @@ def pages(drive: TapeDrive, nexus: str) -> Mapping[tuple[int, int], LogPage]:
             *STANDING_PAGES,
             *PERFORMANCE_PAGES,
         )
+        if page.code not in unknown
     )
 
 

@@ -21,6 +21,8 @@ _UNKNOWN = 0xFFFFFFFF
 # User data in a data set of the media of a generation, as their tapes have them.
 _DATA_SET_BYTES = MappingProxyType(
     {
+        1: 403_884,
+        2: 403_884,
         3: 1_616_940,
         4: 1_616_940,
         5: 2_472_960,
