@@ -32,9 +32,10 @@ from tapectl.units import GIB
 _log = logging.getLogger(__name__)
 
 _CONFIGFS = Path("/sys/kernel/config")
-# Where the kernel keeps reservations that outlive a power loss; it does not make the folder itself.
-_RESERVATIONS = Path("/etc/target/pr")
-# No answer is ever late: loading a tape may wait for the store. What aborted commands are is told.
+# Where the kernel keeps reservations that outlive a power loss: it makes no folder itself. One that
+# had devices before we came has another, and keeps it, of which rtslib warns.
+_DATABASE, _RESERVATIONS = Path("/etc/target"), "pr"
+# No answer is ever late: a load may wait for the store. What is aborted is told (Linux 5.9).
 _STORAGE_OBJECT_ATTRIBUTES = {"cmd_time_out": 0, "tmr_notification": 1}
 # A tape has no size; the kernel wants one.
 _SIZE_BYTES = GIB
@@ -77,9 +78,10 @@ class KernelTarget:
         self._portals = [_numeric(address) for address in portals]
         with _kernel_errors("the kernel's target cannot be used"):
             _mount_configfs()
-            # Before the module is loaded: it looks only then.
-            _RESERVATIONS.mkdir(parents=True, exist_ok=True)
+            # Before the module is loaded, which then takes it for its own.
+            _DATABASE.mkdir(parents=True, exist_ok=True)
             self._root = rtslib.RTSRoot()
+            Path(self._root.dbroot, _RESERVATIONS).mkdir(parents=True, exist_ok=True)
             self._fabric = rtslib.FabricModule(fabric.value)
 
     @property
@@ -97,6 +99,8 @@ class KernelTarget:
         name = storage_object_name(self._gateway_id, device.name)
         with _kernel_errors(f"cannot make the storage object {name}"):
             if name not in self._storage_objects():
+                # Others may have made some since rtslib has looked.
+                rtslib.tcm.bs_cache.clear()
                 made = rtslib.UserBackedStorageObject(
                     name,
                     config=f"{SUBTYPE}/{name}",
@@ -104,8 +108,10 @@ class KernelTarget:
                     wwn=device.serial,
                     control=_CONTROL,
                 )
+                known = made.list_attributes()
                 for attribute, value in _STORAGE_OBJECT_ATTRIBUTES.items():
-                    made.set_attribute(attribute, value)
+                    if attribute in known:
+                        made.set_attribute(attribute, value)
         return name
 
     def export(self, device: DeviceInfo, access: Access) -> None:

@@ -65,7 +65,7 @@ class UioDevice:
         os.eventfd_write(self._wake_fd, 1)
 
     def close(self) -> None:
-        """Let the device go; views of `memory` that still exist keep the mapping alone."""
+        """Wait for it no more; it is free for others once the mapping ends with this process."""
         os.close(self._fd)
         os.close(self._wake_fd)
 

@@ -53,6 +53,7 @@ class KernelFrontEnd:
         # rtslib keeps a table of storage objects; workers that start anew ask at any time.
         self._lock = threading.Lock()
         self._ring: RingService | None = None
+        self._rings: dict[str, str] = {}
         self._stopping = threading.Event()
 
     @property
@@ -64,8 +65,12 @@ class KernelFrontEnd:
         return [device.target_name for device in self._devices]
 
     def ring_of(self, device: DeviceInfo) -> str:
-        with self._lock:
-            return self._target.storage_object(device)
+        name = self._rings.get(device.name)
+        if name is None:
+            with self._lock:
+                name = self._rings[device.name] = self._target.storage_object(device)
+        # Without the lock: a worker that starts anew must answer what `close` waits for.
+        return name
 
     def open(self) -> None:
         changer = self._changer
@@ -116,8 +121,13 @@ class KernelFrontEnd:
         for device in self._devices:
             if device.name == device_name:
                 access = initiators_let_in(self._state, device)
-                with self._lock:
-                    self._target.drop_sessions(device, initiator_name, access)
+                try:
+                    with self._lock:
+                        self._target.drop_sessions(device, initiator_name, access)
+                except KernelTargetError as exc:
+                    # Whoever asks for it has changed the state, and waits for nothing.
+                    _log.error("%s: who may log in is not what was asked for", exc.message)
+                    raise
 
     def status(self) -> Message:
         return {"library": None}

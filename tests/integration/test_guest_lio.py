@@ -37,7 +37,7 @@ def test_the_kernels_target(make_gateway: Callable[..., Gateway], tmp_path: Path
     (jobs / "gateway.env").write_text(
         "".join(f"export {name}={value}\n" for name, value in exports.items())
     )
-    suites = [*CLIENTS, "takeover", "residuals", "loopback", *(CLIENTS or ["residuals"])]
+    suites = [*CLIENTS, "takeover", "residuals", "access", "loopback", *(CLIENTS or ["residuals"])]
     result = run_guest(
         ("127.0.0.1", 3260), *suites, ATTACH="lio", JOBS=str(jobs), EXPECT_DRIVES="1", MEM="3072"
     )

@@ -13,7 +13,8 @@ make_foreign() { modprobe target_core_mod && mount -t configfs configfs /sys/ker
 # serve FABRIC: returns when it serves
 serve() {
     echo "== serve $1" >"$LOGS/serve.log"
-    tapectl serve --frontend lio --fabric "$1" --listen 127.0.0.1:3260 >>"$LOGS/serve.log" 2>&1 &
+    # No function of the shell: its process would be another.
+    python3 -m tapectl.cli.app serve --frontend lio --fabric "$1" --listen 127.0.0.1:3260 >>"$LOGS/serve.log" 2>&1 &
     echo $! >/run/serve.pid
     await_serving
 }
@@ -40,6 +41,8 @@ attach() {
     modprobe iscsi_tcp
     mkdir -p /run/lock/iscsi
     sed -i -e 's/^node.startup.*/node.startup = manual/' /etc/iscsi/iscsid.conf
+    # rtslib takes no name without a dot there.
+    echo 'InitiatorName=iqn.2000-01.com.example:guest' >/etc/iscsi/initiatorname.iscsi
     pidof iscsid >/dev/null || iscsid
     timeout $((60 * SCALE)) iscsiadm -m discovery -t sendtargets -p 127.0.0.1:3260 >"$OUT/discovery.txt" 2>&1 || die "$(tail -1 "$OUT/discovery.txt")" || return 1
     timeout $((60 * SCALE)) iscsiadm -m node -p 127.0.0.1:3260 --login >"$LOGS/login.log" 2>&1 || die "$(tail -1 "$LOGS/login.log")" || return 1
