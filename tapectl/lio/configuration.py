@@ -118,10 +118,14 @@ class KernelTarget:
         """Show a device, to the initiators that `access` names. Raises KernelTargetError."""
         storage_object = self._storage_objects()[storage_object_name(self._gateway_id, device.name)]
         with _kernel_errors(f"cannot export {device.name}"):
-            tpg = rtslib.TPG(rtslib.Target(self._fabric, self._wwn(device)), _TAG)
+            tpg = self._tpg(device)
             if self._fabric_kind is Fabric.LOOPBACK:
                 self._link(tpg, storage_object)
                 return
+            if access is not None and tpg.get_attribute("generate_node_acls") == "1":
+                # Whom the kernel has let in without a list it lets in for ever, and tells nobody.
+                tpg.delete()
+                tpg = self._tpg(device)
             for parameter, value in _PARAMETERS.items():
                 tpg.set_parameter(parameter, value)
             self._link(tpg, storage_object)
@@ -134,23 +138,24 @@ class KernelTarget:
         if self._fabric_kind is Fabric.LOOPBACK:
             return
         with _kernel_errors(f"cannot change who may use {device.name}"):
-            tpg = rtslib.TPG(rtslib.Target(self._fabric, self._wwn(device)), _TAG)
-            listed = {acl.node_wwn: acl for acl in tpg.node_acls}
-            if access is None or not listed:
+            tpg = self._tpg(device)
+            if access is None:
                 # Sessions of whoever came are no objects of their own: they all end.
                 tpg.enable = False
-            elif initiator_name in listed:
-                listed[initiator_name].delete()
+            for acl in list(tpg.node_acls):
+                if acl.node_wwn == initiator_name:
+                    acl.delete()
         self.export(device, access)
 
     def sessions(self, device: DeviceInfo) -> list[KernelSession]:
-        """Return the sessions of the initiators that a list lets in; of others nothing is told."""
+        """Return who is logged in; of those who are on no list the kernel tells the name alone."""
         if self._fabric_kind is Fabric.LOOPBACK:
             return []
         with _kernel_errors(f"cannot see the sessions of {device.name}"):
-            tpg = rtslib.TPG(rtslib.Target(self._fabric, self._wwn(device)), _TAG)
+            tpg = self._tpg(device)
             found = [(acl.node_wwn, acl.session) for acl in tpg.node_acls]
-        return [
+            others = Path(tpg.path, "dynamic_sessions").read_text().replace("\0", "").split()
+        return [KernelSession(name, "", 1) for name in others] + [
             KernelSession(
                 initiator_name=name,
                 peer=session["connections"][0].get("address", "") if session["connections"] else "",
@@ -204,6 +209,9 @@ class KernelTarget:
         return f":{storage_object_name(self._gateway_id, '')}" in wwn or wwn in {
             loopback_name(self._gateway_id, device_name(number)) for number in range(MAX_DRIVES + 1)
         }
+
+    def _tpg(self, device: DeviceInfo) -> rtslib.TPG:
+        return rtslib.TPG(rtslib.Target(self._fabric, self._wwn(device)), _TAG)
 
     def _wwn(self, device: DeviceInfo) -> str:
         if self._fabric_kind is Fabric.LOOPBACK:

@@ -13,6 +13,7 @@ def test_a_host_without_the_kernels_target_is_told_what_it_lacks(gateway: Gatewa
     served = gateway.run("serve", "--frontend", "lio")
     assert served.returncode == ExitCode.FRONT_END_UNAVAILABLE
     assert "hint:" in served.stderr
+    assert gateway.run("device", "lio-clean").returncode == ExitCode.FRONT_END_UNAVAILABLE
     gateway.settings["frontend"] = "lio"
     checked = gateway.run("check", "--output", "json")
     assert checked.returncode == ExitCode.CHECK_FINDINGS

@@ -8,7 +8,7 @@ BYTES=$((24 << 20)) BS=65536
 mkdir -p "$T/in" "$T/back"
 stream 11 $BYTES >"$T/in/data"
 
-# kill_at BLOCKS...: each time so many blocks are done, the worker is killed
+# kill_workers BLOCKS...: each time so many blocks are done, the worker is killed
 kill_workers() {
     local at
     for at in "$@"; do
@@ -17,14 +17,14 @@ kill_workers() {
         sleep 0.5
     done
 }
-# what the kernel's target counts for st: blocks that were read or written
+# how many writes (or reads) st has had answers to
 blocks_done() { cat "/sys/class/scsi_tape/${TAPE##*/}/stats/${1:-write}_cnt"; }
 
 c_write() {
     local before killer
     M rewind && M setblk 0 || return 1
     before=$(blocks_done write)
-    kill_workers $((before + 40)) $((before + 150)) &
+    kill_workers $((before + 40)) ${JOB_ARGS:+$((before + 150)) $((before + 250))} &
     killer=$!
     tar -C "$T/in" -b 128 -cf "$TAPE" data || return 1
     kill -0 $killer 2>/dev/null && { kill $killer; die "the tar ended before the worker died"; return 1; }
@@ -36,7 +36,7 @@ c_write() {
 c_read() {
     local before killer
     M rewind || return 1
-    before=$(cat "/sys/class/scsi_tape/${TAPE##*/}/stats/read_cnt")
+    before=$(blocks_done read)
     (while [ "$(blocks_done read)" -lt $((before + 60)) ]; do sleep 0.02; done; kill -9 $(workers)) &
     killer=$!
     tar -C "$T/back" -b 128 -xf "$TAPE" || return 1

@@ -10,17 +10,8 @@ c_clean() {
     [ -d $CONFIGFS/core/rd_mcp_7/foreign ] || bad "the foreign storage object is gone"
     ! ls -d $CONFIGFS/core/user_*/* $CONFIGFS/iscsi/iqn* 2>/dev/null
 }
-c_killed() {
-    serve loopback && wait_devices || return 1
-    kill -9 "$(cat /run/serve.pid)"
-    await_end || return 1
-    tapectl device lio-clean || return 1
-    [ -d $CONFIGFS/core/rd_mcp_7/foreign ] || bad "the foreign storage object is gone"
-    ! ls -d $CONFIGFS/core/user_*/* $CONFIGFS/loopback/naa* 2>/dev/null
-}
 c_serve() { serve loopback && wait_devices; }
 check logout 60 c_logout
 check clean 60 c_clean
-check killed-and-cleaned 120 c_killed
 check serve 60 c_serve
 rm -f /run/drive.map /run/tell

@@ -3,7 +3,7 @@
     read_block.py DEVICE FILE LENGTH FLAGS STATUS RESIDUAL INFORMATION OFFSET COUNT
 
 The outcome must be that status, residual count and INFORMATION, and COUNT bytes of the file from
-OFFSET on, with nothing behind them. LENGTH counts blocks of the block descriptor's length where FLAGS has FIXED set.
+OFFSET on, with nothing behind them. LENGTH counts blocks where FLAGS has FIXED set.
 """
 
 import ctypes
