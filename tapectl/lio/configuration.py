@@ -273,6 +273,8 @@ def _mount_configfs() -> None:
 
 def _numeric(address: ListenAddress) -> tuple[str, int]:
     """Return host and port as the kernel wants them: no names, IPv6 in brackets."""
+    if not address.port:
+        raise KernelTargetError(f"the kernel's target does not choose a port: {address}")
     try:
         family, _, _, _, found = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM

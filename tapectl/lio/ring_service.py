@@ -89,7 +89,6 @@ class RingService:
         self._gathered = memoryview(bytearray())
         self._stopping = False
         self._thread = threading.Thread(target=self._serve, name="ring", daemon=True)
-        self.commands = self.bytes_in = self.bytes_out = 0
 
     @property
     def used(self) -> bool:
@@ -167,7 +166,6 @@ class RingService:
                 self.changed()
 
     def _run(self, command: RingCommand) -> None:
-        self.commands += 1
         self._running = command.command_id
         if command.command_id in self._aborted:
             outcome = Outcome(Status.TASK_ABORTED, b"", 0)
@@ -243,9 +241,6 @@ class RingService:
         """Put what a command returns where the kernel looks for it."""
         data_in = reply.data_in
         size_bytes = min(len(data_in), command.data_bytes)
-        if command.cdb[0] == _WRITE_6:
-            self.bytes_out += command.data_bytes
-        self.bytes_in += size_bytes
         in_place = isinstance(data_in, memoryview) and data_in.obj is self._device.memory.obj
         if size_bytes and not in_place:
             _scatter(memoryview(data_in)[:size_bytes], command.data)
