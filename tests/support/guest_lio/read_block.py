@@ -3,7 +3,7 @@
     read_block.py DEVICE FILE LENGTH FLAGS STATUS RESIDUAL INFORMATION OFFSET COUNT
 
 The outcome must be that status, residual count and INFORMATION, and COUNT bytes of the file from
-OFFSET on, with nothing behind them. LENGTH counts blocks where FLAGS has FIXED set.
+OFFSET on; what comes after them sg makes up. LENGTH counts blocks where FLAGS has FIXED set.
 """
 
 import ctypes
@@ -11,7 +11,6 @@ import fcntl
 import struct
 import sys
 
-FILL = b"\xa5"
 SG_IO, FROM_DEVICE = 0x2285, -3
 HEADER = struct.Struct("@iiBBHIPPPIIiPBBBBHHiII4x")
 
@@ -26,14 +25,14 @@ def main() -> int:
             mode = ctypes.create_string_buffer(12)
             run(unit, bytes((0x1A, 0, 0, 0, 12, 0)), mode, sense)
             room = length * int.from_bytes(mode.raw[9:12], "big")
-        data = ctypes.create_string_buffer(FILL * room, room)
+        data = ctypes.create_string_buffer(room)
         sense = ctypes.create_string_buffer(64)
         cdb = bytes((0x08, flags)) + length.to_bytes(3, "big") + b"\0"
         found_status, found_residual = run(unit, cdb, data, sense)
     found_information = int.from_bytes(sense.raw[3:7], "big", signed=True) if found_status else 0
     with open(reference, "rb") as file:
         file.seek(offset)
-        right = data.raw == file.read(count) + FILL * (room - count)
+        right = data.raw[:count] == file.read(count)
     found = (found_status, found_residual, found_information, right)
     print("status, residual, information, right bytes:", found, "sense", sense.raw[:14].hex())
     return 0 if found == (status, residual, information, True) else 1
