@@ -13,8 +13,11 @@ from pathlib import Path
 
 import tapectl
 
-# Of the object stores the guest has a directory only: botocore's tables are most of all bytes.
-NOT_NEEDED = frozenset(("boto3", "botocore", "s3transfer", "jmespath"))
+# Of the object stores the guest has a directory only: botocore's tables are most of all bytes. The
+# others are for commands that are not run there.
+NOT_NEEDED = frozenset(
+    ("boto3", "botocore", "s3transfer", "jmespath", "jsonschema", "prometheus-client", "pyyaml")
+)
 # Comes with boto3, and has the checksum of every frame.
 NEEDED_OF_THOSE = ("awscrt",)
 
@@ -34,9 +37,9 @@ def _needed() -> Iterator[Distribution]:
     waiting = [*_requirements(distribution("tapectl")), *NEEDED_OF_THOSE]
     while waiting:
         name = waiting.pop()
-        if name in seen or name in NOT_NEEDED:
+        if name.lower() in seen | NOT_NEEDED:
             continue
-        seen.add(name)
+        seen.add(name.lower())
         found = distribution(name)
         yield found
         waiting += _requirements(found)
