@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tapectl.lio.errors import KernelTargetError
+
 _MAILBOX = struct.Struct("<HHII")  # version, flags, cmdr_off, cmdr_size
 _HEAD = struct.Struct("<I")
 _HEAD_AT, _TAIL_AT = 12, 64
@@ -34,7 +36,7 @@ _CDB_BYTES_OF_GROUP = (6, 10, 10, 16, 16, 12, 16, 16)
 _ZEROS = bytes(CDB_BYTES)
 
 
-class RingError(Exception):
+class RingError(KernelTargetError):
     """The ring is none that we know, or holds what the kernel never puts there."""
 
 

@@ -11,6 +11,7 @@ from tapectl.gateway.devices import DeviceInfo
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.tapes import barcode_in_element
 from tapectl.iscsi.session import LivingSession
+from tapectl.lio.errors import KernelTargetError
 from tapectl.scsi.library import MoveError, MoveRefusal
 from tapectl.serve.channel import ChannelClosedError
 from tapectl.serve.child import Child
@@ -160,7 +161,7 @@ class DriveUnit:
         # Not before the tape is there: what waits in the ring is meant for it.
         answer = self.child.request({"op": "serve_ring", "ring": ring})
         if not answer["ok"]:
-            raise ChannelClosedError(f"{self.child.name}: {answer.get('message')}")
+            raise KernelTargetError(f"{self.child.name}: {answer.get('message')}")
 
     def _load_what_it_holds(self, restarted: bool) -> None:
         barcode = barcode_in_element(self._state, self.device.element_address)
