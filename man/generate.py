@@ -28,6 +28,9 @@ ENVIRONMENT = {
 
 SETTINGS = {
     "listen": "Addresses that serve listens on, a comma between them.",
+    "frontend": "How initiators reach the devices: user, our own iSCSI target; lio, the kernel's;"
+    " auto, the kernel's where this host has it.",
+    "fabric": "How the kernel's target shows the devices: iscsi, or loopback, to this host only.",
     "hold_s": "Seconds that an ejected tape stays in its import/export slot, where a move back"
     " cancels; 0 as AWS does.",
     "segment_bytes": "Size at which a segment is closed and uploaded.",

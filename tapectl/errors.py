@@ -66,6 +66,7 @@ class ExitCode(enum.IntEnum):
     UNSAFE_LISTEN = 55
     CHAP_NOT_FOUND = 56
     INITIATOR_NOT_LISTED = 57
+    FRONT_END_UNAVAILABLE = 58
     INTERRUPTED = 130
 
 

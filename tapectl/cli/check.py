@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -108,14 +110,26 @@ def _report(
     from tapectl.gateway.check.run import check_gateway
     from tapectl.serve.client import repairing, who_serves
 
+    lacking = _lacking(settings)
     if not repair:
-        serving = who_serves(settings.state_path)
+        serving = replace(who_serves(settings.state_path), lacking=lacking)
         return check_gateway(state, settings, request, serving=serving)
     if dry_run:
-        serving = who_serves(settings.state_path)
+        serving = replace(who_serves(settings.state_path), lacking=lacking)
         return repair_gateway(state, settings, request, serving=serving, dry_run=True)
-    with repairing(settings.state_path) as serving:
+    with repairing(settings.state_path) as found:
+        serving = replace(found, lacking=lacking)
         return repair_gateway(state, settings, request, serving=serving, actor=actor())
+
+
+def _lacking(settings: Settings) -> Sequence[tuple[str, str]]:
+    """Return what this host lacks for the kernel's target, where that is to be used."""
+    from tapectl.gateway.settings import FrontEndKind
+    from tapectl.lio.requirements import missing
+
+    if settings.frontend is FrontEndKind.USER:
+        return ()
+    return [(one.what, one.hint) for one in missing(settings.fabric)]
 
 
 def _show(report: CheckReport, output: OutputFormat | None, *, repaired: bool) -> None:

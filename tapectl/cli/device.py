@@ -47,6 +47,7 @@ LISTED_COLUMNS = (
     Column("AllowedInitiators", "Initiators", show_list),
 )
 # fmt: on
+REMOVED_COLUMNS = (Column("Name", "Removed"),)
 DeviceOrAll = Annotated[
     str,
     typer.Argument(
@@ -234,6 +235,26 @@ def set_changer(
                 actor=actor(),
             )
         render_record(gateway_row(gateway, settings), GATEWAY_COLUMNS, output=output)
+
+
+@app.command(
+    "lio-clean",
+    epilog=examples(
+        ("tapectl device lio-clean", "after a `tapectl serve --frontend lio` that was killed"),
+    ),
+)
+def lio_clean(context: typer.Context, output: Output = None) -> None:
+    """Remove this gateway's objects from the kernel's target.
+
+    `tapectl serve --frontend lio` does so when it ends; this is for one that was killed, where
+    none will follow. Refused while the gateway is served. Others' objects stay as they are.
+    """
+    from tapectl.serve.kernel_cleaning import clean_kernel_target
+
+    with open_gateway(context) as (state, settings):
+        removed = clean_kernel_target(state, settings)
+    rows: list[Row] = [{"Name": name} for name in removed]
+    render_rows(rows, REMOVED_COLUMNS, output=output, empty="nothing to remove")
 
 
 def _listed_rows(names: Sequence[str], listed: Mapping[str, Sequence[str]]) -> list[Row]:

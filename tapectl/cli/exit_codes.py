@@ -52,5 +52,6 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.UNSAFE_LISTEN: "Refused to listen beyond this machine without CHAP or lists.",
     ExitCode.CHAP_NOT_FOUND: "The initiator has no CHAP credentials at this device.",
     ExitCode.INITIATOR_NOT_LISTED: "The initiator is not on the list of this device.",
+    ExitCode.FRONT_END_UNAVAILABLE: "This host cannot have the kernel's target (`--frontend lio`).",
     ExitCode.INTERRUPTED: "Interrupted with Ctrl-C.",
 }

@@ -111,9 +111,21 @@ def set_(
     render_record(row, SET_COLUMNS, output=output)
 
 
-def stop(context: typer.Context, timeout: Timeout = None) -> None:
+def stop(
+    context: typer.Context,
+    timeout: Timeout = None,
+    keep_target: Annotated[
+        bool,
+        typer.Option(
+            "--keep-target",
+            help="Leave the kernel's target in place: its initiators wait for the next `tapectl"
+            " serve` and do not notice.",
+        ),
+    ] = False,
+) -> None:
     """Stop serving: sessions end, what was written is synchronised.
 
+    With --keep-target, of `serve --frontend lio`, sessions go on: for an upgrade of tapectl.
     Uploads go on at the next start. Returns when the last process is gone. Where nothing is served
     there is nothing to do.
     """
@@ -125,7 +137,7 @@ def stop(context: typer.Context, timeout: Timeout = None) -> None:
         if supervisor is None:
             return
         with supervisor:
-            supervisor.request("stop")
+            supervisor.request("stop", keep_target=keep_target)
         deadline = None if timeout is None else time.monotonic() + timeout
         while lock_owner(settings.state_path) is not None:
             if deadline is not None and time.monotonic() >= deadline:

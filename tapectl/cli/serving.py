@@ -41,6 +41,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             ("tapectl serve", "to this machine only"),
             ("tapectl serve --listen 192.0.2.10:3260", "to the network; set CHAP secrets first"),
+            ("tapectl serve --frontend lio", "by the kernel's target (docs/lio.md)"),
             ("systemd-run --unit tapectl tapectl serve", "as a service"),
         ),
     )(serve)
@@ -81,6 +82,25 @@ def serve(
             help="Started as root, become this user once the ports are bound.",
         ),
     ] = None,
+    frontend: Annotated[
+        str | None,
+        typer.Option(
+            "--frontend",
+            metavar="WHICH",
+            show_default="user",
+            help="user: our own iSCSI target; lio: the kernel's, needs root; auto: lio if it is"
+            " there.",
+        ),
+    ] = None,
+    fabric: Annotated[
+        str | None,
+        typer.Option(
+            "--fabric",
+            metavar="FABRIC",
+            show_default="iscsi",
+            help="Of the kernel's target: iscsi, or loopback: devices of this host only.",
+        ),
+    ] = None,
 ) -> None:
     """Serve the library over iSCSI, in the foreground.
 
@@ -98,6 +118,8 @@ def serve(
             allow_anonymous=allow_anonymous or None,
             log_format=log_format,
             user=user,
+            frontend=frontend,
+            fabric=fabric,
         )
 
     status = supervisor.run(load(), on_ready=announce, reload=load)

@@ -34,6 +34,21 @@ class LogFormat(enum.StrEnum):
     JSON = "json"
 
 
+class FrontEndKind(enum.StrEnum):
+    """By which target initiators reach the devices."""
+
+    USER = "user"
+    LIO = "lio"
+    AUTO = "auto"
+
+
+class Fabric(enum.StrEnum):
+    """How the kernel's target shows the devices; a value is the name of rtslib's fabric module."""
+
+    ISCSI = "iscsi"
+    LOOPBACK = "loopback"
+
+
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
     """An address the portal listens on; `host` without brackets."""
@@ -62,6 +77,10 @@ class Settings:
     state_path: Path
     # Where the portal listens.
     listen: tuple[ListenAddress, ...]
+    # Our own target (user), the kernel's (lio), or the kernel's where this host has it (auto).
+    frontend: FrontEndKind
+    # How the kernel's target shows the devices: over iSCSI, or to this host only (loopback).
+    fabric: Fabric
     # How long an ejected tape stays in its import/export element, cancellable; 0 as AWS does.
     hold_s: float
     # Size at which a segment is sealed.
@@ -214,11 +233,14 @@ def _parse_urls(name: str, raw: object, source: str) -> tuple[str, ...]:
     return urls
 
 
-def _parse_log_format(name: str, raw: object, source: str) -> LogFormat:
-    try:
-        return LogFormat(str(raw).lower())
-    except ValueError:
-        raise _bad(name, raw, source, f"want {' or '.join(LogFormat)}") from None
+def _choice(words: type[enum.StrEnum]) -> Callable[[str, object, str], enum.StrEnum]:
+    def parse(name: str, raw: object, source: str) -> enum.StrEnum:
+        try:
+            return words(str(raw).lower())
+        except ValueError:
+            raise _bad(name, raw, source, f"want {' or '.join(words)}") from None
+
+    return parse
 
 
 def _parse_word(name: str, raw: object, source: str) -> str:
@@ -386,6 +408,8 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     ("state_path", _Spec(_parse_path, _default_state_path, "STATE")),
     #     setting                         values                            default
     _spec("listen",                       _parse_listeners,                 "127.0.0.1:3260"),
+    _spec("frontend",                     _choice(FrontEndKind),            "user"),
+    _spec("fabric",                       _choice(Fabric),                  "iscsi"),
     _spec("hold_s",                       _number_between(0, _DAY_S),       60),
     _spec("segment_bytes",                _size_between(MIB, 256 * MIB),    64 * MIB),
     _spec("upload_workers",               _integer_between(1, 64),          2),
@@ -409,7 +433,7 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("event_log",                    _parse_optional_path,             ""),
     ("hooks_dir", _Spec(_parse_path, _default_hooks_dir, "HOOKS_DIR")),
     _spec("webhook_urls",                 _parse_urls,                      ""),
-    _spec("log_format",                   _parse_log_format,                "text"),
+    _spec("log_format",                   _choice(LogFormat),               "text"),
     _spec("user",                         _parse_word,                      ""),
     _spec("encryption",                   _one_of(tuple(ALGORITHMS)),       "NONE"),
     _spec("kms_key",                      _parse_word,                      ""),

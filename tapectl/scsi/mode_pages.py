@@ -139,6 +139,15 @@ class ModePages:
         own = self._nexus_values.get(nexus)
         return own[key] if own and key in own else self._values[key]
 
+    def changed_values(self, nexus: str) -> dict[PageCode, bytes]:
+        """Return, by page, what is current for a nexus where it is other than after a reset."""
+        current = {**self._values, **self._nexus_values.get(nexus, {})}
+        return {
+            key: body
+            for key, body in current.items()
+            if body != self._saved.get(key, self._pages[key].default)
+        }
+
     def nexus_values(self, key: PageCode) -> Sequence[bytes]:
         """Return what each nexus that has set a page for itself has set."""
         return [own[key] for own in self._nexus_values.values() if key in own]

@@ -44,7 +44,7 @@ class ChangerUnit:
         self._library = StateLibrary(state, drives, hold_s=settings.hold_s, actor="initiator")
         self._admin_library = StateLibrary(state, drives, hold_s=settings.hold_s, actor="cli")
         serial = device_serial(gateway, device.drive_number)
-        self._changer = MediaChanger(
+        self.unit = MediaChanger(
             CHANGER_PERSONALITIES[gateway.changer_type],
             self._library,
             serial=serial,
@@ -53,7 +53,7 @@ class ChangerUnit:
             memory=DeviceMemory(state, serial),
             now_ms=now_ms,
         )
-        self.host = UnitHost(self._changer)
+        self.host = UnitHost(self.unit)
         self._times = SessionTimes.of(settings)
         self._sessions = SessionServer(self.host, self._times)
 
@@ -85,27 +85,27 @@ class ChangerUnit:
         """Move for an admin command; raise the TapectlError that says why not."""
         with self.host.lock:
             move_tape(self._admin_library, source, destination)
-            self._changer.statistics.count_moves(((source, destination),))
+            self.unit.statistics.count_moves(((source, destination),))
 
     def set_luns(self, luns: Callable[[str], int]) -> None:
         """Say how many logical units a nexus finds at its target."""
-        self._changer.server.luns = luns
+        self.unit.server.luns = luns
 
     def library_grew(self) -> None:
         """Take over the new elements of the library and tell initiators of them."""
         with self.host.lock:
             self._library.reload()
             self._admin_library.reload()
-            self._changer.library_grew(drive_personalities(self._state))
+            self.unit.library_grew(drive_personalities(self._state))
 
     def set_alerts(self, flags: frozenset[int]) -> None:
         """Let the changer hold these TapeAlert flags."""
         with self.host.lock:
-            self._changer.hold_alerts(flags)
+            self.unit.hold_alerts(flags)
 
     def tape_alerts(self) -> list[int]:
         """Return the flags that are active, by number."""
-        return sorted(self._changer.alerts.active)
+        return sorted(self.unit.alerts.active)
 
     def sessions(self) -> list[Message]:
         return self._sessions.status()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from tapectl.errors import TapectlError
 from tapectl.serve.channel import Channel, ChannelClosedError
 from tapectl.serve.json_lines import Message
 
@@ -132,8 +133,11 @@ class Child:
             try:
                 self.spawn()
                 self.begin(restarted=True)
-            except (OSError, ChannelClosedError) as exc:
+            except (OSError, ChannelClosedError, TapectlError) as exc:
                 _log.error("%s: restart failed: %s", self.name, exc)
+                # One that lives but cannot do its work must not stand beside the next.
+                self._process.kill()
+                self._process.wait()
                 self._stopping.wait(RESTART_INTERVAL_S)
             else:
                 _log.warning("%s restarted as pid %s", self.name, self.pid)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tapectl.gateway.devices import DeviceInfo
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.tapes import barcode_in_element
 from tapectl.iscsi.session import LivingSession
+from tapectl.lio.errors import KernelTargetError
 from tapectl.scsi.library import MoveError, MoveRefusal
 from tapectl.serve.channel import ChannelClosedError
 from tapectl.serve.child import Child
@@ -34,8 +35,11 @@ class DriveUnit:
         settings: Settings,
         *,
         lock_fd: int,
+        ring_of: Callable[[], str | None] = lambda: None,
     ) -> None:
+        """`ring_of` returns the ring of the kernel's target that the worker is to serve, if any."""
         self.device = device
+        self._ring_of = ring_of
         self._changer_serial = changer_serial
         self._state = state
         self._settings = settings
@@ -45,7 +49,7 @@ class DriveUnit:
             "tapectl.serve.worker",
             inherited_fds=(lock_fd,),
             prepare=self._prepare,
-            started=self._load_what_it_holds,
+            started=self._started,
         )
 
     def load(self, barcode: str) -> None:
@@ -154,6 +158,16 @@ class DriveUnit:
             "restarted": restarted,
             "log_level": logging.getLevelName(logging.getLogger().level),
         }
+
+    def _started(self, restarted: bool) -> None:
+        self._load_what_it_holds(restarted)
+        ring = self._ring_of()
+        if ring is None:
+            return
+        # Not before the tape is there: what waits in the ring is meant for it.
+        answer = self.child.request({"op": "serve_ring", "ring": ring})
+        if not answer["ok"]:
+            raise KernelTargetError(f"{self.child.name}: {answer.get('message')}")
 
     def _load_what_it_holds(self, restarted: bool) -> None:
         barcode = barcode_in_element(self._state, self.device.element_address)

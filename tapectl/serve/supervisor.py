@@ -12,7 +12,6 @@ import ipaddress
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,17 +23,9 @@ from tapectl.disks.staging import STAGING_FOLDER
 from tapectl.errors import TapectlError
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.alerts import Alert, AlertKind, drive_flags, library_flags
-from tapectl.gateway.devices import (
-    CHANGER_NUMBER,
-    DISCOVERY,
-    DeviceInfo,
-    library_device,
-    list_devices,
-)
+from tapectl.gateway.devices import CHANGER_NUMBER, DeviceInfo, list_devices
 from tapectl.gateway.initiators import access_is_limited
-from tapectl.gateway.settings import ListenAddress, Settings
-from tapectl.iscsi.policy import TargetConfig
-from tapectl.iscsi.session import LivingSession, SessionInfo
+from tapectl.gateway.settings import Fabric, FrontEndKind, ListenAddress, Settings
 from tapectl.serve.alerts import AlertMonitor
 from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.channel import ChannelClosedError
@@ -42,19 +33,18 @@ from tapectl.serve.child import Child
 from tapectl.serve.client import connect
 from tapectl.serve.control import ControlOperations, control_socket_path
 from tapectl.serve.drives import DriveUnit, WorkerDrives
-from tapectl.serve.errors import AddressInUseError, UnsafeListenError
+from tapectl.serve.errors import UnsafeListenError
 from tapectl.serve.event_feed import EventFeeds
+from tapectl.serve.front_end import FrontEnd
 from tapectl.serve.json_lines import Message
 from tapectl.serve.json_server import JsonServer
-from tapectl.serve.library_target import LibraryTarget
 from tapectl.serve.lock import serve_lock
-from tapectl.serve.login_policy import TargetDirectory
 from tapectl.serve.logs import configure_log
 from tapectl.serve.metrics import MetricsServer
-from tapectl.serve.portal import Portal, open_listener
 from tapectl.serve.privileges import become, forbid_core_dumps
 from tapectl.serve.reloading import plan_reload
 from tapectl.serve.service_manager import ServiceManager
+from tapectl.serve.user_front_end import UserFrontEnd
 from tapectl.state import disks
 from tapectl.state.database import State
 
@@ -104,31 +94,33 @@ class Supervisor:
             settings,
             WorkerDrives(self._drives),
         )
-        self._library = (
-            LibraryTarget(library_device(state), state, settings, self._changer, self._drives)
-            if settings.library_target
-            else None
-        )
         self._alerts = AlertMonitor(
             state, settings, transfer_status=self._transfer_status, tell=self._tell_alerts
         )
-        self._drive_by_target = {drive.device.target_name: drive for drive in self._drives}
-        self._directory = TargetDirectory(state, self._with_library(devices), self._find_session)
-        self._listeners = {address: open_listener(address) for address in settings.listen}
         self._metrics: dict[ListenAddress, MetricsServer] = {}
         self._measure(settings.metrics_listen)
         self._feeds = EventFeeds(state, gateway.id)
-        self._portal = Portal(
-            list(self._listeners.values()), self._directory, TargetConfig(), self._take_session
-        )
+        self._keep_target = False
+        self._front_end = self._new_front_end(devices)
+
+    def _new_front_end(self, devices: Sequence[DeviceInfo]) -> FrontEnd:
+        settings, changer = self._settings, self._changer
+        if uses_kernel_target(settings):
+            # rtslib-fb is loaded for those alone who use it.
+            from tapectl.serve.kernel_front_end import KernelFrontEnd
+
+            return KernelFrontEnd(settings, self._state, self._gateway.id, changer, devices)
+        return UserFrontEnd(settings, self._state, changer, self._drives, devices)
 
     def _new_drive(self, device: DeviceInfo) -> DriveUnit:
         return DriveUnit(
-            device, self._changer_serial, self._state, self._settings, lock_fd=self._lock_fd
+            device,
+            self._changer_serial,
+            self._state,
+            self._settings,
+            lock_fd=self._lock_fd,
+            ring_of=lambda: self._front_end.ring_of(device),
         )
-
-    def _with_library(self, devices: Sequence[DeviceInfo]) -> Sequence[DeviceInfo]:
-        return devices if self._library is None else [*devices, self._library.device]
 
     @property
     def _children(self) -> Sequence[Child]:
@@ -147,33 +139,33 @@ class Supervisor:
                 drive.child.begin()
             self._alerts.start()
             self._feeds.start(self._settings)
+            self._front_end.open()
             control.start()
-            on_ready(ReadyInfo(self._portal.addresses, list(self._directory.devices)))
-            manager.ready(f"serving on {', '.join(self._portal.addresses)}")
-            self._portal.run()
+            on_ready(ReadyInfo(self._front_end.addresses, self._front_end.targets))
+            manager.ready(f"serving on {', '.join(self._front_end.addresses)}")
+            self._front_end.run()
         finally:
             manager.stopping()
             control.close()
             self._measure(())
             self._feeds.stop()
             self._alerts.stop()
+            self._front_end.close(keep=self._keep_target)
             # All at once: each waits for its initiators to leave, and may have a segment to flush.
             children = self._children
             with ThreadPoolExecutor(len(children) + 2) as pool:
-                stopping = [pool.submit(self._changer.stop)]
-                if self._library is not None:
-                    stopping.append(pool.submit(self._library.stop))
+                stopping = [pool.submit(self._changer.stop), pool.submit(self._front_end.drain)]
                 stopping += [pool.submit(child.stop) for child in children]
             for stopped in stopping:
                 stopped.result()
 
     def stop(self) -> None:
         """Make `run` drain and return; may be called from a signal handler."""
-        self._portal.stop()
+        self._front_end.stop()
 
     def is_alive(self, timeout_s: float) -> bool:
         """Return whether initiators are let in, or this is draining; waits so long to find out."""
-        return self._portal.is_alive(timeout_s)
+        return self._front_end.is_alive(timeout_s)
 
     def reload(self, wanted: Settings) -> None:
         """Take over what can be taken over of other settings while serving."""
@@ -181,8 +173,7 @@ class Supervisor:
         found = plan_reload(self._settings, wanted)
         settings = found.settings
         # What can be refused comes first.
-        if "listen" in found.changed:
-            self._listen(settings.listen)
+        self._front_end.take_over(settings)
         if "metrics_listen" in found.changed:
             self._measure(settings.metrics_listen)
         self._settings = settings
@@ -190,8 +181,6 @@ class Supervisor:
         for drive in self._drives:
             drive.take_over(settings)
         self._changer.take_over(settings)
-        if self._library is not None:
-            self._library.take_over(settings)
         self._alerts.take_over(settings)
         # Always: programs may have come into the folder of hooks.
         self._feeds.start(settings)
@@ -202,22 +191,6 @@ class Supervisor:
         if found.unchanged_until_restart:
             names = ", ".join(sorted(found.unchanged_until_restart))
             _log.warning("these settings change with the next start only: %s", names)
-
-    def _listen(self, addresses: Sequence[ListenAddress]) -> None:
-        """Listen at these addresses and no others; raise AddressInUseError, and nothing changes."""
-        opened: dict[ListenAddress, socket.socket] = {}
-        try:
-            for address in addresses:
-                if address not in self._listeners:
-                    opened[address] = open_listener(address)
-        except AddressInUseError:
-            for listener in opened.values():
-                listener.close()
-            raise
-        kept = {one: self._listeners[one] for one in addresses if one in self._listeners}
-        self._listeners = {**kept, **opened}
-        self._portal.listen_with(list(self._listeners.values()))
-        _log.info("listening on %s", ", ".join(map(str, self._listeners)))
 
     def _measure(self, addresses: Sequence[ListenAddress]) -> None:
         """Answer Prometheus at these addresses and no others; raise AddressInUseError."""
@@ -235,23 +208,6 @@ class Supervisor:
             drive.child.kill()
         self._transfer.kill()
 
-    def _take_session(
-        self, stream: socket.socket, session: SessionInfo, handed_over: Message, peer: str
-    ) -> None:
-        drive = self._drive_by_target.get(session.target_name or "")
-        if drive is not None:
-            drive.take_session(stream, handed_over, peer)
-        elif self._library is not None and session.target_name == self._library.device.target_name:
-            self._library.serve_session(stream, handed_over, peer)
-        else:
-            self._changer.serve_session(stream, handed_over, peer)
-
-    def _find_session(self, target: str, nexus: str, tsih: int) -> LivingSession | None:
-        if self._library is not None and target == self._library.device.target_name:
-            return self._library.find_session(nexus, tsih)
-        drive = self._drive_by_target.get(target)
-        return (drive or self._changer).find_session(nexus, tsih)
-
     def _operations(self) -> dict[str, Callable[[Message], Message]]:
         return {
             "status": self._status,
@@ -264,11 +220,11 @@ class Supervisor:
     def _status(self, _request: Message) -> Message:
         return {
             "pid": os.getpid(),
-            "portals": self._portal.addresses,
+            "portals": list(self._front_end.addresses),
             "metrics": [str(server.address) for server in self._metrics.values()],
             "alerts": self._alerts.messages(),
             "changer": {
-                "sessions": self._changer.sessions(),
+                **self._sessions(self._changer.device, self._changer.sessions()),
                 "tape_alerts": self._changer.tape_alerts(),
             },
             "drives": [
@@ -276,13 +232,18 @@ class Supervisor:
                     "drive_number": drive.device.drive_number,
                     "target_name": drive.device.target_name,
                     "pid": drive.child.pid,
-                    **drive.status(),
+                    **(status := drive.status()),
+                    **self._sessions(drive.device, status.get("sessions")),
                 }
                 for drive in self._drives
             ],
-            "library": None if self._library is None else self._library.status(),
+            **self._front_end.status(),
             "transfer": {"pid": self._transfer.pid, **self._transfer_status()},
         }
+
+    def _sessions(self, device: DeviceInfo, own: object) -> Message:
+        found = self._front_end.sessions(device)
+        return {"sessions": own if found is None else found}
 
     def _transfer_status(self) -> Message:
         try:
@@ -309,9 +270,8 @@ class Supervisor:
                 drive.child.spawn()
                 drive.child.begin()
                 self._drives.append(drive)
-                self._drive_by_target[device.target_name] = drive
             self._changer.library_grew()
-            self._directory.update(self._with_library(devices))
+            self._front_end.grow(devices)
             self._gateway = gateway
 
     def _wake(self, _request: Message) -> Message:
@@ -326,27 +286,31 @@ class Supervisor:
 
     def _drop_sessions(self, request: Message) -> Message:
         """The access of an initiator to a device was changed."""
-        initiator_name = str(request["initiator_name"])
-        if request["device"] == DISCOVERY:
-            self._portal.drop_discovery_sessions()
-        elif self._library is not None:
-            # Whom any device lets in counts for the whole library too.
-            self._library.drop_sessions(initiator_name)
-        if self._changer.device.name == request["device"]:
-            self._changer.drop_sessions(initiator_name)
-        for drive in self._drives:
-            if drive.device.name == request["device"]:
-                drive.drop_sessions(initiator_name)
+        self._front_end.drop_sessions(str(request["device"]), str(request["initiator_name"]))
         return {}
 
-    def _stop(self, _request: Message) -> Message:
+    def _stop(self, request: Message) -> Message:
+        self._keep_target = bool(request.get("keep_target"))
         self.stop()
         return {}
 
 
+def uses_kernel_target(settings: Settings) -> bool:
+    """Say whether the kernel's target is the front end: asked for, or taken where it is there."""
+    if settings.frontend is not FrontEndKind.AUTO:
+        return settings.frontend is FrontEndKind.LIO
+    from tapectl.lio.requirements import missing
+
+    found = missing(settings.fabric)
+    for one in found:
+        _log.info("our own target is used: %s", one.what)
+    return not found
+
+
 def check_listen(settings: Settings, state: State) -> None:
     """Raise UnsafeListenError for an address beyond loopback that anyone could log in at."""
-    if settings.allow_anonymous or access_is_limited(state):
+    local = settings.fabric is Fabric.LOOPBACK and uses_kernel_target(settings)
+    if local or settings.allow_anonymous or access_is_limited(state):
         return
     for address in settings.listen:
         try:

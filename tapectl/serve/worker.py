@@ -27,6 +27,10 @@ from tapectl.gateway.journal import StateJournal
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.tape_use import TapeUse
 from tapectl.gateway.tapes import record_used_bytes
+from tapectl.lio.continuity import Continuity
+from tapectl.lio.journal import Journal, journal_path
+from tapectl.lio.ring_service import NEXUS, RingService
+from tapectl.lio.uio import UioDevice
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeError
 from tapectl.scsi.ssc.drive import TapeDrive
 from tapectl.scsi.ssc.vpd import Automation
@@ -83,6 +87,7 @@ class DriveWorker:
         self._host = UnitHost(self._drive)
         self._times = SessionTimes.of(self._settings)
         self._sessions = SessionServer(self._host, self._times)
+        self._ring: RingService | None = None
         self._cartridge: SegmentedCartridge | None = None
         # Held while the cartridge is in the drive: commands use tapes, too.
         self._use = TapeUse(self._settings.state_path)
@@ -100,6 +105,9 @@ class DriveWorker:
         match request["op"]:
             case "session":
                 self._take_session(request, socket.socket(fileno=fds.pop()))
+                return {"ok": True}
+            case "serve_ring":
+                self._serve_ring(str(request["ring"]))
                 return {"ok": True}
             case "nexus":
                 self._take_nexus(request, socket.socket(fileno=fds.pop()))
@@ -134,6 +142,8 @@ class DriveWorker:
     def stop(self) -> None:
         """End the sessions and put the tape's last bytes on both disks; the tape stays loaded."""
         self._stopped.set()
+        if self._ring is not None:
+            self._ring.stop()
         self._host.table.drain(self._settings.logout_wait_s)
         with self._host.lock:
             self._drive.unload()
@@ -159,6 +169,25 @@ class DriveWorker:
         arguments = (stream, self._host, str(request["nexus"]), str(request["initiator_name"]))
         threading.Thread(target=serve_nexus, args=arguments, name="nexus", daemon=True).start()
 
+    def _serve_ring(self, name: str) -> None:
+        """Serve a ring of the kernel's target, from what the last worker left of it on."""
+        device = UioDevice(name)
+        path = journal_path(self._settings.state_path, self._device_name)
+        self._ring = RingService(
+            device,
+            self._drive,
+            self._host.lock,
+            busy_timeout_s=self._settings.busy_timeout_s,
+            buffer=self._drive.data_buffer,
+            continuity=Continuity(self._drive, NEXUS, Journal(path, device.identity)),
+        )
+        self._ring.start()
+
+    def _tell_ring(self) -> None:
+        """The drive was given or lost a cartridge; the caller holds the unit's lock."""
+        if self._ring is not None:
+            self._ring.changed()
+
     def _drop_sessions(self, initiator_name: str) -> None:
         """End the sessions of an initiator, and those of any that may not log in any more."""
         self._sessions.drop_sessions(
@@ -176,6 +205,7 @@ class DriveWorker:
         with self._host.lock:
             self._cartridge = cartridge
             self._drive.load(cartridge, attention=attention)
+            self._tell_ring()
         _log.info("loaded %s", barcode)
 
     def _open_patiently(self, barcode: str, deadline: float) -> SegmentedCartridge:
@@ -201,6 +231,7 @@ class DriveWorker:
             if self._drive.removal_prevented:
                 return {"ok": False, "refusal": "prevented"}
             cartridge = self._drive.unload()
+            self._tell_ring()
             self._close_cartridge()
         if cartridge is not None:
             _log.info("unloaded %s", cartridge.barcode)

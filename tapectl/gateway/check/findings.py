@@ -37,6 +37,8 @@ class Code(enum.StrEnum):
     STATE_SPACE = "state_space"
     STATE_DAMAGED = "state_damaged"
     LEFTOVER_PROCESS = "leftover_process"
+    FRONT_END_LACKS = "front_end_lacks"
+    FRONT_END_FALLS_BACK = "front_end_falls_back"
     # Disks
     DISKS_NEEDED = "disks_needed"
     DISK_MISSING = "disk_missing"
@@ -91,6 +93,8 @@ KINDS: Mapping[Code, FindingKind] = MappingProxyType({
                                                  " in the store"),
     Code.LEFTOVER_PROCESS:       FindingKind(_W, "it ends by itself when it has flushed; if not,"
                                                  " look at that process"),
+    Code.FRONT_END_LACKS:        FindingKind(_E, "or set frontend to user, which needs nothing"),
+    Code.FRONT_END_FALLS_BACK:   FindingKind(_I, "frontend is auto: our own target is used"),
     Code.DISKS_NEEDED:           FindingKind(_E, "add one with `tapectl disk add-cache` or"
                                                  " `tapectl disk add-buffer`; until then nothing"
                                                  " is written, and without a cache nothing read"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from tapectl.gateway.check.findings import Code, Finding, of_gateway
 from tapectl.gateway.check.view import CheckView
+from tapectl.gateway.settings import FrontEndKind
 from tapectl.state import events
 from tapectl.state.errors import StateError
 from tapectl.units import MIB, format_size
@@ -31,6 +32,7 @@ def host_findings(view: CheckView) -> Iterator[Finding]:
     yield from _clock(view)
     yield from _state_file(view)
     yield from _database(view)
+    yield from _front_end(view)
     serving = view.serving
     if serving.locked_by is not None and not serving.served and _is_server(serving.locked_by):
         message = (
@@ -67,6 +69,13 @@ def _state_file(view: CheckView) -> Iterator[Finding]:
     if free_bytes < _STATE_FREE_BYTES:
         message = f"the state's file system has {format_size(free_bytes)} free: {path}"
         yield of_gateway(Code.STATE_SPACE, view.gateway.id, message)
+
+
+def _front_end(view: CheckView) -> Iterator[Finding]:
+    falls_back = view.settings.frontend is FrontEndKind.AUTO
+    code = Code.FRONT_END_FALLS_BACK if falls_back else Code.FRONT_END_LACKS
+    for what, hint in view.serving.lacking:
+        yield of_gateway(code, view.gateway.id, f"{what}: {hint}")
 
 
 def _database(view: CheckView) -> Iterator[Finding]:

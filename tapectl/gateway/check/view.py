@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -24,10 +24,12 @@ class Serving:
     """Who has the gateway: `served` by a supervisor that answers, `locked_by` in any case.
 
     `locked_by` is what the holder of the lock wrote of itself, None where nobody holds it.
+    `lacking` is what this host lacks for the front end that is set, each with what to do about it.
     """
 
     served: bool = False
     locked_by: str | None = None
+    lacking: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)

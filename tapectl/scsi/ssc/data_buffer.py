@@ -1,4 +1,4 @@
-"""The one buffer that a drive reads blocks into."""
+"""The one buffer that a drive reads blocks into, unless it is lent another for a command."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ class DataBuffer:
     def __init__(self) -> None:
         self._buffer = memoryview(bytearray(_FIRST_BYTES))
         self._view = self._buffer[:0]
+        # Memory of the transport: what is read into it is where it has to be already.
+        self.lent: memoryview | None = None
 
     def view(self, size_bytes: int) -> memoryview:
         """Return `size_bytes` of it, at most MAX_TRANSFER_BYTES; good until it is asked again."""
+        if self.lent is not None and size_bytes <= len(self.lent):
+            return self.lent[:size_bytes]
         view = self._view
         if len(view) != size_bytes:
             if size_bytes > len(self._buffer):

@@ -40,12 +40,13 @@ class Overwriting:
 
     `append_only` is WRITE MODE 01h of the Device Configuration Extension mode page.
     `reference_seen`: the volume change reference must change before the next change of the volume.
+    `allowed_at` is the partition and object number at which one overwrite is allowed.
     """
 
     def __init__(self) -> None:
         self.append_only = False
         self.reference_seen = True
-        self._allowed_at: tuple[int, int] | None = None  # partition and object number
+        self.allowed_at: tuple[int, int] | None = None
         self._format_allowed = False
         # What the last command that was looked at had been allowed.
         self._used: tuple[int, int] | None = None
@@ -59,7 +60,7 @@ class Overwriting:
 
     def forbid(self) -> None:
         """End what ALLOW OVERWRITE has allowed."""
-        self._allowed_at = self._used = None
+        self.allowed_at = self._used = None
         self._format_allowed = self._format_used = False
 
     def guards(self, medium: Cartridge) -> bool:
@@ -70,7 +71,7 @@ class Overwriting:
         """Allow one overwrite at the position, or one FORMAT MEDIUM."""
         self.forbid()
         if what is _Allowed.CURRENT_POSITION:
-            self._allowed_at = (medium.partition, medium.position)
+            self.allowed_at = (medium.partition, medium.position)
         self._format_allowed = what is _Allowed.FORMAT
 
     def check_write(self, medium: Cartridge, *, appends: bool) -> None:
@@ -83,7 +84,7 @@ class Overwriting:
             raise _protected(ASC.WORM_MEDIUM_OVERWRITE_ATTEMPTED)
         if self.append_only:
             here = (medium.partition, medium.position)
-            if self._allowed_at == here:
+            if self.allowed_at == here:
                 self.forbid()
                 self._used = here
             elif not (appends and _at_end(medium)):
@@ -92,7 +93,7 @@ class Overwriting:
     def give_back(self, medium: Cartridge) -> None:
         """A command that was allowed has changed nothing, and may be sent or run again."""
         if self._used == (medium.partition, medium.position):
-            self._allowed_at = self._used
+            self.allowed_at = self._used
         self._format_allowed |= self._format_used
 
     def check_format(self, medium: Cartridge) -> None:
