@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,15 +15,19 @@ DRIVES = 10
 ENGINES = ("raw", "libiscsi")
 
 
-@pytest.fixture
-def loaded(make_gateway: Callable[..., Gateway]) -> Gateway:
-    """A served library with a tape in its first drive."""
-    gateway = make_gateway()
-    gateway.activate()
-    (barcode,) = gateway.create_tapes("--count", "1")
-    gateway.serve()
-    gateway.load(barcode)
-    return gateway
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[Gateway]:
+    """A served library with a tape in its first drive, which each run writes from its beginning."""
+    with tempfile.TemporaryDirectory() as folder:
+        gateway = Gateway(Path(folder))
+        try:
+            gateway.activate("--drives", "1")
+            (barcode,) = gateway.create_tapes("--count", "1")
+            gateway.serve()
+            gateway.load(barcode)
+            yield gateway
+        finally:
+            gateway.close()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
