@@ -55,7 +55,7 @@ def quickstart(
     take no room until they are written. Again in the same directory it serves what is there.
     Ctrl-C ends it; remove the directory to be rid of it.
     """
-    from tapectl.serve import supervisor
+    from tapectl.serve import serving
     from tapectl.state.database import State
 
     root = directory.absolute()
@@ -76,7 +76,7 @@ def quickstart(
         typer.echo(_instructions(ready, settings.state_path))
         sys.stdout.flush()
 
-    raise typer.Exit(supervisor.run(settings, on_ready=on_ready))
+    raise typer.Exit(serving.run(settings, on_ready=on_ready))
 
 
 def _config_of(context: typer.Context) -> Path | None:

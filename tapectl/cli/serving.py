@@ -109,7 +109,7 @@ def serve(
     settings anew and takes them over, addresses too, while sessions go on; what has to wait for the
     next start is named in the log.
     """
-    from tapectl.serve import supervisor
+    from tapectl.serve import serving
 
     def load() -> Settings:
         return load_settings(
@@ -122,7 +122,7 @@ def serve(
             fabric=fabric,
         )
 
-    status = supervisor.run(load(), on_ready=announce, reload=load)
+    status = serving.run(load(), on_ready=announce, reload=load)
     raise typer.Exit(status)
 
 

@@ -8,50 +8,36 @@ and never talks to the store.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import os
-import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
 
-from tapectl.disks.staging import STAGING_FOLDER
-from tapectl.errors import TapectlError
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.alerts import Alert, AlertKind, drive_flags, library_flags
 from tapectl.gateway.devices import CHANGER_NUMBER, DeviceInfo, list_devices
-from tapectl.gateway.initiators import access_is_limited
-from tapectl.gateway.settings import Fabric, FrontEndKind, ListenAddress, Settings
+from tapectl.gateway.settings import ListenAddress, Settings
 from tapectl.serve.alerts import AlertMonitor
 from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.channel import ChannelClosedError
 from tapectl.serve.child import Child
-from tapectl.serve.client import connect
 from tapectl.serve.control import ControlOperations, control_socket_path
 from tapectl.serve.drives import DriveUnit, WorkerDrives
-from tapectl.serve.errors import UnsafeListenError
 from tapectl.serve.event_feed import EventFeeds
 from tapectl.serve.front_end import FrontEnd
+from tapectl.serve.front_end_choice import check_listen, uses_kernel_target
 from tapectl.serve.json_lines import Message
 from tapectl.serve.json_server import JsonServer
-from tapectl.serve.lock import serve_lock
 from tapectl.serve.logs import configure_log
 from tapectl.serve.metrics import MetricsServer
-from tapectl.serve.privileges import become, forbid_core_dumps
 from tapectl.serve.reloading import plan_reload
 from tapectl.serve.service_manager import ServiceManager
 from tapectl.serve.user_front_end import UserFrontEnd
-from tapectl.state import disks
 from tapectl.state.database import State
 
 _log = logging.getLogger(__name__)
-
-# Workers of a supervisor that was killed flush before they leave.
-LOCK_WAIT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,129 +279,3 @@ class Supervisor:
         self._keep_target = bool(request.get("keep_target"))
         self.stop()
         return {}
-
-
-def uses_kernel_target(settings: Settings) -> bool:
-    """Say whether the kernel's target is the front end: asked for, or taken where it is there."""
-    if settings.frontend is not FrontEndKind.AUTO:
-        return settings.frontend is FrontEndKind.LIO
-    from tapectl.lio.requirements import missing
-
-    found = missing(settings.fabric)
-    for one in found:
-        _log.info("our own target is used: %s", one.what)
-    return not found
-
-
-def check_listen(settings: Settings, state: State) -> None:
-    """Raise UnsafeListenError for an address beyond loopback that anyone could log in at."""
-    local = settings.fabric is Fabric.LOOPBACK and uses_kernel_target(settings)
-    if local or settings.allow_anonymous or access_is_limited(state):
-        return
-    for address in settings.listen:
-        try:
-            loopback = ipaddress.ip_address(address.host).is_loopback
-        except ValueError:
-            loopback = address.host == "localhost"
-        if not loopback:
-            raise UnsafeListenError(str(address))
-
-
-def run(
-    settings: Settings,
-    *,
-    on_ready: Callable[[ReadyInfo], None] | None = None,
-    reload: Callable[[], Settings] | None = None,
-) -> int:
-    """Serve until SIGTERM or Ctrl-C; return the exit status.
-
-    At SIGHUP the settings are those that `reload` returns, as far as they can be. A second signal
-    ends everything at once. Raises AlreadyServingError, AddressInUseError, UnsafeListenError and
-    the errors of the state.
-    """
-    configure_log(settings.log_format)
-    forbid_core_dumps()
-    manager = ServiceManager.from_environment(os.environ)
-    state = State.open(settings.state_path)
-    check_listen(settings, state)
-    with serve_lock(settings.state_path, "serve", wait_s=_lock_wait_s(settings)) as lock_fd:
-        supervisor = Supervisor(settings, state, lock_fd=lock_fd)
-        if settings.user:
-            become(settings.user, _what_serving_writes(settings, state))
-        load = reload or (lambda: settings)
-        with (
-            _signals_stop(supervisor),
-            _hangup_reloads(supervisor, load, manager),
-            manager.kept_alive(supervisor.is_alive),
-        ):
-            supervisor.run(on_ready or (lambda _info: None), manager)
-    return 0
-
-
-def _what_serving_writes(settings: Settings, state: State) -> Iterator[Path]:
-    path = settings.state_path
-    yield path.parent
-    names = [path.name + suffix for suffix in ("", "-wal", "-shm", ".lock", ".key", ".tapes")]
-    names.append(STAGING_FOLDER)
-    yield from (one for name in names if (one := path.with_name(name)).exists())
-    with state.read() as db:
-        for disk in disks.all_disks(db):
-            if disk.path.is_dir():
-                yield disk.path
-                yield disk.path / "tapes"
-
-
-def _lock_wait_s(settings: Settings) -> float:
-    """Return how long to wait for the lock: not at all where a supervisor is well and answers."""
-    other = connect(settings.state_path)
-    if other is None:
-        return LOCK_WAIT_S
-    with other:
-        return 0.0
-
-
-@contextlib.contextmanager
-def _signals_stop(supervisor: Supervisor) -> Iterator[None]:
-    """SIGTERM and SIGINT drain; the second one kills."""
-    asked = threading.Event()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
-            supervisor.kill()
-            os._exit(128 + number)
-        asked.set()
-        _log.info("draining (%s)", signal.Signals(number).name)
-        supervisor.stop()
-
-    old = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _hangup_reloads(
-    supervisor: Supervisor, load: Callable[[], Settings], manager: ServiceManager
-) -> Iterator[None]:
-    """SIGHUP reads the settings anew, in a thread: it may wait for a process to end."""
-    asked, ended = threading.Event(), threading.Event()
-
-    def run() -> None:
-        while asked.wait() and not ended.is_set():
-            asked.clear()
-            try:
-                with manager.reloading():
-                    supervisor.reload(load())
-            except TapectlError as exc:
-                _log.error("settings are not reloaded: %s", exc.message)
-
-    old = signal.signal(signal.SIGHUP, lambda _number, _frame: asked.set())
-    threading.Thread(target=run, name="reload", daemon=True).start()
-    try:
-        yield
-    finally:
-        ended.set()
-        asked.set()
-        signal.signal(signal.SIGHUP, old)

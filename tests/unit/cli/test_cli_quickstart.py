@@ -12,7 +12,7 @@ from tapectl.cli.app import main
 from tapectl.errors import ExitCode
 from tapectl.gateway import activation, disk_allocation, tape_creation
 from tapectl.gateway.settings import Settings
-from tapectl.serve import supervisor
+from tapectl.serve import serving
 from tapectl.serve.supervisor import ReadyInfo
 
 Capture = pytest.CaptureFixture[str]
@@ -29,7 +29,7 @@ def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Settings]:
         on_ready(ReadyInfo([str(settings.listen[0])], ["a target"]))
         return 0
 
-    monkeypatch.setattr(supervisor, "run", run)
+    monkeypatch.setattr(serving, "run", run)
     monkeypatch.setenv("TAPECTL_STATE", str(tmp_path / "production.db"))
     monkeypatch.delenv("TAPECTL_OUTPUT", raising=False)
     monkeypatch.chdir(tmp_path)

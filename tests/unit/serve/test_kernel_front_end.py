@@ -14,8 +14,8 @@ from tapectl.gateway.settings import FrontEndKind, Settings
 from tapectl.serve import kernel_front_end
 from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.drives import WorkerDrives
+from tapectl.serve.front_end_choice import uses_kernel_target
 from tapectl.serve.kernel_front_end import KernelFrontEnd
-from tapectl.serve.supervisor import uses_kernel_target
 from tapectl.state.database import State
 from tapectl.store.memory import MemoryStore
 from tests.support.fake_configfs import FakeConfigfs

@@ -10,7 +10,7 @@ from tapectl.gateway.settings import Settings
 from tapectl.serve.reloading import LIVE_SETTINGS, TRANSFER_SETTINGS, plan_reload
 
 NOW = Settings.load({}, Path(os.devnull))
-FOR_GOOD = {"state_path", "library_target", "user"}
+FOR_GOOD = {"state_path", "library_target", "user", "frontend", "fabric"}
 
 
 def test_nothing_new_is_nothing_to_do() -> None:
