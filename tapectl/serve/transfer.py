@@ -107,6 +107,10 @@ class TransferProcess:
                 wait_s = FAILED_PASS_S
             if wait_s > 0:
                 self._wake.wait(wait_s)
+        try:
+            self._engine.finish()
+        except TapectlError as exc:
+            _log.warning("the store does not know the latest: %s", exc.message)
 
 
 def _now_ms() -> int:

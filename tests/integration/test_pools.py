@@ -158,7 +158,7 @@ def test_a_compliance_lock_holds_against_everybody(library: Library) -> None:
     error = refused(gateway, "archive", "delete", barcode, "--yes", BYPASS)
     assert (error["exit_code"], error["code"]) == (ExitCode.TAPE_LOCKED, "tape_locked")
     error = refused(gateway, "tape", "assign-pool", barcode, "DEEP_ARCHIVE", BYPASS)
-    assert error["exit_code"] == ExitCode.TAPE_LOCKED
+    assert error["exit_code"] == ExitCode.TAPE_LOCKED, error
     error = refused(gateway, "pool", "delete", "ledger", "--yes")
     assert (error["exit_code"], error["code"]) == (ExitCode.POOL, "pool_in_use")
 
@@ -242,4 +242,4 @@ def test_another_machine_knows_pools_and_dates_from_the_bucket(
         assert found[key] == known[key], key
     assert two.json("pool", "show", "ledger")["RetentionLockTimeInDays"] == 3650
     error = refused(two, "archive", "delete", barcode, "--yes", BYPASS)
-    assert error["exit_code"] == ExitCode.TAPE_LOCKED
+    assert error["exit_code"] == ExitCode.TAPE_LOCKED, error

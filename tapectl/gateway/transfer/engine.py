@@ -168,6 +168,14 @@ class TransferEngine:
             "arrived_bytes": self._uploads.arrived_bytes,
         }
 
+    def finish(self) -> None:
+        """After the last pass: leave word in the store of what has changed since it was last said.
+
+        A machine that was stopped may be adopted elsewhere. Raises StoreError.
+        """
+        if self._standing.holds():
+            self._inventory.finish()
+
     def stop(self) -> None:
         """Let a pass end at the next object, and the fetches; from any thread."""
         self._context.stopping.set()

@@ -88,10 +88,15 @@ class InventoryKeeper:
 
     def run(self, *, busy: bool) -> StepReport:
         """Write the inventory if it is time and it has changed. Raises StoreError."""
+        interval_ms = _BUSY_MS if busy else self._quiet_ms
+        if self._context.now_ms() < self._looked_ms + interval_ms:
+            return StepReport()
+        return self.finish()
+
+    def finish(self) -> StepReport:
+        """Write the inventory if it has changed: nobody may look again soon. Raises StoreError."""
         context = self._context
         now_ms = context.now_ms()
-        if now_ms < self._looked_ms + (_BUSY_MS if busy else self._quiet_ms):
-            return StepReport()
         with context.state.read() as db:
             standing = gateways.read_standing(db)
             tables, waiting = read_tables(db), waiting_by_tape(db)

@@ -193,6 +193,21 @@ def test_what_was_not_uploaded_is_told(
     fresh.close()
 
 
+def test_a_gateway_that_is_stopped_leaves_word_of_its_last_change(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, tmp_path: Path
+) -> None:
+    gateway.create_tape("BKP001")
+    run_until_idle(engine)
+    with gateway.state.write() as db:
+        tapes.update(db, "BKP001", retention_start_at_ms=7)
+    engine.run_pass()  # too soon to write all of it down again
+    engine.stop()
+    engine.finish()
+    adopt(tmp_path / "two.db", ADDRESS, store)
+    with State.open(tmp_path / "two.db") as state, state.read() as db:
+        assert tapes.get(db, "BKP001").retention_start_at_ms == 7
+
+
 def test_disks_that_survive_bring_back_what_was_not_uploaded(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, tmp_path: Path
 ) -> None:
