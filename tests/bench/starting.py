@@ -20,7 +20,7 @@ def measure(folder: Path, repetitions: int) -> list[Table]:
     head = ("", "median s", "slowest", "goal", "CPU s")
     table = Table("Commands, and the start of `serve`", head)
     try:
-        gateway.activate()
+        gateway.activate("--drives", "10")
         half = str(TAPES // 2)
         gateway.create_tapes("--count", half)
         gateway.create_tapes("--count", half)

@@ -130,7 +130,12 @@ class Gateway:
     def activate(
         self, *options: str, store: str | None = None, disk_options: Sequence[str] = ()
     ) -> None:
-        """Activate on a directory store (or the one given) and add both disks."""
+        """Activate on a directory store (or the one given) and add both disks.
+
+        Two drives, where `options` say nothing else: each is a process that has to start.
+        """
+        if "--drives" not in options:
+            options = ("--drives", "2", *options)
         self.prepare("activate", "--name", "test", "--store", store or str(self.store), *options)
         self.prepare("disk", "add-cache", str(self.cache), *disk_options)
         self.prepare("disk", "add-buffer", str(self.buffer), *disk_options)
