@@ -221,13 +221,22 @@ class Supervisor:
 
     def _measure(self, addresses: Sequence[ListenAddress]) -> None:
         """Answer Prometheus at these addresses and no others; raise AddressInUseError."""
-        for address in addresses:
-            if address not in self._metrics:
-                self._metrics[address] = MetricsServer(
-                    address, self._state, lambda: self._status({})
-                )
-        for address in self._metrics.keys() - set(addresses):
-            self._metrics.pop(address).close()
+        opened: dict[ListenAddress, MetricsServer] = {}
+        try:
+            for address in addresses:
+                if address not in self._metrics:
+                    opened[address] = MetricsServer(address, self._state, lambda: self._status({}))
+        except AddressInUseError:
+            for server in opened.values():
+                server.close()
+            raise
+        # In one go: whoever asks for the status goes through them at the same time.
+        before, self._metrics = (
+            self._metrics,
+            {one: opened.get(one) or self._metrics[one] for one in addresses},
+        )
+        for address in before.keys() - set(addresses):
+            before[address].close()
 
     def kill(self) -> None:
         """End everything now; recovery at the next start loses nothing acknowledged."""
