@@ -36,13 +36,14 @@ from tapectl.gateway.settings import ListenAddress, Settings
 from tapectl.iscsi.policy import TargetConfig
 from tapectl.iscsi.session import LivingSession, SessionInfo
 from tapectl.serve.alerts import AlertMonitor
+from tapectl.serve.bound_addresses import BoundAddresses
 from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.channel import ChannelClosedError
 from tapectl.serve.child import Child
 from tapectl.serve.client import connect
 from tapectl.serve.control import ControlOperations, control_socket_path
 from tapectl.serve.drives import DriveUnit, WorkerDrives
-from tapectl.serve.errors import AddressInUseError, UnsafeListenError
+from tapectl.serve.errors import UnsafeListenError
 from tapectl.serve.event_feed import EventFeeds
 from tapectl.serve.json_lines import Message
 from tapectl.serve.json_server import JsonServer
@@ -114,12 +115,16 @@ class Supervisor:
         )
         self._drive_by_target = {drive.device.target_name: drive for drive in self._drives}
         self._directory = TargetDirectory(state, self._with_library(devices), self._find_session)
-        self._listeners = {address: open_listener(address) for address in settings.listen}
-        self._metrics: dict[ListenAddress, MetricsServer] = {}
+        self._listeners = BoundAddresses(open_listener, socket.socket.close)
+        self._listeners.change(settings.listen)
+        self._metrics = BoundAddresses(
+            lambda address: MetricsServer(address, state, lambda: self._status({})),
+            MetricsServer.close,
+        )
         self._measure(settings.metrics_listen)
         self._feeds = EventFeeds(state, gateway.id)
         self._portal = Portal(
-            list(self._listeners.values()), self._directory, TargetConfig(), self._take_session
+            self._listeners.all, self._directory, TargetConfig(), self._take_session
         )
 
     def _new_drive(self, device: DeviceInfo) -> DriveUnit:
@@ -205,38 +210,14 @@ class Supervisor:
 
     def _listen(self, addresses: Sequence[ListenAddress]) -> None:
         """Listen at these addresses and no others; raise AddressInUseError, and nothing changes."""
-        opened: dict[ListenAddress, socket.socket] = {}
-        try:
-            for address in addresses:
-                if address not in self._listeners:
-                    opened[address] = open_listener(address)
-        except AddressInUseError:
-            for listener in opened.values():
-                listener.close()
-            raise
-        kept = {one: self._listeners[one] for one in addresses if one in self._listeners}
-        self._listeners = {**kept, **opened}
-        self._portal.listen_with(list(self._listeners.values()))
-        _log.info("listening on %s", ", ".join(map(str, self._listeners)))
+        self._listeners.change(addresses)
+        self._portal.listen_with(self._listeners.all)  # which closes the others
+        _log.info("listening on %s", ", ".join(map(str, addresses)))
 
     def _measure(self, addresses: Sequence[ListenAddress]) -> None:
         """Answer Prometheus at these addresses and no others; raise AddressInUseError."""
-        opened: dict[ListenAddress, MetricsServer] = {}
-        try:
-            for address in addresses:
-                if address not in self._metrics:
-                    opened[address] = MetricsServer(address, self._state, lambda: self._status({}))
-        except AddressInUseError:
-            for server in opened.values():
-                server.close()
-            raise
-        # In one go: whoever asks for the status goes through them at the same time.
-        before, self._metrics = (
-            self._metrics,
-            {one: opened.get(one) or self._metrics[one] for one in addresses},
-        )
-        for address in before.keys() - set(addresses):
-            before[address].close()
+        for server in self._metrics.change(addresses):
+            server.close()
 
     def kill(self) -> None:
         """End everything now; recovery at the next start loses nothing acknowledged."""
@@ -274,7 +255,7 @@ class Supervisor:
         return {
             "pid": os.getpid(),
             "portals": self._portal.addresses,
-            "metrics": [str(server.address) for server in self._metrics.values()],
+            "metrics": [str(server.address) for server in self._metrics.all],
             "alerts": self._alerts.messages(),
             "changer": {
                 "sessions": self._changer.sessions(),
