@@ -20,6 +20,7 @@ from tapectl.gateway.alerts import Alert, AlertKind, drive_flags, library_flags
 from tapectl.gateway.devices import CHANGER_NUMBER, DeviceInfo, list_devices
 from tapectl.gateway.settings import ListenAddress, Settings
 from tapectl.serve.alerts import AlertMonitor
+from tapectl.serve.bound_addresses import BoundAddresses
 from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.channel import ChannelClosedError
 from tapectl.serve.child import Child
@@ -83,7 +84,10 @@ class Supervisor:
         self._alerts = AlertMonitor(
             state, settings, transfer_status=self._transfer_status, tell=self._tell_alerts
         )
-        self._metrics: dict[ListenAddress, MetricsServer] = {}
+        self._metrics = BoundAddresses(
+            lambda address: MetricsServer(address, state, lambda: self._status({})),
+            MetricsServer.close,
+        )
         self._measure(settings.metrics_listen)
         self._feeds = EventFeeds(state, gateway.id)
         self._keep_target = False
@@ -180,13 +184,8 @@ class Supervisor:
 
     def _measure(self, addresses: Sequence[ListenAddress]) -> None:
         """Answer Prometheus at these addresses and no others; raise AddressInUseError."""
-        for address in addresses:
-            if address not in self._metrics:
-                self._metrics[address] = MetricsServer(
-                    address, self._state, lambda: self._status({})
-                )
-        for address in self._metrics.keys() - set(addresses):
-            self._metrics.pop(address).close()
+        for server in self._metrics.change(addresses):
+            server.close()
 
     def kill(self) -> None:
         """End everything now; recovery at the next start loses nothing acknowledged."""
@@ -207,7 +206,7 @@ class Supervisor:
         return {
             "pid": os.getpid(),
             "portals": list(self._front_end.addresses),
-            "metrics": [str(server.address) for server in self._metrics.values()],
+            "metrics": [str(server.address) for server in self._metrics.all],
             "alerts": self._alerts.messages(),
             "changer": {
                 **self._sessions(self._changer.device, self._changer.sessions()),

@@ -10,9 +10,9 @@ from tapectl.gateway.devices import DISCOVERY, DeviceInfo, library_device
 from tapectl.gateway.settings import ListenAddress, Settings
 from tapectl.iscsi.policy import TargetConfig
 from tapectl.iscsi.session import LivingSession, SessionInfo
+from tapectl.serve.bound_addresses import BoundAddresses
 from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.drives import DriveUnit
-from tapectl.serve.errors import AddressInUseError
 from tapectl.serve.json_lines import Message
 from tapectl.serve.library_target import LibraryTarget
 from tapectl.serve.login_policy import TargetDirectory
@@ -37,6 +37,7 @@ class UserFrontEnd:
         devices: Sequence[DeviceInfo],
     ) -> None:
         """Raises AddressInUseError."""
+        self._settings = settings
         self._changer = changer
         self._drives = drives
         self._library = (
@@ -45,9 +46,10 @@ class UserFrontEnd:
             else None
         )
         self._directory = TargetDirectory(state, self._with_library(devices), self._find_session)
-        self._listeners = {address: open_listener(address) for address in settings.listen}
+        self._listeners = BoundAddresses(open_listener, socket.socket.close)
+        self._listeners.change(settings.listen)
         self._portal = Portal(
-            list(self._listeners.values()), self._directory, TargetConfig(), self._take_session
+            self._listeners.all, self._directory, TargetConfig(), self._take_session
         )
 
     def _with_library(self, devices: Sequence[DeviceInfo]) -> Sequence[DeviceInfo]:
@@ -87,27 +89,17 @@ class UserFrontEnd:
         self._directory.update(self._with_library(devices))
 
     def take_over(self, settings: Settings) -> None:
-        self._listen(settings.listen)
+        if settings.listen != self._settings.listen:
+            self._listen(settings.listen)
+        self._settings = settings
         if self._library is not None:
             self._library.take_over(settings)
 
     def _listen(self, addresses: Sequence[ListenAddress]) -> None:
         """Listen at these addresses and no others; raise AddressInUseError, and nothing changes."""
-        if list(self._listeners) == list(addresses):
-            return
-        opened: dict[ListenAddress, socket.socket] = {}
-        try:
-            for address in addresses:
-                if address not in self._listeners:
-                    opened[address] = open_listener(address)
-        except AddressInUseError:
-            for listener in opened.values():
-                listener.close()
-            raise
-        kept = {one: self._listeners[one] for one in addresses if one in self._listeners}
-        self._listeners = {**kept, **opened}
-        self._portal.listen_with(list(self._listeners.values()))
-        _log.info("listening on %s", ", ".join(map(str, self._listeners)))
+        self._listeners.change(addresses)
+        self._portal.listen_with(self._listeners.all)  # which closes the others
+        _log.info("listening on %s", ", ".join(map(str, addresses)))
 
     def drop_sessions(self, device_name: str, initiator_name: str) -> None:
         if device_name == DISCOVERY:

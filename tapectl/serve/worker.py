@@ -95,6 +95,8 @@ class DriveWorker:
         self._rates = RateMeter(self._moved_bytes, window_s=RATE_WINDOW_S)
         self._rates.start()
         self._stopped = threading.Event()
+        # Ends a wait whose length is a setting: it is another one, or the worker stops.
+        self._look_up = threading.Event()
         if start.get("restarted"):
             self._drive.power_on_attention()
         threading.Thread(target=self._seal_when_idle, name="idle-seal", daemon=True).start()
@@ -142,6 +144,7 @@ class DriveWorker:
     def stop(self) -> None:
         """End the sessions and put the tape's last bytes on both disks; the tape stays loaded."""
         self._stopped.set()
+        self._look_up.set()
         if self._ring is not None:
             self._ring.stop()
         self._host.table.drain(self._settings.logout_wait_s)
@@ -157,6 +160,7 @@ class DriveWorker:
         self._times.take_over(settings)
         with self._host.lock:
             self._drive.early_warning.set_percent(settings.early_warning_percent)
+        self._look_up.set()
 
     def _take_session(self, request: Message, stream: socket.socket) -> None:
         handed_over = cast("Message", request["connection"])
@@ -306,7 +310,10 @@ class DriveWorker:
     def _seal_when_idle(self) -> None:
         """Seal the open segment when nothing was written for a while, so that it is uploaded
         and becomes part of a recovery point though the tape stays in the drive."""
-        while not self._stopped.wait(self._settings.seal_idle_s):
+        while not self._stopped.is_set():
+            if self._look_up.wait(self._settings.seal_idle_s):
+                self._look_up.clear()
+                continue
             with self._host.lock:
                 cartridge = self._cartridge
                 if cartridge is None:
