@@ -53,7 +53,7 @@ def test_the_kernels_target(make_gateway: Callable[..., Gateway], tmp_path: Path
         JOBS=str(jobs),
         JOB_ARGS="long" if CLIENTS else "",
         EXPECT_DRIVES=str(DRIVES),
-        MEM="3072",
+        MEM="4096" if CLIENTS else "2048",
     )
     assert result.exit_status == 0, result.output
     assert not result.failed
