@@ -94,7 +94,9 @@ class Continuity:
         if left.phase is Phase.DONE:
             return Outcome(left.status, left.sense, left.data_in_bytes)
         if left.attempts >= ATTEMPTS_MAX:
-            _log.error("a command is given up after %d attempts: %s", left.attempts, command.cdb)
+            _log.error(
+                "a command is given up after %d attempts: %s", left.attempts, command.cdb.hex()
+            )
             return FAILED
         self._attempts = left.attempts
         return GOOD if self._was_recorded(left, command.cdb) else None
@@ -131,7 +133,9 @@ class Continuity:
     def done(self, command: RingCommand, outcome: Outcome) -> None:
         """It was run, and its data are in place."""
         continuation = None
-        if outcome.status or command.cdb[0] not in _MOVE_ONLY:
+        # In append-only mode a write uses up what was allowed.
+        only_moves = command.cdb[0] in _MOVE_ONLY and not self._drive.overwriting.append_only
+        if outcome.status or not only_moves:
             continuation = self._changed_continuation()
         self._journal.done(
             (outcome.status, outcome.sense, outcome.data_in_bytes),

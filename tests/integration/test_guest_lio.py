@@ -20,12 +20,16 @@ from tests.support.guest_site import write_site
 
 JOBS = Path(__file__).parents[1] / "support" / "guest_lio"
 CLIENTS = os.environ.get("TAPECTL_LIO_SUITES", "").split()
+# Some checks of the clients' suites want a second one.
+DRIVES = 2 if CLIENTS else 1
+# tcm_loop has 256 pages a command: 1 MiB.
+NOT_THROUGH_LOOPBACK = {"tar/dd-2M", "tar/tar-b4096"}
 
 
 @pytest.mark.timeout(1800)
 def test_the_kernels_target(make_gateway: Callable[..., Gateway], tmp_path: Path) -> None:
     gateway = make_gateway()
-    gateway.activate("--drives", "1", "--slots", "8")
+    gateway.activate("--drives", str(DRIVES), "--slots", "8")
     gateway.create_tapes("--count", "3")
     jobs = tmp_path / "jobs"
     shutil.copytree(JOBS, jobs)
@@ -48,12 +52,12 @@ def test_the_kernels_target(make_gateway: Callable[..., Gateway], tmp_path: Path
         ATTACH="lio",
         JOBS=str(jobs),
         JOB_ARGS="long" if CLIENTS else "",
-        EXPECT_DRIVES="1",
-        MEM="3072",
+        EXPECT_DRIVES=str(DRIVES),
+        MEM="4096" if CLIENTS else "2048",
     )
     assert result.exit_status == 0, result.output
     assert not result.failed
-    assert not result.skipped
+    assert set(result.skipped) <= NOT_THROUGH_LOOPBACK
     # The last checks of each suite: none has ended early.
     assert {"takeover/upgrade", "access/chap", "loopback/serve", "killed/lio-clean"} <= set(
         result.passed
