@@ -65,8 +65,8 @@ SETTINGS = {
     "webhook_urls": "Addresses that each event is posted to as JSON, a comma between them.",
     "log_format": "How serve writes its log: text, or json, an object a line.",
     "user": "User that serve, started as root, becomes once its ports are bound.",
-    "encryption": "How new tapes are encrypted in the store: SSE-S3, SSE-KMS, or NONE: as it does"
-    " by itself.",
+    "encryption": "How new tapes are encrypted in the store: CSE (by the gateway, with a key of"
+    " tapectl key), SSE-S3, SSE-KMS, or NONE: as the store does by itself.",
     "kms_key": "Key of SSE-KMS for new tapes; empty: the default one of the store.",
     "allow_anonymous": "Listen beyond this machine even if anyone could log in.",
 }

@@ -47,6 +47,7 @@ class ExitCode(enum.IntEnum):
     STORE_CONFLICT = 35
     STORE_DATA = 36
     RECOVERY_POINT = 37
+    TAPE_KEY = 38
     # State
     NOT_ACTIVATED = 40
     ALREADY_ACTIVATED = 41

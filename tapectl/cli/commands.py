@@ -21,6 +21,7 @@ from tapectl.cli import (
     gateway,
     gateway_change,
     gateways,
+    key,
     metrics,
     pool,
     quickstart,
@@ -111,6 +112,7 @@ app.add_typer(tape.app, name="tape")
 app.add_typer(autocreate.app, name="autocreate")
 app.add_typer(archive.app, name="archive")
 app.add_typer(pool.app, name="pool")
+app.add_typer(key.app, name="key")
 app.add_typer(tag.app, name="tag")
 app.add_typer(recovery.app, name="recovery")
 app.add_typer(device.app, name="device")

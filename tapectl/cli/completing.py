@@ -87,9 +87,9 @@ def lock_types(incomplete: str) -> list[str]:
 
 def encryptions(incomplete: str) -> list[str]:
     """Return the ways to encrypt in the store."""
-    from tapectl.gateway.encryption import ALGORITHMS
+    from tapectl.gateway.encryption import WORDS
 
-    return [word for word in ALGORITHMS if word.startswith(incomplete.upper())]
+    return [word for word in WORDS if word.startswith(incomplete.upper())]
 
 
 def creation_prefixes(context: typer.Context, incomplete: str) -> Candidates:

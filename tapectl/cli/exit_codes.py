@@ -35,6 +35,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.STORE_CONFLICT: "Another gateway owns what was to be written.",
     ExitCode.STORE_DATA: "The store returned other bytes than were put.",
     ExitCode.RECOVERY_POINT: "The tape has no such recovery point.",
+    ExitCode.TAPE_KEY: "A key that an encrypted tape needs is not here, or is not the right one.",
     ExitCode.NOT_ACTIVATED: "There is no gateway in this state file yet.",
     ExitCode.ALREADY_ACTIVATED: "There is a gateway in this state file already.",
     ExitCode.STATE_NEWER: "The state file is of a newer tapectl.",

@@ -68,6 +68,10 @@ def _show_chap(value: object) -> str:
     return ", ".join(f"{one['Target']} {one['InitiatorName']}" for one in value)
 
 
+def _show_words(value: object) -> str:
+    return ", ".join(value) if isinstance(value, list) else ""
+
+
 # fmt: off
 LIST_COLUMNS = (
     Column("GatewayId", "Gateway"),
@@ -101,6 +105,7 @@ ADOPTED_COLUMNS = (
     Column("InventoryDate", "As it was at", show_time),
     Column("NotUploaded", "Not in the bucket", _show_unuploaded),
     Column("ChapToSet", "CHAP secrets to set", _show_chap),
+    Column("MissingKeys", "Keys to import", _show_words),
 )
 # fmt: on
 
@@ -270,7 +275,7 @@ def adopt(
     On a machine that has none. Rebuilds the state from the bucket: identity, targets, serial
     numbers, slots, every tape with its recovery points and status. The machine that was the gateway
     is shut out by it. Then come the disks, as after `tapectl activate`, and `tapectl serve`;
-    secrets are to be set again.
+    secrets are to be set again, and the keys of encrypted tapes to be imported, before or after.
     """
     from tapectl.gateway.activation import normalise_store_url
     from tapectl.gateway.adoption import StoreAddress, choose_gateway, refuse_activated
@@ -337,6 +342,7 @@ def adopted_row(adopted: Adoption, settings: Settings) -> Row:
         "ChapToSet": [
             {"Target": target, "InitiatorName": initiator} for target, initiator in adopted.chap
         ],
+        "MissingKeys": list(adopted.missing_keys),
     }
 
 

@@ -105,8 +105,8 @@ def create(
             metavar="HOW",
             show_default="setting encryption, NONE",
             autocompletion=completing.encryptions,
-            help="Of all its objects in the store, for good: SSE-S3, SSE-KMS; NONE: as the store"
-            " does.",
+            help="Of all its objects in the store, for good: CSE, encrypted here with a key of"
+            " `tapectl key`; SSE-S3, SSE-KMS; NONE: as the store does.",
         ),
     ] = None,
     kms_key: Annotated[

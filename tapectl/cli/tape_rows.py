@@ -83,6 +83,7 @@ DETAIL_COLUMNS = (
     Column("VerifiedDate", "Verified", show_time),
     Column("Encryption", "Encryption", show_encryption),
     Column("KMSKey", "KMS key"),
+    Column("EncryptionKeyId", "Key"),
     Column("Tags", "Tags", show_tags),
 )
 # fmt: on
@@ -130,6 +131,7 @@ def tape_row(tape: TapeInfo) -> Row:
         "Encryption": tape.encryption,
         "KMSEncrypted": tape.encryption == "SSE-KMS",
         "KMSKey": tape.kms_key,
+        "EncryptionKeyId": tape.key_id,
         "Tags": tag_list(tape.tags),
     }
 

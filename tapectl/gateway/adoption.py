@@ -24,10 +24,12 @@ from tapectl.gateway.adopted_tapes import adopted_tape, irrecoverable, settle, t
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.elements import ElementMap
 from tapectl.gateway.gateway_document import GatewayDocument, GatewayObject, GatewayStateError
+from tapectl.gateway.keyring import Keyring
 from tapectl.gateway.owned_tapes import read_owned
 from tapectl.gateway.pool_document import enter_pools
 from tapectl.gateway.recovery_points import read_point, read_rows
 from tapectl.gateway.takeover import NewOwner, TakenTape, enter_contents, take_over
+from tapectl.gateway.tape_keys import missing_keys
 from tapectl.gateway.transfer.bucket_layout import TOMBSTONES_PREFIX
 from tapectl.gateway.transfer.bucket_marker import require_known
 from tapectl.gateway.transfer.inventory import (
@@ -84,7 +86,8 @@ class Adoption:
     """What a machine has become, and what it could not know.
 
     `inventory_ms` is when the old machine last said what it had besides the manifests, None: never.
-    `chap` are targets and initiators whose secrets have to be set again.
+    `chap` are targets and initiators whose secrets have to be set again, `missing_keys` the ids of
+    keys without which encrypted tapes cannot be read.
     """
 
     gateway: GatewayRecord
@@ -93,6 +96,7 @@ class Adoption:
     inventory_ms: int | None
     unuploaded: Sequence[Unuploaded]
     chap: Sequence[tuple[str, str]]
+    missing_keys: Sequence[str]
 
 
 def list_gateways(store: ObjectStore) -> Sequence[GatewayDocument]:
@@ -179,9 +183,10 @@ def adopt(
 
     `progress` is told how many of how many tapes are ours. Cut off anywhere, it can be begun again.
     Raises AlreadyActivatedError, GatewayNotFoundError, GatewayAmbiguousError, GatewayStateError,
-    GatewayChangedError, TakeoverError, StoreError.
+    GatewayChangedError, TakeoverError, TapeKeyError, StoreError.
     """
     refuse_activated(state_path)
+    Keyring.load(state_path)  # one that cannot be used is told before anything is done
     found = choose_gateway(store, gateway_id)
     document = replace(found.document, epoch=found.document.epoch + 1)
     left = gateway_document.replace_gateway(store, found, document)
@@ -234,12 +239,14 @@ def adopt(
         )
 
     try:
-        State.create(state_path, populate).close()
+        with State.create(state_path, populate) as state:
+            lacking = sorted(missing_keys(state))
     except FileExistsError as error:
         raise AlreadyActivatedError(
             f"there is a state file now that was not there before: {state_path}"
         ) from error
-    return _told(record, document.epoch, inventory, len(taken))
+    told = _told(record, document.epoch, inventory, len(taken))
+    return replace(told, missing_keys=lacking)
 
 
 def refuse_activated(state_path: Path) -> None:
@@ -263,7 +270,7 @@ def _inventory(store: ObjectStore, gateway_id: str) -> InventoryObject | None:
 
 def _told(record: GatewayRecord, epoch: int, inventory: Inventory | None, count: int) -> Adoption:
     if inventory is None:
-        return Adoption(record, epoch, count, None, (), ())
+        return Adoption(record, epoch, count, None, (), (), ())
     unuploaded = [
         Unuploaded(barcode, segments, size_bytes)
         for barcode, (segments, size_bytes) in sorted(inventory.waiting.items())
@@ -271,7 +278,7 @@ def _told(record: GatewayRecord, epoch: int, inventory: Inventory | None, count:
     chap = [
         (str(row["target"]), str(row["initiator_name"])) for row in inventory.tables.get("chap", ())
     ]
-    return Adoption(record, epoch, count, inventory.written_ms, unuploaded, chap)
+    return Adoption(record, epoch, count, inventory.written_ms, unuploaded, chap, ())
 
 
 def _record(document: GatewayDocument, address: StoreAddress) -> GatewayRecord:

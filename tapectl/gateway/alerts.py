@@ -10,7 +10,9 @@ from types import MappingProxyType
 from tapectl.disks.disk_health import DiskHealth, DiskState, disk_health
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.journal import StateJournal
+from tapectl.gateway.keyring import TapeKeyError
 from tapectl.gateway.settings import Settings
+from tapectl.gateway.tape_keys import missing_keys
 from tapectl.scsi.smc.alerts import LibraryAlert
 from tapectl.scsi.ssc.alerts import TapeAlert
 from tapectl.state import disks, events, gateways
@@ -32,6 +34,7 @@ class AlertKind(enum.StrEnum):
     UPLOAD_BUFFER_FULL = "UploadBufferFull"
     CACHE_FULL = "CacheFull"
     GATEWAY_FENCED = "GatewayFenced"
+    TAPE_KEY_MISSING = "TapeKeyMissing"
 
 
 # A store outage loses nothing and stops no write: whoever looks after the gateway must look. Where
@@ -45,6 +48,7 @@ _DRIVE_FLAGS: Mapping[AlertKind, TapeAlert] = MappingProxyType(
         AlertKind.UPLOAD_BUFFER_FULL: TapeAlert.WRITE_WARNING,
         AlertKind.CACHE_FULL: TapeAlert.WRITE_WARNING,
         AlertKind.GATEWAY_FENCED: TapeAlert.HARDWARE_B,
+        AlertKind.TAPE_KEY_MISSING: TapeAlert.DIAGNOSTICS_REQUIRED,
     }
 )
 _LIBRARY_FLAGS: Mapping[AlertKind, LibraryAlert] = MappingProxyType(
@@ -55,6 +59,7 @@ _LIBRARY_FLAGS: Mapping[AlertKind, LibraryAlert] = MappingProxyType(
         AlertKind.UPLOAD_BUFFER_FULL: LibraryAlert.MAINTENANCE,
         AlertKind.CACHE_FULL: LibraryAlert.MAINTENANCE,
         AlertKind.GATEWAY_FENCED: LibraryAlert.HARDWARE_D,
+        AlertKind.TAPE_KEY_MISSING: LibraryAlert.DIAGNOSTICS_REQUIRED,
     }
 )
 _FULL = MappingProxyType(
@@ -70,7 +75,7 @@ _SICK = MappingProxyType(
     }
 )
 # These do not pass by themselves.
-_AT_ONCE = frozenset((*_SICK.values(), AlertKind.GATEWAY_FENCED))
+_AT_ONCE = frozenset((*_SICK.values(), AlertKind.GATEWAY_FENCED, AlertKind.TAPE_KEY_MISSING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +152,8 @@ class AlertWatch:
             yield AlertKind.GATEWAY_FENCED, self._gateway_id, f"{fenced}: its tapes are read-only"
         if store_error is not None:
             yield AlertKind.STORE_UNREACHABLE, self._gateway_id, store_error
+        if (lack := self._missing_keys()) is not None:
+            yield AlertKind.TAPE_KEY_MISSING, self._gateway_id, lack
         for disk in all_disks:
             health: DiskHealth = disk_health(disk.path, disk.id)
             if health.state in _SICK:
@@ -155,6 +162,16 @@ class AlertWatch:
                 yield AlertKind.DISK_FAILING, disk.id, f"{disk.path}: {disk.failed_detail}"
         for role in self._journal.full_roles():
             yield _FULL[role], self._gateway_id, f"every {role} disk is full"
+
+    def _missing_keys(self) -> str | None:
+        """Return what is said of keys that tapes need and nobody has here."""
+        try:
+            missing = missing_keys(self._state)
+        except TapeKeyError as error:
+            return error.message
+        if not missing:
+            return None
+        return f"{sum(missing.values())} tapes need keys that are not here: {', '.join(missing)}"
 
     def _record(self, alerts: Sequence[Alert], now_ms: int) -> None:
         before = {(alert.kind, alert.subject): alert for alert in self._alerts}

@@ -1,4 +1,4 @@
-"""How the objects of a new tape are to be encrypted in the store: SSE-S3, SSE-KMS or as it does."""
+"""How a new tape is to be encrypted in the store: by us, by SSE-S3, by SSE-KMS or as it does."""
 
 from __future__ import annotations
 
@@ -13,17 +13,24 @@ ALGORITHMS = {
     "SSE-S3": SSEAlgorithm.AES256,
     "SSE-KMS": SSEAlgorithm.AWS_KMS,
 }
-"""The words that users give and see, and what S3 calls them."""
+"""The words that users give and see for what the store does, and what S3 calls them."""
+
+CLIENT_SIDE = "CSE"
+"""The word for tapes whose data the gateway encrypts before it leaves it."""
+
+WORDS = (*ALGORITHMS, CLIENT_SIDE)
 
 MAX_KEY_CHARACTERS = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class TapeEncryption:
-    """Of every object of a tape, for good; columns as the schema says."""
+    """Of every object of a tape, for good; columns as the schema says. `client_side`: its data is
+    encrypted by us, with a key that never goes to the store."""
 
     algorithm: str | None = None
     kms_key: str | None = None
+    client_side: bool = False
 
 
 AS_STORED = TapeEncryption()
@@ -41,13 +48,14 @@ def choose_encryption(
         word, kms_key = default_word, default_key or None
     elif word is None:
         word = "SSE-KMS"
-    algorithm = ALGORITHMS.get(word.upper(), word)
-    if algorithm is not None and not isinstance(algorithm, SSEAlgorithm):
-        raise UsageError(f"no such encryption: {word}", hint=f"there are {', '.join(ALGORITHMS)}")
+    word = word.upper()
+    if word not in WORDS:
+        raise UsageError(f"no such encryption: {word}", hint=f"there are {', '.join(WORDS)}")
+    algorithm = ALGORITHMS.get(word)
     if algorithm is not SSEAlgorithm.AWS_KMS:
         if kms_key and default_key != kms_key:
             raise UsageError("a KMS key goes with SSE-KMS alone")
-        return TapeEncryption(algorithm)
+        return TapeEncryption(algorithm, client_side=word == CLIENT_SIDE)
     if kms_key is not None and (
         not 1 <= len(kms_key) <= MAX_KEY_CHARACTERS
         or not kms_key.isascii()
@@ -60,6 +68,8 @@ def choose_encryption(
     return TapeEncryption(algorithm, kms_key)
 
 
-def encryption_word(algorithm: str | None) -> str:
+def encryption_word(algorithm: str | None, *, client_side: bool) -> str:
     """Return the word for how a tape is encrypted."""
+    if client_side:
+        return CLIENT_SIDE
     return next(word for word, known in ALGORITHMS.items() if known == algorithm)

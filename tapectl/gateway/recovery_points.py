@@ -81,6 +81,7 @@ def blank_point(ownership: Ownership) -> Manifest:
         cleaning=ownership.cleaning,
         encryption=ownership.encryption,
         kms_key=ownership.kms_key,
+        data_key=ownership.data_key,
     )
     return Manifest(head, (), ())
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Self
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
-from tapectl.gateway.encryption import ALGORITHMS, TapeEncryption, choose_encryption
+from tapectl.gateway.encryption import WORDS, TapeEncryption, choose_encryption
 from tapectl.units import GIB, MIB, format_size, parse_size
 
 ENVIRONMENT_PREFIX = "TAPECTL_"
@@ -435,7 +435,7 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("webhook_urls",                 _parse_urls,                      ""),
     _spec("log_format",                   _choice(LogFormat),               "text"),
     _spec("user",                         _parse_word,                      ""),
-    _spec("encryption",                   _one_of(tuple(ALGORITHMS)),       "NONE"),
+    _spec("encryption",                   _one_of(WORDS),                   "NONE"),
     _spec("kms_key",                      _parse_word,                      ""),
     _spec("allow_anonymous",              _parse_boolean,                   False),
 )))

@@ -147,6 +147,7 @@ def with_head(tape: TapeRecord, head: ManifestHead) -> TapeRecord:
         retained_until_ms=head.retained_until_ms,
         encryption=head.encryption,
         kms_key=head.kms_key,
+        data_key=head.data_key,
         archive_pending=head.archived_through is not None,
     )
 

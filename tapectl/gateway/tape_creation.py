@@ -6,7 +6,7 @@ import secrets
 import sqlite3
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway import barcodes
@@ -14,13 +14,15 @@ from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.drive_types import default_generation
 from tapectl.gateway.elements import ElementError, ElementMap
-from tapectl.gateway.encryption import AS_STORED, TapeEncryption
+from tapectl.gateway.encryption import AS_STORED, CLIENT_SIDE, TapeEncryption
 from tapectl.gateway.gateway_document import GatewayStateError
+from tapectl.gateway.keyring import Keyring, WrappingKey
 from tapectl.gateway.media import check_worm
 from tapectl.gateway.pools import find_pool
 from tapectl.gateway.quota import require_room
 from tapectl.gateway.tag_rules import check_tags
 from tapectl.gateway.tape_info import TapeInfo
+from tapectl.gateway.tape_keys import new_data_key
 from tapectl.gateway.tape_sizes import check_size
 from tapectl.gateway.tapes import tape_infos
 from tapectl.scsi.library import ElementType
@@ -102,18 +104,19 @@ def create_tapes(
     """Create tapes, all of them or none; they are CREATING until the store knows them.
 
     Raises BarcodeError, TapeSizeError, TapeExistsError, TapeLimitError, PoolNotFoundError,
-    DisksNeededError, ElementError, GatewayStateError, UsageError.
+    DisksNeededError, ElementError, GatewayStateError, TapeKeyError, UsageError.
     """
     gateway = describe_gateway(state)
     _check(request, gateway)
     by = Stamp(actor, now_ms())
+    wrapping = Keyring.load(state.path).current if request.encryption.client_side else None
     with state.write() as db:
         if (reason := gateways.read_standing(db).fenced_detail) is not None:
             raise GatewayStateError(reason, hint="see `tapectl gateway show`")
         request = replace(request, pool_id=find_pool(db, request.pool_id).id)
         created = _repeated(db, gateway, request)
         if created is None:
-            created = _create(db, gateway, request, _Making(by, draw))
+            created = _create(db, gateway, request, _Making(by, draw, wrapping))
         return tape_infos(db, gateway, [tapes.get(db, barcode) for barcode in created])
 
 
@@ -121,6 +124,8 @@ def create_tapes(
 class _Making:
     by: Stamp
     draw: Callable[[int], int]
+    # What wraps the data keys of the new tapes, if they are to be encrypted here.
+    wrapping: WrappingKey | None
 
 
 def _check(request: TapeCreation, gateway: GatewayRecord) -> None:
@@ -152,7 +157,7 @@ def _check(request: TapeCreation, gateway: GatewayRecord) -> None:
     if request.encryption.algorithm is not None and gateway.store_url.startswith("file:"):
         raise UsageError(
             "a directory store does not encrypt",
-            hint="put the directory on an encrypted file system, or say --encryption NONE",
+            hint="say --encryption CSE, put the directory on an encrypted file system, or say NONE",
         )
 
 
@@ -172,7 +177,9 @@ def _request_facts(request: TapeCreation) -> dict[str, object]:
     if request.cleaning:
         kind["cleaning"] = True
     if request.encryption.algorithm is not None:
-        kind["encryption"] = list(astuple(request.encryption))
+        kind["encryption"] = [request.encryption.algorithm, request.encryption.kms_key]
+    if request.encryption.client_side:
+        kind["encryption"] = CLIENT_SIDE
     if request.tags:
         kind["tags"] = dict(request.tags)
     return {
@@ -211,7 +218,9 @@ def _repeated(
         )
     wanted = _new_tape(gateway, request, tape.barcode)
     facts = ("size_bytes", "pool_id", "worm", "generation", "cleaning", "encryption", "kms_key")
-    if request.if_not_exists and all(getattr(tape, f) == getattr(wanted, f) for f in facts):
+    as_wanted = all(getattr(tape, fact) == getattr(wanted, fact) for fact in facts)
+    sealed = tape.data_key is not None
+    if request.if_not_exists and as_wanted and sealed == request.encryption.client_side:
         return [tape.barcode]
     raise TapeExistsError(
         f"there is a tape with barcode {request.barcode} already",
@@ -243,8 +252,11 @@ def _create(
     else:
         codes = _generate(db, gateway, request, making)
     for code, address in zip(codes, free, strict=True):
+        new = _new_tape(gateway, request, code)
+        if making.wrapping is not None:
+            new = replace(new, data_key=new_data_key(making.wrapping, new.tape_uuid))
         tape = replace(
-            _new_tape(gateway, request, code),
+            new,
             element_address=address,
             placed_by_operator=not request.to_slots,
             created_at_ms=making.by.at_ms,

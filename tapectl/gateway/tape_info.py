@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tapectl.gateway.devices import device_id
 from tapectl.gateway.elements import ElementMap
 from tapectl.gateway.encryption import encryption_word
+from tapectl.gateway.tape_keys import key_id
 from tapectl.scsi.library import ElementType
 from tapectl.state import tags
 from tapectl.state.gateways import GatewayRecord
@@ -64,6 +65,7 @@ class TapeInfo:
     retained_until_ms: int | None
     encryption: str
     kms_key: str | None
+    key_id: str | None
     tags: Mapping[str, str]
 
 
@@ -115,7 +117,8 @@ def tape_info(
         retention_start_at_ms=tape.retention_start_at_ms,
         retention_mode=tape.retention_mode,
         retained_until_ms=tape.retained_until_ms,
-        encryption=encryption_word(tape.encryption),
+        encryption=encryption_word(tape.encryption, client_side=tape.data_key is not None),
         kms_key=tape.kms_key,
+        key_id=None if tape.data_key is None else key_id(tape.data_key),
         tags=tags.decode(tape.tags),
     )

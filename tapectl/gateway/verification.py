@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.barcodes import check_barcode
 from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.tape_keys import seal_of
 from tapectl.state import tapes, verifications
 from tapectl.state.database import State
 from tapectl.state.errors import TapeStatusError
@@ -47,7 +48,8 @@ def request_verification(
     """Have tapes verified, all or none of them.
 
     One that is being verified already goes on where it is, unless the store is to be read too and
-    was not, or `restart` is given. Raises TapeNotFoundError, TapeStatusError.
+    was not, or `restart` is given. Raises TapeNotFoundError, TapeStatusError,
+    TapeKeyError.
     """
     with state.write() as db:
         for barcode in dict.fromkeys(barcodes):
@@ -59,6 +61,9 @@ def request_verification(
                     status=tape.status,
                     hint="wait until that is over; see `tapectl tape show`",
                 )
+            if not local_only:
+                # What is in the store says nothing without its key.
+                seal_of(state.path, tape)
             wanted = VerificationRecord(
                 barcode=barcode,
                 requested=True,

@@ -18,10 +18,10 @@ from tapectl.medium.errors import MediumFormatError, UnknownFormatError
 from tapectl.medium.summary import SegmentSummary
 from tapectl.medium.volume import VolumeRecord
 
-# Format 1 had no volume record, format 2 no composed objects. A manifest says the lowest format
-# that its reader has to know.
-_COMPOSED_FORMAT, _PLAIN_FORMAT = 3, 2
-_KNOWN_FORMATS = (1, 2, 3)
+# Format 1 had no volume record, format 2 no composed objects, format 3 no encrypted data. A
+# manifest says the lowest format that its reader has to know.
+_SEALED_FORMAT, _COMPOSED_FORMAT, _PLAIN_FORMAT = 4, 3, 2
+_KNOWN_FORMATS = (1, 2, 3, 4)
 PAGE_ROWS = 512
 # What manifests of before did not say yet.
 _MAY_LACK = frozenset(
@@ -35,6 +35,7 @@ _MAY_LACK = frozenset(
         "retained_until_ms",
         "encryption",
         "kms_key",
+        "data_key",
     }
 )
 
@@ -68,7 +69,7 @@ class ManifestHead:
     there is none. `archive_objects`, by ascending sequence, are the composed ones; what none of
     them holds is an object of its own. `generation` is that of LTO. `retention_mode` and
     `retained_until_ms` are the lock that the archived objects have, `encryption` and `kms_key` how
-    every object is encrypted.
+    the store encrypts every object, `data_key` is with what its data was encrypted before that.
     """
 
     number: int
@@ -93,6 +94,7 @@ class ManifestHead:
     retained_until_ms: int | None = None
     encryption: str | None = None
     kms_key: str | None = None
+    data_key: str | None = None
     archive_objects: Sequence[ArchiveObject] = ()
 
 
@@ -121,8 +123,9 @@ def encode_manifest(
     ]
     plain = {name: getattr(head, name) for name in ManifestHead.__slots__}
     del plain["archive_objects"]
+    found_format = _COMPOSED_FORMAT if composed else _PLAIN_FORMAT
     document = {
-        "format": _COMPOSED_FORMAT if composed else _PLAIN_FORMAT,
+        "format": found_format if head.data_key is None else _SEALED_FORMAT,
         **plain,
         **({"archive_objects": composed} if composed else {}),
         "volume": head.volume.to_document(),

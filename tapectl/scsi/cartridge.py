@@ -76,6 +76,10 @@ class CartridgeReadError(CartridgeError):
     """A block cannot be read, or its checksum is wrong; the position has not moved."""
 
 
+class CartridgeKeyError(CartridgeReadError):
+    """A block is encrypted where it is kept, and the key for that is not at hand."""
+
+
 class CartridgeWriteError(CartridgeError):
     """A local disk refused a write or a flush; the position stands after the last whole object."""
 

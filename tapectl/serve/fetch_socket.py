@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeReadError
+from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeKeyError, CartridgeReadError
 from tapectl.serve.json_lines import JsonLines, Message, connect
 
 _log = logging.getLogger(__name__)
@@ -61,7 +61,8 @@ class FetchOperations:
         except Exception as exc:
             # The worker turns it into sense data; the reason belongs in this log.
             _log.exception("request %s", request)
-            return {"ok": False, "message": str(exc)}
+            needs_key = isinstance(exc, CartridgeKeyError)
+            return {"ok": False, "message": str(exc), "needs_key": needs_key}
         return {"ok": True, "path": str(path), "ready": ready}
 
 
@@ -89,7 +90,8 @@ class FetchClient:
         if answer is None:
             raise CartridgeBusyError("the transfer process is starting")
         if not answer["ok"]:
-            raise CartridgeReadError(str(answer["message"]))
+            kind = CartridgeKeyError if answer["needs_key"] else CartridgeReadError
+            raise kind(str(answer["message"]))
         if not answer["ready"]:
             raise CartridgeBusyError(f"segment {sequence} of {barcode} is on its way")
         return Path(str(answer["path"]))

@@ -11,6 +11,7 @@ from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.barcodes import check_barcode
 from tapectl.gateway.elements import ElementError, ElementMap
 from tapectl.gateway.journal import StateJournal
+from tapectl.gateway.keyring import IMPORT_HINT, TapeKeyError
 from tapectl.gateway.quota import TapeLimitError
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.tape_use import TapeUse
@@ -20,6 +21,7 @@ from tapectl.medium.images import Object
 from tapectl.scsi.cartridge import (
     CartridgeError,
     CartridgeFullError,
+    CartridgeKeyError,
     EncryptedBlock,
     Mark,
 )
@@ -56,12 +58,15 @@ class OpenTape:
             raise ElementError(f"tape {self._cartridge.barcode} has no file {number}")
 
     def read(self) -> Iterator[Object]:
-        """Yield the objects from here to end of data; raise TapeUnreadableError."""
+        """Yield the objects from here to end of data; raise TapeUnreadableError,
+        CartridgeKeyError."""
         buffer = memoryview(bytearray(BLOCK_BYTES_MAX))
         while True:
             number = self._cartridge.position
             try:
                 found = patiently(lambda: self._cartridge.read_block(buffer), _nothing)
+            except CartridgeKeyError:
+                raise
             except CartridgeError as exc:
                 raise TapeUnreadableError(
                     f"object {number} of tape {self._cartridge.barcode} cannot be read: {exc}",
@@ -124,7 +129,7 @@ def open_tape(
     """Yield a tape that is in no drive, whether or not the gateway is served.
 
     Raises TapeNotFoundError, TapeInDriveError, TapeInUseError, TapeStatusError,
-    AlreadyServingError, TapeUnreadableError.
+    AlreadyServingError, TapeUnreadableError, TapeKeyError.
     """
     with TapeUse(settings.state_path) as use:
         use.begin(barcode)
@@ -133,6 +138,8 @@ def open_tape(
             cartridge = _open(state, settings, tape, data)
             try:
                 yield OpenTape(cartridge, data)
+            except CartridgeKeyError as exc:
+                raise TapeKeyError(str(exc), hint=IMPORT_HINT) from exc
             finally:
                 patiently(cartridge.close, data.make_room)
             if writing:
@@ -178,5 +185,7 @@ def _open(state: State, settings: Settings, tape: TapeRecord, data: ColdData) ->
 
     try:
         return patiently(open_it, data.make_room)
+    except CartridgeKeyError as exc:
+        raise TapeKeyError(str(exc), hint=IMPORT_HINT) from exc
     except CartridgeError as exc:
         raise TapeUnreadableError(f"tape {tape.barcode} cannot be read: {exc}") from exc

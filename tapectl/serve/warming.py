@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+from tapectl.gateway.keyring import IMPORT_HINT, TapeKeyError
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.warming import ColdSegment, Warmth, is_cached, refuse_too_large, warmth
-from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeError
+from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeError, CartridgeKeyError
 from tapectl.serve.cold_data import TapeUnreadableError, cold_data, patiently
 from tapectl.state.database import State
 
@@ -18,7 +19,7 @@ def warm(
     """Return when all of the tape is in the cache, with what had to be fetched for that.
 
     `on_progress` is told how many bytes of how many are there. Raises TapeNotFoundError,
-    TapeStatusError, CacheTooSmallError, TapeUnreadableError.
+    TapeStatusError, CacheTooSmallError, TapeUnreadableError, TapeKeyError.
     """
     found = warmth(state, barcode)
     refuse_too_large(state, settings, found)
@@ -38,6 +39,8 @@ def warm(
             on_progress(done_bytes, total_bytes)
             try:
                 patiently(functools.partial(fetch, one), data.make_room)
+            except CartridgeKeyError as exc:
+                raise TapeKeyError(str(exc), hint=IMPORT_HINT) from exc
             except CartridgeError as exc:
                 raise TapeUnreadableError(f"tape {barcode} cannot be read: {exc}") from exc
             done_bytes += one.file_bytes

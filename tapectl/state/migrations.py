@@ -377,6 +377,12 @@ CREATE TABLE bandwidth_interval (
     download_bits_per_s    INTEGER CHECK (download_bits_per_s >= 102400)  -- NULL: no limit
 ) STRICT;
 """,
+    # Tapes whose data is encrypted before it leaves the gateway.
+    """
+-- data_key: the id of the key that wraps it, a colon, the wrapped data key in base64; what opens it
+-- is in the keyring, beside the state. NULL: the data is not encrypted by us.
+ALTER TABLE tape ADD COLUMN data_key TEXT CHECK (data_key GLOB '????????????????:*');
+""",
 )
 
 

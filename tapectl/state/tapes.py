@@ -68,6 +68,7 @@ class TapeRecord:
     bypass_governance: bool = False
     encryption: str | None = None
     kms_key: str | None = None
+    data_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +248,17 @@ def count_in_pool(db: sqlite3.Connection, pool_id: str) -> int:
         "SELECT count(*) FROM tape WHERE pool_id = ? AND status <> ?", (pool_id, TapeStatus.DELETED)
     ).fetchone()
     return int(row[0])
+
+
+def count_by_wrapping_key(db: sqlite3.Connection) -> Mapping[str, int]:
+    """Return how many tapes there are, of those that are encrypted by us, by the id of the key that
+    wraps their data key."""
+    rows = db.execute(
+        "SELECT substr(data_key, 1, instr(data_key, ':') - 1), count(*) FROM tape"
+        " WHERE data_key IS NOT NULL AND status != ? GROUP BY 1",
+        (TapeStatus.DELETED,),
+    )
+    return {str(key_id): int(count) for key_id, count in rows}
 
 
 def ready_to_archive(db: sqlite3.Connection, now_ms: int) -> Sequence[TapeRecord]:

@@ -69,6 +69,7 @@ class Code(enum.StrEnum):
     TAPE_STUCK = "tape_stuck"
     TAPE_ELEMENT = "tape_element"
     UPLOAD_BACKLOG = "upload_backlog"
+    TAPE_KEY_MISSING = "tape_key_missing"
     # Store
     STORE_UNREACHABLE = "store_unreachable"
     STORE_OWNERSHIP = "store_ownership"
@@ -138,6 +139,8 @@ KINDS: Mapping[Code, FindingKind] = MappingProxyType({
                                                  " `tapectl serve`"),
     Code.TAPE_ELEMENT:           FindingKind(_E, _REPAIR),
     Code.UPLOAD_BACKLOG:         FindingKind(_I, "`tapectl serve` or `tapectl sync` uploads it"),
+    Code.TAPE_KEY_MISSING:       FindingKind(_E, "bring the key with `tapectl key import FILE`:"
+                                                 " without it nobody can read the tape"),
     Code.STORE_UNREACHABLE:      FindingKind(_E, "the store was not looked at; writing goes on"
                                                  " until the upload buffer is full"),
     Code.STORE_OWNERSHIP:        FindingKind(_E, "another gateway may own the tape; nothing of it"

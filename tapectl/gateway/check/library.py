@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from tapectl.gateway.check.findings import Code, Finding, of_gateway, of_tape
 from tapectl.gateway.check.view import CheckView
 from tapectl.gateway.elements import ElementMap
+from tapectl.gateway.keyring import TapeKeyError
+from tapectl.gateway.tape_keys import seal_of
 from tapectl.medium.chain import Chain
 from tapectl.medium.errors import ChainGapError
 from tapectl.medium.summary import SegmentSummary
@@ -41,6 +43,7 @@ def tape_findings(view: CheckView) -> Iterator[Finding]:
             yield from _element(elements, tape)
             if tape.status is not TapeStatus.DELETING:
                 yield from _chain(view, tape)
+    yield from _keys(view)
     yield from _backlog(view)
 
 
@@ -111,6 +114,20 @@ def _counting(
 def _nothing(_summary: SegmentSummary, _objects: int) -> tuple[int, int]:
     """Counts of a segment voided in part, which the gaps do not depend on."""
     return 0, 0
+
+
+def _keys(view: CheckView) -> Iterator[Finding]:
+    """Every encrypted tape needs its key: what no uploaded byte can be read without."""
+    encrypted = [
+        tape
+        for tape in view.tapes.values()
+        if tape.data_key is not None and tape.status is not TapeStatus.DELETED
+    ]
+    for tape in encrypted:
+        try:
+            seal_of(view.state.path, tape)
+        except TapeKeyError as exc:
+            yield of_tape(Code.TAPE_KEY_MISSING, tape.barcode, exc.message)
 
 
 def _backlog(view: CheckView) -> Iterator[Finding]:

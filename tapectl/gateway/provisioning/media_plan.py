@@ -130,7 +130,8 @@ def _refuse_other_tape(
     if tape.cleaning:
         del facts["generation"]
     if wanted.encrypted:
-        word = encryption_word(tape.encryption.algorithm)
+        encryption = tape.encryption
+        word = encryption_word(encryption.algorithm, client_side=encryption.client_side)
         facts["encryption"] = (there.encryption, word)
         facts["kms_key"] = (there.kms_key, tape.encryption.kms_key)
     if there.status in (TapeStatus.DELETING, TapeStatus.DELETED):

@@ -46,6 +46,7 @@ class Claims:
             cleaning=tape.cleaning,
             encryption=tape.encryption,
             kms_key=tape.kms_key,
+            data_key=tape.data_key,
         )
         try:
             self._require_no_tombstone(tape.barcode)

@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tapectl.disks.tape_files import SEALED
+from tapectl.gateway.keyring import TapeKeyError
+from tapectl.gateway.tape_keys import seal_of
 from tapectl.gateway.transfer.context import TransferContext
 from tapectl.gateway.transfer.eviction import Eviction
 from tapectl.gateway.transfer.local_files import LocalDisks, remove, tape_folder
 from tapectl.gateway.transfer.segment_fill import FillSource, SegmentFill
 from tapectl.gateway.transfer.stored_segment import locate
 from tapectl.medium.errors import MediumFormatError
-from tapectl.scsi.cartridge import CartridgeReadError
+from tapectl.scsi.cartridge import CartridgeKeyError, CartridgeReadError
 from tapectl.state import disks, segments, tapes
 from tapectl.state.disks import DiskRole
 from tapectl.state.errors import StateError
@@ -103,7 +105,8 @@ class FetchService:
         """Return the file that holds, or will hold, a range of a segment, and whether it does.
 
         Does not wait for the store. The file is sparse where it has not been filled yet.
-        Raises CartridgeReadError if the range can never be had, or not as things are.
+        Raises CartridgeReadError if the range can never be had, or not as things are,
+        CartridgeKeyError if it is encrypted and the key is not here.
         """
         local = LocalDisks.read(self._context)
         with self._work:
@@ -202,13 +205,18 @@ class FetchService:
             raise CartridgeReadError("no cache disk takes segments")
         disk_id = max(usable, key=lambda one: local.sizes[one] - used[one])
         with self._context.state.read() as db:
-            place = locate(db, record)
+            tape, place = tapes.get(db, record.barcode), locate(db, record)
+        try:
+            seal = seal_of(self._context.state.path, tape)
+        except TapeKeyError as error:
+            raise CartridgeKeyError(error.message) from error
         return FillSource(
             barcode=record.barcode,
             summary=record.summary,
             place=place,
             disk_id=disk_id,
             folder=tape_folder(local.paths[disk_id], record.barcode),
+            seal=seal,
         )
 
     def _usable(self, local: LocalDisks) -> Sequence[str]:

@@ -136,6 +136,7 @@ def _head(context: TransferContext, tape: TapeRecord, point: RecoveryPoint) -> M
         retained_until_ms=tape.retained_until_ms,
         encryption=tape.encryption,
         kms_key=tape.kms_key,
+        data_key=tape.data_key,
     )
 
 

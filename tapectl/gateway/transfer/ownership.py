@@ -48,6 +48,7 @@ class Ownership:
     deleted_ms: int | None = None
     encryption: str | None = None
     kms_key: str | None = None
+    data_key: str | None = None
 
     @property
     def options(self) -> PutOptions:

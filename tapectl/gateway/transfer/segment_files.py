@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tapectl.medium.errors import MediumFormatError
+from tapectl.medium.sealing import TapeSeal
 from tapectl.medium.segment import (
     SEGMENT_FOOTER_BYTES,
     SEGMENT_HEADER_BYTES,
@@ -16,7 +17,12 @@ from tapectl.medium.segment import (
     frame_at,
     scan,
 )
-from tapectl.medium.segment_object import CHUNK_BYTES, ObjectHeader, encode_object
+from tapectl.medium.segment_object import (
+    CHUNK_BYTES,
+    ObjectHeader,
+    compression_recipe,
+    encode_object,
+)
 from tapectl.medium.summary import SegmentSummary
 
 # The fastest level of zstd that still finds what tapes mostly hold twice: text and zeros.
@@ -61,12 +67,23 @@ class SegmentBuffers:
             self._raw = bytearray(size_bytes)
         return memoryview(self._raw)[:size_bytes]
 
-    def encode(self, content: memoryview, header: ObjectHeader, *, compression: bool) -> bytearray:
-        """Return the object of a segment; it is good until the next call, and longer while somebody
-        has a view of it."""
+    def encode(
+        self,
+        content: memoryview,
+        header: ObjectHeader,
+        *,
+        compression: bool,
+        seal: TapeSeal | None = None,
+    ) -> bytearray:
+        """Return the object of a segment, encrypted with the `seal` of its tape; it is good until
+        the next call, and longer while somebody has a view of it."""
         chunks = (content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES))
+        level, lock = _ZSTD_LEVEL if compression else None, None
+        if seal is not None:
+            recipe = compression_recipe(level)
+            lock = seal.for_content(header.sequence, content, recipe=recipe)
         stored, end = self._free_memory(), 0
-        for piece in encode_object(header, chunks, level=_ZSTD_LEVEL if compression else None):
+        for piece in encode_object(header, chunks, level=level, lock=lock):
             # Over what the last object left, and beyond it.
             stored[end : end + len(piece)] = piece
             end += len(piece)

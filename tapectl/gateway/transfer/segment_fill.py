@@ -11,6 +11,7 @@ from pathlib import Path
 from tapectl.disks.disk_directory import sync_folder
 from tapectl.gateway.transfer.local_files import FILLING, SEALED
 from tapectl.gateway.transfer.stored_segment import ObjectPlace, StoredSegment
+from tapectl.medium.sealing import TapeSeal
 from tapectl.medium.segment_object import CHUNK_BYTES, StoredChunk, chunk_numbers
 from tapectl.medium.summary import SegmentSummary
 from tapectl.store.interface import ObjectStore
@@ -21,13 +22,14 @@ _RUN_CHUNKS = 8
 
 @dataclass(frozen=True, slots=True)
 class FillSource:
-    """Where a cold segment is and where it goes."""
+    """Where a cold segment is and where it goes; `seal` opens it, where its tape is encrypted."""
 
     barcode: str
     summary: SegmentSummary
     place: ObjectPlace
     disk_id: str
     folder: Path
+    seal: TapeSeal | None = None
 
 
 class SegmentFill:
@@ -40,7 +42,7 @@ class SegmentFill:
         name = f"{source.summary.sequence:08d}"
         self.path = source.folder / f"{name}.{serial}{FILLING}"
         self.sealed_path = source.folder / f"{name}{SEALED}"
-        self._stored = StoredSegment(store, source.place, source.summary)
+        self._stored = StoredSegment(store, source.place, source.summary, source.seal)
         self._chunks: Sequence[StoredChunk] = ()
         self._missing: set[int] = set()
         self._in_flight: set[int] = set()

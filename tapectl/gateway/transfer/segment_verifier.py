@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tapectl.disks.segment_copies import fault_of_copy, make_copy
+from tapectl.gateway.keyring import TapeKeyError
+from tapectl.gateway.tape_keys import seal_of
 from tapectl.gateway.transfer.context import TransferContext
 from tapectl.gateway.transfer.local_files import SEALED, LocalDisks, remove
 from tapectl.gateway.transfer.object_options import segment_options
@@ -33,6 +35,8 @@ _log = logging.getLogger(__name__)
 _RUN_CHUNKS = 8
 # At an object that seems damaged.
 _LOOKS = 3
+# Why a copy may not be made anew.
+_NOT_MADE = (OSError, MediumFormatError, FencedError, ObjectNotFoundError, TapeKeyError)
 
 
 class Copy(enum.StrEnum):
@@ -48,7 +52,8 @@ class CopyState(enum.Enum):
 
     RIGHT = enum.auto()
     DAMAGED = enum.auto()
-    # Archived, or on a disk that is not there: no word about its bytes.
+    # Archived, encrypted with a key that is not here, or on a disk that is not there: no word about
+    # its bytes.
     UNREAD = enum.auto()
 
 
@@ -137,7 +142,12 @@ class SegmentVerifier:
     def _read_object(self, tape: TapeRecord, record: SegmentRecord) -> CopyState:
         with self._context.state.read() as db:
             place = locate(db, record)
-        stored = StoredSegment(self._context.store, place, record.summary)
+        try:
+            seal = seal_of(self._context.state.path, tape)
+        except TapeKeyError as error:
+            _log.warning("%s", error.message)
+            return CopyState.UNREAD
+        stored = StoredSegment(self._context.store, place, record.summary, seal)
         header = object_header(tape.tape_uuid, tape.barcode, record.summary)
         try:
             chunks = stored.read_table()
@@ -179,7 +189,7 @@ class SegmentVerifier:
             if state is not CopyState.DAMAGED:
                 continue
             # Without its owner's object nothing of a tape is put.
-            with contextlib.suppress(OSError, MediumFormatError, FencedError, ObjectNotFoundError):
+            with contextlib.suppress(*_NOT_MADE):
                 if copy is Copy.STORE:
                     done = bool(right) and self._put_again(tape, record, right)
                 elif in_store:
@@ -212,10 +222,11 @@ class SegmentVerifier:
         header = object_header(tape.tape_uuid, tape.barcode, record.summary)
         require_ownership(self._context.store, tape.barcode, tape.store_etag)
         # As it was put, whatever the setting is now.
+        seal = seal_of(self._context.state.path, tape)
         buffers = SegmentBuffers()
         content = buffers.read_verified(right, header, record.summary)
         for compression in (True, False):
-            body = buffers.encode(content, header, compression=compression)
+            body = buffers.encode(content, header, compression=compression, seal=seal)
             if len(body) == place.size_bytes:
                 self._context.store.put(place.key, body, options=segment_options(tape))
                 return True

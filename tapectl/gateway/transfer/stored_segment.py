@@ -13,6 +13,7 @@ from tapectl.gateway.transfer.bucket_layout import (
     segment_key,
 )
 from tapectl.medium.errors import MediumFormatError
+from tapectl.medium.sealing import TapeSeal
 from tapectl.medium.segment_object import (
     OBJECT_FOOTER_BYTES,
     OBJECT_TAIL_BYTES,
@@ -98,12 +99,20 @@ def _names(record: SegmentRecord) -> tuple[int, int, int]:
 
 
 class StoredSegment:
-    """Reads a segment's object. What it returns has been checked."""
+    """Reads a segment's object, with the `seal` of its tape where that is encrypted. What it
+    returns has been checked."""
 
-    def __init__(self, store: ObjectStore, place: ObjectPlace, summary: SegmentSummary) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        place: ObjectPlace,
+        summary: SegmentSummary,
+        seal: TapeSeal | None = None,
+    ) -> None:
         self._store = store
         self._place = place
         self._summary = summary
+        self._seal = seal
 
     def read_table(self) -> Sequence[StoredChunk]:
         """Return all chunks; one request, and another for a huge table.
@@ -124,7 +133,7 @@ class StoredSegment:
             table = tail[start : start + footer.table_bytes]
         else:
             table = self._get(footer.table_offset, footer.table_bytes)
-        return decode_table(footer, table)
+        return decode_table(footer, table, seal=self._seal)
 
     def read_run(
         self, run: Sequence[StoredChunk]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
+from tapectl.gateway.keyring import TapeKeyError
 from tapectl.gateway.transfer.context import StepReport, TransferContext, combine
 from tapectl.gateway.transfer.ownership import FencedError
 from tapectl.medium.errors import MediumFormatError
@@ -51,6 +52,8 @@ class TapeErrors:
         except FencedError as error:
             self._fence(tape.barcode, str(error))
             return StepReport(done=1)
+        except TapeKeyError as error:
+            return self._wait(tape.barcode, error.message)
         except (*OF_ONE_OBJECT, MediumFormatError, CartridgeError, OSError) as error:
             return self._wait(tape.barcode, str(error))
         except StoreError as error:

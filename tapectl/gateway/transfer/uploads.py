@@ -1,4 +1,4 @@
-"""Sealed segments go to the store: verified, compressed, put, and named by a manifest.
+"""Sealed segments go to the store: verified, compressed, encrypted, put, and named by a manifest.
 
 Several at a time, of one tape or of many; but a tape's log grows in order of sequence only. A
 segment counts as uploaded when a manifest names it, and only then the upload buffer lets go of it.
@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 
+from tapectl.gateway.tape_keys import seal_of
 from tapectl.gateway.transfer.bucket_layout import segment_key
 from tapectl.gateway.transfer.context import StepReport, TransferContext, combine
 from tapectl.gateway.transfer.local_files import LocalDisks, remove
@@ -105,9 +106,11 @@ class Uploads:
         if place in self._arrived:
             return self._arrived[place]
         header = object_header(tape.tape_uuid, tape.barcode, record.summary)
+        seal = seal_of(self._context.state.path, tape)
         buffers = self._buffers_of_thread()
         content = buffers.read_verified(local.sealed_files(record), header, record.summary)
-        body = buffers.encode(content, header, compression=self._context.settings.compression)
+        compression = self._context.settings.compression
+        body = buffers.encode(content, header, compression=compression, seal=seal)
         self._context.check_stop()
         key = segment_key(tape.barcode, tape.store_epoch, record.sequence, len(body))
         put = self._context.store.put(key, body, options=segment_options(tape))

@@ -33,7 +33,7 @@ from tapectl.scsi.ssc.data_buffer import DataBuffer
 from tapectl.scsi.ssc.early_warning import DEFAULT_PERCENT, EarlyWarning
 from tapectl.scsi.ssc.encrypted_blocks import EncryptedBlocks
 from tapectl.scsi.ssc.encryption import Encryption
-from tapectl.scsi.ssc.failures import Failures
+from tapectl.scsi.ssc.failures import Failures, sense_of_unreadable
 from tapectl.scsi.ssc.mode_pages import (
     DEVICE_CONFIGURATION_EXTENSION_PAGE,
     device_configuration_extension,
@@ -183,11 +183,10 @@ class TapeDrive:
         except CartridgeBusyError:
             self._give_back(cdb)
             raise
-        except CartridgeReadError:
+        except CartridgeReadError as error:
             # Where the filemarks are can be on a part of the tape that cannot be read.
             self._give_back(cdb)
-            sense = Sense(SenseKey.MEDIUM_ERROR, ASC.UNRECOVERED_READ_ERROR)
-            reply = self.server.check_condition(sense)
+            reply = self.server.check_condition(sense_of_unreadable(error))
         if reply.sense:
             self.failures.note(cdb, reply.sense)
         return reply

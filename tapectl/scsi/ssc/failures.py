@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from tapectl.scsi.sense import SenseKey
+from tapectl.scsi.cartridge import CartridgeKeyError, CartridgeReadError
+from tapectl.scsi.sense import ASC, Sense, SenseKey
 from tapectl.scsi.ssc.alerts import flags_of_sense
 
 if TYPE_CHECKING:
@@ -25,6 +26,15 @@ _DIAGNOSTIC = struct.Struct(">2xBB5xBBB4x4s4xBB2x32sBx6s")
 _SENSE_KEY_AT = 9
 _REPEAT = 0x80
 _TIMESTAMP_BYTES = 8
+
+
+def sense_of_unreadable(error: CartridgeReadError, residue: int | None = None) -> Sense:
+    """Return what a client is told of a block that cannot be read, `residue` as INFORMATION."""
+    if isinstance(error, CartridgeKeyError):
+        # No fault of the medium, which needs no repair: what is missing is the key.
+        code = ASC.UNABLE_TO_DECRYPT_DATA
+        return Sense(SenseKey.DATA_PROTECT, code, information=residue)
+    return Sense(SenseKey.MEDIUM_ERROR, ASC.UNRECOVERED_READ_ERROR, information=residue)
 
 
 class Failures:

@@ -23,6 +23,7 @@ from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey, invalid_fie
 from tapectl.scsi.ssc.block_coding import received, to_be_recorded
 from tapectl.scsi.ssc.block_protection import protection
 from tapectl.scsi.ssc.data_buffer import MAX_TRANSFER_BYTES
+from tapectl.scsi.ssc.failures import sense_of_unreadable
 from tapectl.scsi.ssc.mode_pages import short_erase_has_no_effect
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def read_6(drive: TapeDrive, task: Task) -> Reply:
     drive.early_warning.moved()
     try:
         outcome = drive.threaded_medium().read_block(view)
-    except CartridgeReadError:
-        return _read_failed(drive, length)
+    except CartridgeReadError as error:
+        return drive.server.check_condition(sense_of_unreadable(error, length))
     if drive.coded or not isinstance(outcome, int):
         outcome = received(drive, task.nexus, outcome, view, residue=length)
     if isinstance(outcome, int):
@@ -93,11 +94,6 @@ def stopped_by(mark: Mark, residue: int) -> Sense:
     return Sense(SenseKey.BLANK_CHECK, ASC.END_OF_DATA_DETECTED, information=residue)
 
 
-def _read_failed(drive: TapeDrive, residue: int, data_in: bytes | memoryview = b"") -> Reply:
-    sense = Sense(SenseKey.MEDIUM_ERROR, ASC.UNRECOVERED_READ_ERROR, information=residue)
-    return drive.server.check_condition(sense, data_in)
-
-
 def _read_fixed(drive: TapeDrive, nexus: str, count: int) -> Reply:
     """Read `count` blocks, each as long as the block descriptor says; INFORMATION counts blocks."""
     block_bytes = drive.parameters.block_bytes
@@ -127,8 +123,9 @@ def _read_fixed(drive: TapeDrive, nexus: str, count: int) -> Reply:
     except CartridgeBusyError:
         medium.locate(start)
         raise
-    except CartridgeReadError:
-        return _read_failed(drive, count - done, view[: done * block_bytes])
+    except CartridgeReadError as error:
+        sense = sense_of_unreadable(error, count - done)
+        return drive.server.check_condition(sense, view[: done * block_bytes])
     except CheckCondition as refusal:
         return drive.server.check_condition(refusal.sense, view[: done * block_bytes])
     drive.counters.mounted.read_bytes += len(view)

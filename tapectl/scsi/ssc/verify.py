@@ -18,6 +18,7 @@ from tapectl.scsi.logical_unit import Reply
 from tapectl.scsi.sense import ASC, CheckCondition, Sense, SenseKey, invalid_field_in_cdb
 from tapectl.scsi.ssc.block_coding import read_plain_block
 from tapectl.scsi.ssc.data_buffer import MAX_TRANSFER_BYTES
+from tapectl.scsi.ssc.failures import sense_of_unreadable
 from tapectl.scsi.ssc.read_write import stopped_by
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _verify_blocks(drive: TapeDrive, nexus: str, asked: _Asked) -> None:
         try:
             outcome = read_plain_block(drive, nexus, view, residue=residue)
         except CartridgeReadError as error:
-            raise _unreadable(residue) from error
+            raise CheckCondition(sense_of_unreadable(error, residue)) from error
         except CartridgeBusyError:
             medium.locate(start)
             raise
@@ -154,10 +155,4 @@ def _read_any(drive: TapeDrive, medium: Cartridge, residue: int) -> int | Mark |
     try:
         return medium.read_block(drive.data_buffer.view(1))
     except CartridgeReadError as error:
-        raise _unreadable(residue) from error
-
-
-def _unreadable(residue: int) -> CheckCondition:
-    return CheckCondition(
-        Sense(SenseKey.MEDIUM_ERROR, ASC.UNRECOVERED_READ_ERROR, information=residue)
-    )
+        raise CheckCondition(sense_of_unreadable(error, residue)) from error

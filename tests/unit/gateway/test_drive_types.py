@@ -42,6 +42,15 @@ def test_kinds_are_dealt_out_to_the_drives_in_turn(activated: Activate) -> None:
     assert (first.device_type, second.device_type) == ("IBM-ULT3580-TD8", "HPE-Ultrium-9")
 
 
+def test_the_largest_library_has_no_name_or_number_twice(activated: Activate) -> None:
+    state = activated(drive_count=64, slot_count=10_000)
+    devices = list_devices(state)
+    assert len(devices) == 65
+    for name in ("serial", "target_name", "id"):
+        assert len({getattr(device, name) for device in devices}) == 65
+    assert {len(device.serial) for device in devices[1:]} == {10}
+
+
 def test_every_name_in_a_list_must_be_known(activated: Activate) -> None:
     with pytest.raises(UsageError, match="IBM-ULT3580-TD0"):
         activated(drive_type="IBM-ULT3580-TD8,IBM-ULT3580-TD0")

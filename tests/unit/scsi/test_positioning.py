@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from tapectl.scsi.cartridge import CartridgeReadError
+from tapectl.scsi.cartridge import CartridgeKeyError, CartridgeReadError
 from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.ssc import TapeDrive
 from tests.support.memory_cartridge import MemoryCartridge
@@ -144,6 +144,11 @@ def test_filemarks_that_cannot_be_found_are_a_medium_error_and_no_motion(host, t
     assert (sense.code, sense.information) == ((3, 0x11, 0), None)
     assert host.position() == 5
     host.good(cdb)
+
+
+def test_filemarks_that_are_encrypted_need_the_key(host, tape):
+    tape.busy["locate_file"] = [CartridgeKeyError("no key")]
+    assert host.check("92080000" + "0000000000000002").code == (7, 0x74, 1)
 
 
 def test_locate_to_another_partition_is_refused(host):

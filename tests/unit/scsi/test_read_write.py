@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tapectl.scsi.cartridge import CartridgeBusyError
+from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeKeyError
 from tapectl.scsi.logical_unit import Status
 from tapectl.scsi.personality import DRIVE_PERSONALITIES
 from tapectl.scsi.ssc import TapeDrive
@@ -277,6 +277,21 @@ def test_an_unreadable_block_is_a_medium_error():
     assert sense.code == (3, 0x11, 0)
     assert sense.information == 4
     assert host.position() == 0
+
+
+def test_a_block_whose_key_is_missing_is_protected_and_no_fault_of_the_medium():
+    host, tape = loaded()
+    host.write(b"data")
+    host.rewind()
+    tape.busy["read_block"] = [CartridgeKeyError("no key")] * 3
+    sense = host.check(host.read_cdb(4))
+    assert (sense.code, sense.information) == ((7, 0x74, 1), 4)
+    host.set_block_length(4)
+    sense = host.check("080100000100")
+    assert (sense.code, sense.information) == ((7, 0x74, 1), 1)
+    assert host.check("132000000000").code == (7, 0x74, 1)
+    assert host.position() == 0
+    host.good(host.read_cdb(4))
 
 
 def test_a_refused_write_is_a_medium_error():
