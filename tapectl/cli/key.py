@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tapectl.gateway.keys import KeyInfo
 
 app = typer.Typer(
-    no_args_is_help=True, help="Keys of tapes that are encrypted before they leave the gateway."
+    no_args_is_help=True, help="Keys that tapes are encrypted with here, not in the store."
 )
 
 # fmt: off
@@ -68,10 +68,10 @@ def _rows(keys: Sequence[WrappingKey]) -> list[Row]:
     ),
 )
 def create(context: typer.Context, output: Output = None) -> None:
-    """Make a key, which encrypted tapes take from now on; those there are keep theirs.
+    """Make a key for the encrypted tapes that come from now on.
 
-    It stays in a file beside the state and never goes to the store. Whoever loses it loses the
-    tapes: keep a copy elsewhere (`tapectl key export`).
+    Tapes that are there keep theirs. A key stays in a file beside the state and never goes to the
+    store. Whoever loses it loses the tapes: keep a copy elsewhere (`tapectl key export`).
     """
     from tapectl.gateway.keys import make_key
 
@@ -82,7 +82,10 @@ def create(context: typer.Context, output: Output = None) -> None:
 
 @app.command("list", epilog=examples(("tapectl key list", "which keys there are, and which lack")))
 def list_(context: typer.Context, output: Output = None) -> None:
-    """List the keys, without what is secret of them, and those that tapes need and are not here."""
+    """List the keys, and those that tapes need and are not here.
+
+    Nothing that is secret of them is shown.
+    """
     from tapectl.gateway.keys import list_keys
 
     with open_gateway(context) as (state, _):
@@ -97,9 +100,10 @@ def list_(context: typer.Context, output: Output = None) -> None:
     ),
 )
 def export(context: typer.Context, file: KeyFile, output: Output = None) -> None:
-    """Write all keys to a new file, 0600, as `tapectl key import` reads it.
+    """Write all keys to a new file, for safe keeping elsewhere.
 
-    With it and the bucket any machine can read the tapes. Keep it where the bucket is not.
+    Only its owner may read it (0600); `tapectl key import` takes the keys up again. With it and the
+    bucket any machine can read the tapes. Keep it where the bucket is not.
     """
     from tapectl.gateway.keys import give_keys
 
@@ -115,7 +119,7 @@ def export(context: typer.Context, file: KeyFile, output: Output = None) -> None
     ),
 )
 def import_(context: typer.Context, file: KeyFile, output: Output = None) -> None:
-    """Take up the keys of a file that `tapectl key export` has written.
+    """Take up the keys of a file that was exported.
 
     A running gateway reads tapes with them at once. New tapes go on taking the key they took.
     """

@@ -14,8 +14,8 @@ from tapectl.gateway.encryption import TapeEncryption, choose_encryption
 from tapectl.gateway.events import list_events
 from tapectl.gateway.keyring import Keyring, TapeKeyError, create_key, import_keys, keyring_path
 from tapectl.gateway.keys import give_keys, list_keys, make_key
+from tapectl.gateway.tape_creation import TapeCreation, TapeExistsError, create_tapes
 from tapectl.gateway.tape_keys import key_id, missing_keys, new_data_key, seal_of
-from tapectl.gateway.tapes import TapeCreation, TapeExistsError, create_tapes
 from tapectl.gateway.verification import request_verification
 from tapectl.state import tapes
 from tapectl.state.database import State
