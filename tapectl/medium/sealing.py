@@ -21,17 +21,19 @@ SEALED_OVERHEAD_BYTES: Final = 32
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12
 _PURPOSE = b"tapeOBJK"
-_PLACE = struct.Struct(">16sQ")  # tape UUID, sequence
+_PLACE = struct.Struct(">16sQQ")  # tape UUID, epoch, sequence
 _CHUNK = struct.Struct(">IIQ")  # number, encoding, bytes of the raw segment
 _CRC = struct.Struct(">I")
 
 
 class TapeSeal:
-    """The data key of a tape, for the objects of its segments."""
+    """The data key of a tape, for the objects of segments that were put in one epoch of its
+    ownership."""
 
-    def __init__(self, data_key: bytes, tape_uuid: uuid.UUID) -> None:
+    def __init__(self, data_key: bytes, tape_uuid: uuid.UUID, epoch: int) -> None:
         self._data_key = data_key
         self._tape_uuid = tape_uuid.bytes
+        self._epoch = epoch
 
     def of_object(self, sequence: int, raw_bytes: int) -> ObjectSeal:
         """Return what seals and opens the chunks of a segment whose file has `raw_bytes`."""
@@ -39,7 +41,7 @@ class TapeSeal:
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-        info = _PURPOSE + _PLACE.pack(self._tape_uuid, sequence)
+        info = _PURPOSE + _PLACE.pack(self._tape_uuid, self._epoch, sequence)
         keys = HKDFExpand(SHA256(), 2 * _KEY_BYTES, info).derive(self._data_key)
         return ObjectSeal(keys[:_KEY_BYTES], keys[_KEY_BYTES:], raw_bytes)
 

@@ -26,7 +26,7 @@ from tapectl.medium.segment_object import (
 
 TAPE, OTHER_TAPE = uuid.UUID(int=1), uuid.UUID(int=2)
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
-SEAL = TapeSeal(KEY, TAPE)
+SEAL = TapeSeal(KEY, TAPE, 1)
 NONCE_BYTES = 12
 # Shrinks, does not shrink, one byte, a whole chunk and a rest.
 CONTENTS = [b"", b"x", bytes(CHUNK_BYTES), b"a secret of the bank " * 99_000 + os.urandom(1 << 21)]
@@ -93,12 +93,13 @@ def test_the_same_segment_becomes_the_same_object_again_and_no_other_does() -> N
     assert encode(content) == body
     others = [
         encode(content, sequence=6),
-        encode(content, seal=TapeSeal(KEY, OTHER_TAPE)),
-        encode(content, seal=TapeSeal(OTHER_KEY, TAPE)),
+        encode(content, seal=TapeSeal(KEY, TAPE, 2)),
+        encode(content, seal=TapeSeal(KEY, OTHER_TAPE, 1)),
+        encode(content, seal=TapeSeal(OTHER_KEY, TAPE, 1)),
         encode(content[:-1] + b"."),
     ]
     # No nonce is ever used twice for different bytes.
-    assert len({nonce(one) for one in (body, *others)}) == 5
+    assert len({nonce(one) for one in (body, *others)}) == 6
 
 
 def test_a_chunk_that_is_compressed_otherwise_has_another_nonce() -> None:
@@ -129,7 +130,9 @@ def test_any_changed_byte_is_seen(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    "seal", [TapeSeal(OTHER_KEY, TAPE), TapeSeal(KEY, OTHER_TAPE), None], ids=["key", "tape", "no"]
+    "seal",
+    [TapeSeal(OTHER_KEY, TAPE, 1), TapeSeal(KEY, OTHER_TAPE, 1), TapeSeal(KEY, TAPE, 2), None],
+    ids=["key", "tape", "epoch", "no"],
 )
 def test_nothing_else_opens_it(seal: TapeSeal | None) -> None:
     with pytest.raises(MediumFormatError):
