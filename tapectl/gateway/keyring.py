@@ -146,11 +146,13 @@ def export_keys(state_path: Path, to: Path) -> Sequence[WrappingKey]:
     keyring = Keyring.load(state_path)
     assert keyring.current, "it raises where there is none"
     try:
-        with open(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(keyring.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        fsync_directory(to.absolute().parent)
+        descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            _write(descriptor, keyring)
+            fsync_directory(to.absolute().parent)
+        except OSError:
+            to.unlink()
+            raise
     except OSError as exc:
         raise UsageError(f"cannot write the keys ({exc.strerror}): {to}") from exc
     return keyring.keys
@@ -195,15 +197,21 @@ def _save(keyring: Keyring, state_path: Path) -> None:
     path = keyring_path(state_path)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            # Imported before the gateway is adopted, there is no state yet.
-            with contextlib.suppress(FileNotFoundError):
-                give_to_owner(file.fileno(), state_path)
-            file.write(keyring.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Imported before the gateway is adopted, there is no state yet.
+        with contextlib.suppress(FileNotFoundError):
+            give_to_owner(descriptor, state_path)
+        _write(descriptor, keyring)
         draft.replace(path)
         fsync_directory(path.parent)
     except OSError as exc:
         draft.unlink(missing_ok=True)
         raise TapeKeyError(f"cannot write the keys of tapes: {path}: {exc}") from exc
+
+
+def _write(descriptor: int, keyring: Keyring) -> None:
+    """Write all keys durably, and close the file."""
+    with open(descriptor, "wb") as file:
+        file.write(keyring.encode())
+        file.flush()
+        os.fsync(file.fileno())

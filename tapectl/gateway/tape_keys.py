@@ -49,27 +49,21 @@ def key_id(data_key: str) -> str:
     return data_key.partition(_SEPARATOR)[0]
 
 
-def seal_of(state_path: Path, tape: Sealed) -> TapeSeal | None:
-    """Return what encrypts and decrypts the data of a tape in the store; None: nothing does.
+def seal_of(state_path: Path, tape: Sealed, epoch: int) -> TapeSeal | None:
+    """Return what encrypts and decrypts the segments of a tape that are put in an epoch of its
+    ownership; None: nothing does.
 
     Raises TapeKeyError if the key is not in the keyring or does not open it.
     """
     if tape.data_key is None:
         return None
-    wrapping = require_key(Keyring.load(state_path), tape)
-    return TapeSeal(_unwrap(wrapping, tape), uuid.UUID(tape.tape_uuid))
+    return TapeSeal(_unwrap(state_path, tape, tape.data_key), uuid.UUID(tape.tape_uuid), epoch)
 
 
-def require_key(keyring: Keyring, tape: Sealed) -> WrappingKey:
-    """Return the key that the data key of an encrypted tape is wrapped with; raise TapeKeyError."""
-    assert tape.data_key is not None, "it is encrypted"
-    found = keyring.find(key_id(tape.data_key))
-    if found is None:
-        raise TapeKeyError(
-            f"tape {tape.barcode} is encrypted, and its key is not here: {key_id(tape.data_key)}",
-            hint=IMPORT_HINT,
-        )
-    return found
+def require_key(state_path: Path, tape: Sealed) -> None:
+    """Raise TapeKeyError if the data of a tape is encrypted and cannot be decrypted here."""
+    if tape.data_key is not None:
+        _unwrap(state_path, tape, tape.data_key)
 
 
 def missing_keys(state: State) -> Mapping[str, int]:
@@ -83,12 +77,17 @@ def missing_keys(state: State) -> Mapping[str, int]:
     return {one: count for one, count in needed.items() if keyring.find(one) is None}
 
 
-def _unwrap(wrapping: WrappingKey, tape: Sealed) -> bytes:
+def _unwrap(state_path: Path, tape: Sealed, data_key: str) -> bytes:
     from cryptography.exceptions import InvalidTag
 
-    assert tape.data_key is not None, "it is encrypted"
+    wrapping = Keyring.load(state_path).find(key_id(data_key))
+    if wrapping is None:
+        raise TapeKeyError(
+            f"tape {tape.barcode} is encrypted, and its key is not here: {key_id(data_key)}",
+            hint=IMPORT_HINT,
+        )
     try:
-        wrapped = base64.b64decode(tape.data_key.partition(_SEPARATOR)[2], validate=True)
+        wrapped = base64.b64decode(data_key.partition(_SEPARATOR)[2], validate=True)
         return _cipher(wrapping).decrypt(
             wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], _place(tape.tape_uuid)
         )

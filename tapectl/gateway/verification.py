@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.barcodes import check_barcode
 from tapectl.gateway.clock import now_ms as clock_now_ms
-from tapectl.gateway.tape_keys import seal_of
+from tapectl.gateway.tape_keys import require_key
 from tapectl.state import tapes, verifications
 from tapectl.state.database import State
 from tapectl.state.errors import TapeStatusError
@@ -63,7 +63,7 @@ def request_verification(
                 )
             if not local_only:
                 # What is in the store says nothing without its key.
-                seal_of(state.path, tape)
+                require_key(state.path, tape)
             wanted = VerificationRecord(
                 barcode=barcode,
                 requested=True,

@@ -18,7 +18,7 @@ import zstandard
 
 from tapectl.medium.checksum import crc32c
 from tapectl.medium.errors import MediumFormatError
-from tapectl.medium.sealing import SALT_BYTES, ObjectSeal, TapeSeal
+from tapectl.medium.sealing import ObjectSeal, TapeSeal
 
 _PLAIN_VERSION, _SEALED_VERSION = 1, 2
 OBJECT_HEADER_BYTES = 128
@@ -33,8 +33,8 @@ _CRC = struct.Struct(">I")
 # magic, version, header bytes, chunk bytes, tape uuid, barcode, sequence, raw bytes
 _HEADER = struct.Struct(">8sHHI16s32sQQ")
 # magic, version, footer bytes, chunks, chunk bytes, CRC32C of the table, sequence, raw bytes, table
-# offset, salt
-_FOOTER = struct.Struct(f">8sHHIIIQQQ{SALT_BYTES}s")
+# offset
+_FOOTER = struct.Struct(">8sHHIIIQQQ")
 # stored bytes, encoding, CRC32C of the stored bytes, CRC32C of the raw bytes (sealed: 0)
 _ENTRY = struct.Struct(">IIII")
 _STORED_RAW, _STORED_ZSTD = 0, 1
@@ -71,11 +71,6 @@ class ObjectHeader:
         return cls(
             uuid.UUID(bytes=tape_uuid), barcode.rstrip(b"\0").decode("ascii"), sequence, raw_bytes
         )
-
-
-def compression_recipe(level: int | None) -> bytes:
-    """Return what, with the segment, decides how its chunks are compressed."""
-    return f"zstd {zstandard.__version__} {zstandard.ZSTD_VERSION} {level}".encode()
 
 
 def encode_object(
@@ -124,22 +119,20 @@ def encode_object(
         header.sequence,
         raw_bytes,
         offset,
-        bytes(SALT_BYTES) if lock is None else lock.salt,
     )
     yield _with_crc(fields, OBJECT_FOOTER_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectFooter:
-    """The last 64 bytes of an object: where its chunk table is. `salt` is that of a sealed one,
-    None: it is not."""
+    """The last 64 bytes of an object: where its chunk table is; `sealed`: its chunks are."""
 
     sequence: int
     raw_bytes: int
     chunk_count: int
     table_offset: int
     table_crc: int
-    salt: bytes | None = None
+    sealed: bool = False
 
     @property
     def table_bytes(self) -> int:
@@ -149,13 +142,10 @@ class ObjectFooter:
     def decode(cls, data: bytes) -> ObjectFooter:
         """Decode the last 64 bytes of an object; raise MediumFormatError if they are none."""
         version = _check(data, OBJECT_FOOTER_BYTES, _FOOTER_MAGIC)
-        _, _, _, count, chunk_bytes, crc, sequence, raw_bytes, offset, salt = _FOOTER.unpack_from(
-            data
-        )
+        _, _, _, count, chunk_bytes, crc, sequence, raw_bytes, offset = _FOOTER.unpack_from(data)
         if chunk_bytes != CHUNK_BYTES or count != _chunk_count(raw_bytes):
             raise MediumFormatError(f"footer of segment {sequence} contradicts itself")
-        sealed = version == _SEALED_VERSION
-        return cls(sequence, raw_bytes, count, offset, crc, salt if sealed else None)
+        return cls(sequence, raw_bytes, count, offset, crc, version == _SEALED_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +193,10 @@ def decode_table(
     sealed. Raises MediumFormatError on damage, and where only one of the two is so."""
     if len(data) != footer.table_bytes or crc32c(data) != footer.table_crc:
         raise MediumFormatError(f"checksum of the chunk table of segment {footer.sequence}")
-    if (seal is None) != (footer.salt is None):
-        found = "not " if footer.salt is None else ""
+    if footer.sealed != (seal is not None):
+        found = "" if footer.sealed else "not "
         raise MediumFormatError(f"segment {footer.sequence} is {found}encrypted")
-    lock = None
-    if seal is not None and footer.salt is not None:
-        lock = seal.of_object(footer.sequence, footer.salt, footer.raw_bytes)
+    lock = None if seal is None else seal.of_object(footer.sequence, footer.raw_bytes)
     chunks = []
     offset = OBJECT_HEADER_BYTES
     for number, (stored_bytes, encoding, stored_crc, raw_crc) in enumerate(

@@ -25,7 +25,6 @@ SETTINGS = {
     "directory_retrieval_delay_s": "0.1",
 }
 UNABLE_TO_DECRYPT = (DATA_PROTECT, 0x74, 0x01)
-DIAGNOSTICS_REQUIRED = 39
 WAIT_S = 60.0
 
 
@@ -40,36 +39,43 @@ def server(request: pytest.FixtureRequest) -> Iterator[S3Server | None]:
 
 
 @pytest.fixture
-def machines(tmp_path: Path, server: S3Server | None) -> Iterator[tuple[Gateway, Gateway]]:
-    """Two machines, the second one empty."""
-    made = Gateway(tmp_path / "first", **SETTINGS), Gateway(tmp_path / "second", **SETTINGS)
-    if server is not None:
-        for machine in made:
-            machine.credentials = {
-                "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-                "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-            }
+def machine(tmp_path: Path) -> Iterator[Gateway]:
+    made = Gateway(tmp_path / "first", **SETTINGS)
     yield made
-    for machine in made:
-        machine.close()
+    made.close()
 
 
-def address(first: Gateway, server: S3Server | None) -> list[str]:
-    if server is None:
-        return [str(first.store)]
-    return ["s3://sealed/t", "--endpoint-url", server.endpoint_url, "--region", "us-east-1"]
+@pytest.fixture
+def heir(tmp_path: Path) -> Iterator[Gateway]:
+    """A machine without a gateway."""
+    made = Gateway(tmp_path / "second", **SETTINGS)
+    yield made
+    made.close()
 
 
-def contents(first: Gateway, server: S3Server | None) -> bytes:
+def contents(machine: Gateway, server: S3Server | None) -> bytes:
     """Everything that the store has, names too."""
     if server is None:
-        files = [path for path in first.store.rglob("*") if path.is_file()]
+        files = [path for path in machine.store.rglob("*") if path.is_file()]
         return b"".join(str(path).encode() + path.read_bytes() for path in files)
     store = server.store("sealed")
-    keys = [info.key for info in store.list("")]
-    return b"".join(
-        key.encode() + (store.get(key) if "/archive/" not in key else b"") for key in keys
-    )
+    return b"".join(info.key.encode() + store.get(info.key) for info in store.list(""))
+
+
+def written(machine: Gateway, *options: str, store: str) -> str:
+    """Serve a gateway and write an encrypted tape; return the id of its key."""
+    machine.activate("--drives", "1", *options, store=store)
+    key: str = machine.json("key", "create")["KeyId"]
+    machine.create_tapes("--barcode", BARCODE, "--encryption", "CSE")
+    machine.serve()
+    machine.load(BARCODE)
+    drive = machine.drive()
+    for block in BLOCKS:
+        drive.write_block(block)
+    drive.write_filemarks(1)
+    drive.session.logout()
+    wait_until(lambda: machine.json("status")["WaitingBytes"] == 0, "an upload", WAIT_S)
+    return key
 
 
 def read(drive: TapeDrive) -> list[bytes]:
@@ -78,70 +84,63 @@ def read(drive: TapeDrive) -> list[bytes]:
     return [drive.read_block(1 << 20) for _ in BLOCKS]
 
 
-def test_a_tape_goes_out_sealed_and_comes_back(
-    machines: tuple[Gateway, Gateway], server: S3Server | None
+def alerts(machine: Gateway) -> list[str]:
+    return [one["Alert"] for one in machine.json("status")["Alerts"]]
+
+
+def test_a_tape_goes_out_sealed_and_comes_back_from_the_shelf(
+    machine: Gateway, server: S3Server | None
 ) -> None:
-    first, second = machines
-    store, *options = address(first, server)
-    first.activate("--drives", "1", *options, store=store)
-    key = first.json("key", "create")["KeyId"]
-    keys = first.root / "tapes.keys"
-    first.cli("key", "export", str(keys))
-    first.create_tapes("--barcode", BARCODE, "--encryption", "CSE")
-    first.serve()
-    first.load(BARCODE)
-    drive = first.drive()
-    for block in BLOCKS:
-        drive.write_block(block)
-    drive.write_filemarks(1)
-    wait_until(lambda: first.json("status")["WaitingBytes"] == 0, "an upload", WAIT_S)
-    found = contents(first, server)
+    store, options = str(machine.store), ()
+    if server is not None:
+        machine.credentials = {
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        }
+        store = "s3://sealed/t"
+        options = ("--endpoint-url", server.endpoint_url, "--region", "us-east-1")
+    written(machine, *options, store=store)
+    found = contents(machine, server)
     assert not [secret for secret in SECRETS if secret in found]
-    assert json.loads(keys.read_text())["keys"][0]["key"].encode() not in found
+    keyring = json.loads(Path(f"{machine.state}.keyring").read_text())
+    assert keyring["keys"][0]["key"].encode() not in found
+    machine.cli("tape", "unload", BARCODE)
+    machine.cli("tape", "eject", BARCODE, "--wait")
+    machine.cli("tape", "retrieve", BARCODE, "--wait")
+    machine.load(BARCODE)
+    assert read(machine.drive()) == BLOCKS
 
-    drive.session.logout()
-    first.cli("tape", "unload", BARCODE)
-    first.cli("tape", "eject", BARCODE, "--wait")
-    first.cli("tape", "retrieve", BARCODE, "--wait")
-    first.load(BARCODE)
-    drive = first.drive()
-    assert read(drive) == BLOCKS
-    drive.session.logout()
-    first.stop()
 
-    # An empty machine has all but the key: it lists everything and reads nothing.
-    adopted = second.json("gateway", "adopt", store, *options, "--yes")
+def test_another_machine_lists_all_and_reads_nothing_without_the_key(
+    machine: Gateway, heir: Gateway
+) -> None:
+    key = written(machine, store=str(machine.store))
+    keys = machine.root / "tapes.keys"
+    machine.cli("key", "export", str(keys))
+    machine.stop()
+    adopted = heir.json("gateway", "adopt", str(machine.store), "--yes")
     assert adopted["MissingKeys"] == [key]
-    second.cli("disk", "add-cache", str(second.cache))
-    second.cli("disk", "add-buffer", str(second.buffer))
-    assert second.json("tape", "show", BARCODE)["EncryptionKeyId"] == key
-    second.serve()
-    if second.tape_status(BARCODE) == "ARCHIVED":  # as its last recovery point says
-        second.cli("tape", "retrieve", BARCODE, "--wait")
-    for verb in ("cat", "warm"):
-        refused = second.run("tape", verb, BARCODE)
-        assert refused.returncode == ExitCode.TAPE_KEY
-        assert "hint: bring it with `tapectl key import FILE`" in refused.stderr
-    (code,) = {one["Code"] for one in findings(second) if one["Severity"] == "error"}
-    assert code == "tape_key_missing"
-    second.load(BARCODE)
-    drive = second.drive()
+    heir.cli("disk", "add-cache", str(heir.cache))
+    heir.cli("disk", "add-buffer", str(heir.buffer))
+    heir.serve()
+    if heir.json("tape", "show", BARCODE)["VTLDevice"]:  # where it was when its machine ended
+        heir.cli("tape", "unload", BARCODE)
+    refused = heir.run("tape", "cat", BARCODE)
+    assert refused.returncode == ExitCode.TAPE_KEY
+    assert "hint: bring it with `tapectl key import FILE`" in refused.stderr
+    findings = json.loads(heir.run("check", "--output", "json").stdout)["Findings"]
+    assert [one["Code"] for one in findings if one["Severity"] == "error"] == ["tape_key_missing"]
+    heir.load(BARCODE)
+    drive = heir.drive()
     drive.wait_ready()
     with pytest.raises(SenseError) as failed:
         drive.read_block(1 << 20)
     sense = failed.value.sense
     assert sense is not None
     assert (sense.key, sense.asc, sense.ascq) == UNABLE_TO_DECRYPT
-    wait_until(lambda: bool(second.json("status")["Alerts"]), "an alert", WAIT_S)
-    assert [one["Alert"] for one in second.json("status")["Alerts"]] == ["TapeKeyMissing"]
+    wait_until(lambda: alerts(heir) == ["TapeKeyMissing"], "an alert", WAIT_S)
 
     # With the key it reads on, in the same session.
-    second.cli("key", "import", str(keys))
+    heir.cli("key", "import", str(keys))
     assert read(drive) == BLOCKS
-    wait_until(lambda: not second.json("status")["Alerts"], "no alert", WAIT_S)
-
-
-def findings(gateway: Gateway) -> list[dict[str, str]]:
-    done = gateway.run("check", "--output", "json")
-    found: list[dict[str, str]] = json.loads(done.stdout)["Findings"]
-    return found
+    wait_until(lambda: not alerts(heir), "no alert", WAIT_S)

@@ -9,7 +9,7 @@ from tapectl.gateway.check.findings import Code, Finding, of_gateway, of_tape
 from tapectl.gateway.check.view import CheckView
 from tapectl.gateway.elements import ElementMap
 from tapectl.gateway.keyring import TapeKeyError
-from tapectl.gateway.tape_keys import seal_of
+from tapectl.gateway.tape_keys import require_key
 from tapectl.medium.chain import Chain
 from tapectl.medium.errors import ChainGapError
 from tapectl.medium.summary import SegmentSummary
@@ -125,7 +125,7 @@ def _keys(view: CheckView) -> Iterator[Finding]:
     ]
     for tape in encrypted:
         try:
-            seal_of(view.state.path, tape)
+            require_key(view.state.path, tape)
         except TapeKeyError as exc:
             yield of_tape(Code.TAPE_KEY_MISSING, tape.barcode, exc.message)
 

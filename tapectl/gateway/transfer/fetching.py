@@ -207,7 +207,7 @@ class FetchService:
         with self._context.state.read() as db:
             tape, place = tapes.get(db, record.barcode), locate(db, record)
         try:
-            seal = seal_of(self._context.state.path, tape)
+            seal = seal_of(self._context.state.path, tape, record.store_epoch or 0)
         except TapeKeyError as error:
             raise CartridgeKeyError(error.message) from error
         return FillSource(

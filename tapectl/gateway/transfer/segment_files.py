@@ -17,12 +17,7 @@ from tapectl.medium.segment import (
     frame_at,
     scan,
 )
-from tapectl.medium.segment_object import (
-    CHUNK_BYTES,
-    ObjectHeader,
-    compression_recipe,
-    encode_object,
-)
+from tapectl.medium.segment_object import CHUNK_BYTES, ObjectHeader, encode_object
 from tapectl.medium.summary import SegmentSummary
 
 # The fastest level of zstd that still finds what tapes mostly hold twice: text and zeros.
@@ -78,10 +73,8 @@ class SegmentBuffers:
         """Return the object of a segment, encrypted with the `seal` of its tape; it is good until
         the next call, and longer while somebody has a view of it."""
         chunks = (content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES))
-        level, lock = _ZSTD_LEVEL if compression else None, None
-        if seal is not None:
-            recipe = compression_recipe(level)
-            lock = seal.for_content(header.sequence, content, recipe=recipe)
+        level = _ZSTD_LEVEL if compression else None
+        lock = None if seal is None else seal.of_object(header.sequence, header.raw_bytes)
         stored, end = self._free_memory(), 0
         for piece in encode_object(header, chunks, level=level, lock=lock):
             # Over what the last object left, and beyond it.

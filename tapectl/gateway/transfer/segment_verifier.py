@@ -143,7 +143,7 @@ class SegmentVerifier:
         with self._context.state.read() as db:
             place = locate(db, record)
         try:
-            seal = seal_of(self._context.state.path, tape)
+            seal = seal_of(self._context.state.path, tape, record.store_epoch or 0)
         except TapeKeyError as error:
             _log.warning("%s", error.message)
             return CopyState.UNREAD
@@ -222,7 +222,7 @@ class SegmentVerifier:
         header = object_header(tape.tape_uuid, tape.barcode, record.summary)
         require_ownership(self._context.store, tape.barcode, tape.store_etag)
         # As it was put, whatever the setting is now.
-        seal = seal_of(self._context.state.path, tape)
+        seal = seal_of(self._context.state.path, tape, record.store_epoch or 0)
         buffers = SegmentBuffers()
         content = buffers.read_verified(right, header, record.summary)
         for compression in (True, False):

@@ -106,7 +106,7 @@ class Uploads:
         if place in self._arrived:
             return self._arrived[place]
         header = object_header(tape.tape_uuid, tape.barcode, record.summary)
-        seal = seal_of(self._context.state.path, tape)
+        seal = seal_of(self._context.state.path, tape, tape.store_epoch)
         buffers = self._buffers_of_thread()
         content = buffers.read_verified(local.sealed_files(record), header, record.summary)
         compression = self._context.settings.compression

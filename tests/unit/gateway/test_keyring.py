@@ -54,7 +54,7 @@ def test_tapes_are_made_with_the_key_that_was_made_last(state: State) -> None:
     ]
     # Both can be read.
     for barcode in ("SEALD1L5", "SEALD2L5"):
-        assert seal_of(state.path, tape(state, barcode)) is not None
+        assert seal_of(state.path, tape(state, barcode), 1) is not None
     kinds = [event.type for event in list_events(state)]
     assert kinds.count("TapeKeyCreated") == 2
 
@@ -157,9 +157,9 @@ def test_a_data_key_opens_for_its_tape_alone(state: State) -> None:
     make_key(state, actor="me")
     create_tapes(state, SEALED)
     right = tape(state)
-    assert seal_of(state.path, right) is not None
+    assert seal_of(state.path, right, 1) is not None
     with pytest.raises(TapeKeyError, match="does not open"):
-        seal_of(state.path, replace(right, tape_uuid="0" * 32))
+        seal_of(state.path, replace(right, tape_uuid="0" * 32), 1)
     one, other = (new_data_key(Keyring.load(state.path).current, right.tape_uuid) for _ in range(2))
     assert one != other
     assert key_id(one) == key_id(other)

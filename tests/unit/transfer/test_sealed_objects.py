@@ -26,7 +26,8 @@ from tapectl.medium.segment_object import (
 
 TAPE, OTHER_TAPE = uuid.UUID(int=1), uuid.UUID(int=2)
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
-SEAL = TapeSeal(KEY, TAPE)
+SEAL = TapeSeal(KEY, TAPE, 1)
+NONCE_BYTES = 12
 # Shrinks, does not shrink, one byte, a whole chunk and a rest.
 CONTENTS = [b"", b"x", bytes(CHUNK_BYTES), b"a secret of the bank " * 99_000 + os.urandom(1 << 21)]
 
@@ -63,6 +64,11 @@ def with_table(body: bytes, entries: list[tuple[int, int, int, int]], chunks: by
     return body[:OBJECT_HEADER_BYTES] + chunks + data + bytes(footer)
 
 
+def nonce(body: bytes) -> bytes:
+    """That of the first chunk."""
+    return body[OBJECT_HEADER_BYTES:][:NONCE_BYTES]
+
+
 def entries_of(body: bytes) -> list[tuple[int, int, int, int]]:
     return [(one.stored_bytes, one.encoding, one.stored_crc, one.raw_crc) for one in table(body)]
 
@@ -87,13 +93,24 @@ def test_the_same_segment_becomes_the_same_object_again_and_no_other_does() -> N
     assert encode(content) == body
     others = [
         encode(content, sequence=6),
-        encode(content, seal=TapeSeal(KEY, OTHER_TAPE)),
-        encode(content, seal=TapeSeal(OTHER_KEY, TAPE)),
+        encode(content, seal=TapeSeal(KEY, TAPE, 2)),
+        encode(content, seal=TapeSeal(KEY, OTHER_TAPE, 1)),
+        encode(content, seal=TapeSeal(OTHER_KEY, TAPE, 1)),
         encode(content[:-1] + b"."),
     ]
-    # With another salt there is another key, and so no nonce is ever used twice.
-    salts = {ObjectFooter.decode(one[-OBJECT_FOOTER_BYTES:]).salt for one in (body, *others)}
-    assert len(salts) == 5
+    # No nonce is ever used twice for different bytes.
+    assert len({nonce(one) for one in (body, *others)}) == 6
+
+
+def test_a_chunk_that_is_compressed_otherwise_has_another_nonce() -> None:
+    content = b"block " * 100
+    assert nonce(encode(content)) != nonce(encode(content, compression=False))
+
+
+def test_equal_chunks_of_a_segment_do_not_look_equal() -> None:
+    body = encode(bytes(3 * CHUNK_BYTES), compression=False)
+    pieces = [body[one.offset : one.offset + one.stored_bytes] for one in table(body)]
+    assert len({piece[:NONCE_BYTES] for piece in pieces}) == len(set(pieces)) == 3
 
 
 def test_chunks_are_read_one_by_one() -> None:
@@ -113,7 +130,9 @@ def test_any_changed_byte_is_seen(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    "seal", [TapeSeal(OTHER_KEY, TAPE), TapeSeal(KEY, OTHER_TAPE), None], ids=["key", "tape", "no"]
+    "seal",
+    [TapeSeal(OTHER_KEY, TAPE, 1), TapeSeal(KEY, OTHER_TAPE, 1), TapeSeal(KEY, TAPE, 2), None],
+    ids=["key", "tape", "epoch", "no"],
 )
 def test_nothing_else_opens_it(seal: TapeSeal | None) -> None:
     with pytest.raises(MediumFormatError):
