@@ -160,8 +160,8 @@ def activate(
             "--drive-type",
             metavar="TYPE",
             autocompletion=completing.drive_types,
-            help="What the drives look like: IBM-ULT3580-TD5 to -TD9 and -TDA (LTO-10),"
-            " IBM-ULT3580-HH5 to -HH9 and -HHA, HP-Ultrium-5 to -7, HPE-Ultrium-8 to -10,"
+            help="What the drives look like: IBM-ULT3580-TD1 to -TD9 and -TDA (LTO-10),"
+            " IBM-ULT3580-HH5 to -HH9 and -HHA, HP-Ultrium-1 to -7, HPE-Ultrium-8 to -10,"
             " Quantum-HH5 to -HH9. Several with commas between them are dealt out to the drives"
             " in turn.",
         ),

@@ -14,7 +14,7 @@ from tapectl.cli.events import COLUMNS as EVENT_COLUMNS
 from tapectl.cli.events import event_row
 from tapectl.cli.files import whole_file
 from tapectl.cli.options import examples
-from tapectl.cli.render import Column, Row, iso_time, show_list, show_percent, show_size
+from tapectl.cli.render import Column, Row, iso_time, show_list, show_percent, show_size, show_time
 from tapectl.cli.report_page import report_page
 from tapectl.cli.session import open_gateway
 from tapectl.cli.status import look
@@ -42,6 +42,10 @@ DRIVE_COLUMNS = (
     Column("WrittenBytesPerSecond", "Written a second", show_size, right=True),
     Column("ReadBytesPerSecond", "Read a second", show_size, right=True),
     Column("Initiators", "Initiators", show_list),
+)
+HEALTH_COLUMNS = (
+    Column("VerifyStatus", "Last verification"),
+    Column("VerifiedDate", "Verified", show_time),
 )
 UNDER_WAY_COLUMNS = (
     Column("TapeBarcode", "Tape"),
@@ -110,7 +114,7 @@ def _tables(state: State) -> Sequence[Table]:
     events = list_events(state, limit=EVENTS_SHOWN)
     return [
         ("Local disks", [disk_row(disk) for disk in disks], DISK_COLUMNS),
-        ("Library", [tape_row(tape) for tape in here], LIST_COLUMNS),
-        ("Shelf", [tape_row(tape) for tape in on_shelf], ARCHIVE_COLUMNS),
+        ("Library", [tape_row(tape) for tape in here], (*LIST_COLUMNS, *HEALTH_COLUMNS)),
+        ("Shelf", [tape_row(tape) for tape in on_shelf], (*ARCHIVE_COLUMNS, *HEALTH_COLUMNS)),
         ("What happened last", [event_row(event) for event in reversed(events)], EVENT_COLUMNS),
     ]

@@ -69,9 +69,11 @@ def test_a_month_of_use_is_drawn(active: Active, tmp_path: Path) -> None:
     words = ("tape", "import", "VTL001L5", str(image), "--format", "raw", "--block-size", "1000")
     assert active(*words) == 0
     assert active("sync") == 0
+    assert active("tape", "verify", "VTL001L5") == 0
     assert active("report", str(path)) == 0
     html = path.read_text()
     page = Page(html)
+    assert '<span class="good">SOUND</span>' in html
     assert html.count("<svg") == 3
     bars = [text for text in page.texts if re.match(r"\d{4}-\d\d-\d\d: ", text)]
     assert len(bars) == 3 * 30
