@@ -54,7 +54,8 @@ class MediumGeneration:
         return f"LTO-{self.number}"
 
 
-# Densities as IBM's drives report them (LTO Ultrium SCSI References GA32-0450 and GA32-0928).
+# Densities as drives report them (IBM's SCSI References GA32-0450 and GA32-0928, Quantum's manual
+# of LTO-3 and 4).
 # fmt: off
 _ROWS = (
     # number, type, WORM, encryption, metres, partitions,

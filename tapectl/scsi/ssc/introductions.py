@@ -2,8 +2,9 @@
 
 Sources: IBM's LTO Ultrium SCSI References WB1109-02 (LTO-1), GA32-0450 (LTO-1 to 4) and GA32-0928
 (LTO-5 on), HP's Ultrium technical reference manuals, volume 3, of LTO-2 (C7379-90900), LTO-3
-(Q1530-90901) and LTO-4. Commands that came with partitions, and pages that none of them has of the
-first four generations, are of LTO-5.
+(Q1530-90901) and LTO-4, Quantum's of LTO-3 and 4. SPACE(16) and LOCATE(16) are of LTO-4, with which
+Proxmox Backup works, that sends them. Commands for partitions, and pages that no manual of the
+first four generations has, are of LTO-5.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from tapectl.scsi.mode_pages import PageCode
 
 K = TypeVar("K")
 
-# FORMAT MEDIUM, ALLOW OVERWRITE, SPACE(16), LOCATE(16); SECURITY PROTOCOL IN and OUT.
+# FORMAT MEDIUM, ALLOW OVERWRITE; SPACE(16), LOCATE(16), SECURITY PROTOCOL IN and OUT.
 COMMANDS: Mapping[int, int] = MappingProxyType(
-    {0x04: 5, 0x82: 5, 0x91: 5, 0x92: 5, 0xA2: 4, 0xB5: 4}
+    {0x04: 5, 0x82: 5, 0x91: 4, 0x92: 4, 0xA2: 4, 0xB5: 4}
 )
 """First generation by operation code."""
 
