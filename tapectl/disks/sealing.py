@@ -17,7 +17,9 @@ Sealer = Callable[[Callable[[], None]], None]
 # Segments on their way to the disks. A writer that is faster than the disks waits here, before the
 # page cache is full of what they owe.
 _PENDING_MAX = 2
-_RETRY_S = 0.02
+# How long whoever serves the drive may be kept from everything else for that.
+_WAIT_S = 0.02
+_RETRY_S = 0.001
 
 
 class PendingSeal:
@@ -97,10 +99,16 @@ class SealQueue:
             raise CartridgeWriteError(f"tape {self._barcode}: {self._failure}") from self._failure
 
     def require_room(self) -> None:
-        """Raise CartridgeBusyError while too many seals are under way; as check."""
+        """Return when not too many seals are under way, at once or a little later; as check.
+
+        Raises CartridgeBusyError if it takes longer than whoever waits may be kept from others.
+        """
         self.check()
         if len(self._pending) >= _PENDING_MAX:
-            raise CartridgeBusyError("segments on their way to the disks", _RETRY_S)
+            self._pending[0].done.wait(_WAIT_S)
+            self.check()
+            if len(self._pending) >= _PENDING_MAX:
+                raise CartridgeBusyError("segments on their way to the disks", _RETRY_S)
 
     def wait(self) -> None:
         """Return when all is sealed; raise CartridgeWriteError if one could not be."""

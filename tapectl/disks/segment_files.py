@@ -22,8 +22,12 @@ from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError
 
 # After the disks were found full without warning: as long as an upload of a small segment takes.
 _FULL_RETRY_S = 0.25
-# Flushes the second disk while a tape's thread flushes the first; no block goes through it.
-_flusher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flush")
+_BUFFERS_OF_A_FRAME = 2
+# Frames of a command that are gathered: more of them make a write that is large enough.
+_JOINED_BYTES_MAX = 128 << 10
+# Flushes the second disk while a tape's thread, or the one that seals, flushes the first; no block
+# goes through it.
+_flusher = ThreadPoolExecutor(max_workers=2, thread_name_prefix="flush")
 
 
 class DiskFailedError(CartridgeWriteError):
@@ -112,7 +116,7 @@ class SegmentFiles:
         if self._staging is not None:
             self._staging.take_up(header)
 
-    def append_frame(self, header: Buffer, payload: memoryview, offset: int) -> None:
+    def append_frame(self, header: Buffer, payload: Buffer, offset: int) -> None:
         """Add a frame, which belongs at `offset`, where no kill can take it. As `append`."""
         size_bytes = len(header) + len(payload)
         staging = self._staging
@@ -122,6 +126,16 @@ class SegmentFiles:
         if staging.size_bytes + size_bytes > STAGING_BYTES:
             self.flush()
         staging.append(header, payload, offset)
+
+    def append_frames(self, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> None:
+        """Add frames of `size_bytes` together, header and payload of each. As `append_frame`."""
+        if len(buffers) == _BUFFERS_OF_A_FRAME:
+            header, payload = buffers
+            self.append_frame(header, payload, offset)
+        elif size_bytes <= _JOINED_BYTES_MAX:
+            self.append_frame(b"".join(buffers), b"", offset)
+        else:
+            self.append(buffers, size_bytes, offset)
 
     def append(self, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> None:
         """Write frames of `size_bytes` together at `offset` of every copy.
@@ -179,7 +193,7 @@ class SegmentFiles:
         self.flush()
         what = f"flush of {self.names[0].name}"
         try:
-            self._synchronize_at_once(what)
+            self._flush_at_once(os.fdatasync, what)
             if not self._folders_are_synced:
                 self._sync_folders(what)
                 self._folders_are_synced = True
@@ -201,7 +215,7 @@ class SegmentFiles:
                 if os.pwrite(fd, tail, file_bytes - len(tail)) != len(tail):
                     raise OSError(errno.EIO, "short write")
                 os.ftruncate(fd, file_bytes)
-                os.fsync(fd)
+        self._flush_at_once(os.fsync, what)
         for fd in self.fds[1:]:
             # Whoever reads, reads the first: memory is for what may be read.
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -225,13 +239,13 @@ class SegmentFiles:
         for fd in fds:
             os.close(fd)
 
-    def _synchronize_at_once(self, what: str) -> None:
+    def _flush_at_once(self, flush: Callable[[int], None], what: str) -> None:
         """Flush files to their disks; two disks take their time together."""
-        others = [_flusher.submit(os.fdatasync, fd) for fd in self.fds[1:]]
+        others = [_flusher.submit(flush, fd) for fd in self.fds[1:]]
         try:
             for fd, disk in zip(self.fds[:1], self._disks[:1], strict=True):
                 with self._asking(disk, what):
-                    os.fdatasync(fd)
+                    flush(fd)
         finally:
             wait(others)
         for other, disk in zip(others, self._disks[1:], strict=True):

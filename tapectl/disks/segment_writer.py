@@ -92,7 +92,7 @@ class SegmentWriter:
             count = len(part) // block_bytes
             buffers = self._encoder.blocks(self.end_object, part, block_bytes, kind)
             size_bytes = count * (FRAME_HEADER_BYTES + block_bytes)
-            self.files.append(buffers, size_bytes, self.index.end_offset)
+            self.files.append_frames(buffers, size_bytes, self.index.end_offset)
             self.index.append(kind, block_bytes, count)
 
     def append_filemarks(self, count: int) -> None:

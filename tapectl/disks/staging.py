@@ -72,7 +72,7 @@ class Staging:
         self.size_bytes = 0
         self._view[:SEGMENT_HEADER_BYTES] = header
 
-    def append(self, header: Buffer, payload: memoryview, offset: int) -> None:
+    def append(self, header: Buffer, payload: Buffer, offset: int) -> None:
         """Add a frame that belongs at `offset` of the segment's file; there is room for it.
 
         The header goes last: a frame that a kill cut short is none.

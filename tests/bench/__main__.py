@@ -9,54 +9,82 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import drives, filemarks, limits, positions, starting, store
+from tests.bench import drives, filemarks, flat_memory, limits, positions, starting, store
 from tests.bench.report import Table, write_page
-from tests.bench.targets import memory_mib, second_disk, served, tgtd
+from tests.bench.targets import Target, memory_mib, second_disk, served, tgtd
 from tests.support.clients import PROJECT
+from tests.support.gateway import Gateway
 from tests.support.tapebench import Tapebench
 
 PAGE = PROJECT / "docs" / "benchmarks.md"
+# What one drive's worker writes while its memory is looked at.
+FLAT_MIB = 32 << 10
 
 
 def measure_drives(options: argparse.Namespace, folder: Path) -> list[Table]:
-    """tgtd's drives and ours, on one file system and on two."""
-    tapebench = Tapebench.build(folder)
+    """A drive of tgtd and one of ours, on one file system and on two."""
     results = drives.new_results()
-    # However long the sections before them took, there is time for some rows.
-    until_s = max(options.drives_until_s, time.monotonic() + options.drives_s)
+    for _ in repeated(options, folder, results, drives.ONE_DRIVE):
+        pass
+    return drives.tables(results, drives.ONE_DRIVE)
+
+
+def measure_many(options: argparse.Namespace, folder: Path) -> list[Table]:
+    """Several drives at once, filemarks of several, and what all that leaves of memory."""
+    results = drives.new_results()
     memory: list[float] = []
-    with ExitStack() as peers:
-        reference = peers.enter_context(tgtd(folder / "tgtd", 4))
-        disk = peers.enter_context(second_disk(folder / "second"))
-        for repetition in range(options.repetitions):
-            if repetition and time.monotonic() > until_s:
-                break
-            with ExitStack() as ours:
-                one, gateway = ours.enter_context(served("tapectl", folder / "one", 4))
-                targets = [reference, one]
-                if disk is not None:
-                    two = served("tapectl, two disks", folder / "two", 4, buffer=disk / "buffer")
-                    targets.append(ours.enter_context(two)[0])
-                drives.measure(
-                    *(results, tapebench, targets, repetition),
-                    scale=options.scale,
-                    deadline_s=until_s,
-                    say=say,
-                )
-                memory += [memory_mib(pid) for pid in gateway.child_pids("serve.worker")]
-                if repetition == 0:
-                    marks = filemarks.measure(tapebench, targets)
+    found: list[Table] = []
+    for tapebench, targets, gateway in repeated(options, folder, results, drives.MANY_DRIVES):
+        memory += [memory_mib(pid) for pid in gateway.child_pids("serve.worker")]
+        if not found:
+            found = [filemarks.measure(tapebench, targets)]
+            found.append(flat_memory.measure(tapebench, gateway, int(FLAT_MIB * options.scale)))
     table = Table(
         "Memory of a drive's worker after all of the above", ("median MiB", "most", "goal")
     )
     memory.sort()
     table.add(f"{memory[len(memory) // 2]:.0f}", f"{memory[-1]:.0f}", "60")
-    return [*drives.tables(results), marks, table]
+    return [*drives.tables(results, drives.MANY_DRIVES), *found, table]
+
+
+def repeated(
+    options: argparse.Namespace,
+    folder: Path,
+    results: drives.Results,
+    groups: Sequence[drives.Group],
+) -> Iterator[tuple[Tapebench, list[Target], Gateway]]:
+    """Measure groups as often as there is time for; yield after each time what is served then."""
+    tapebench = Tapebench.build(folder)
+    count = max(workload.drives for group in groups for workload in group.workloads)
+    count = max(count, filemarks.DRIVES)
+    # However long the sections before took, there is time for some rows.
+    until_s = max(options.drives_until_s, time.monotonic() + options.drives_s)
+    with ExitStack() as peers:
+        reference = peers.enter_context(tgtd(folder / "tgtd", count))
+        disk = peers.enter_context(second_disk(folder / "second"))
+        for repetition in range(options.repetitions):
+            if repetition and time.monotonic() > until_s:
+                break
+            with ExitStack() as ours:
+                one, gateway = ours.enter_context(served("tapectl", folder / "one", count))
+                targets = [reference, one]
+                if disk is not None:
+                    two = served(
+                        "tapectl, two disks", folder / "two", count, buffer=disk / "buffer"
+                    )
+                    targets.append(ours.enter_context(two)[0])
+                drives.measure(
+                    *(results, groups, tapebench, targets, repetition),
+                    scale=options.scale,
+                    deadline_s=until_s,
+                    say=say,
+                )
+                yield tapebench, targets, gateway
 
 
 def measure_positions(options: argparse.Namespace, folder: Path) -> list[Table]:
@@ -80,6 +108,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace, Path], list[Table]]] = {
     "positions": measure_positions,
     "store": measure_store,
     "drives": measure_drives,
+    "many": measure_many,
 }
 # How long all of it may take, in seconds; what is under way then is finished.
 BUDGET_S, QUICK_BUDGET_S = 780, 200
@@ -107,23 +136,23 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def run_sections(options: argparse.Namespace) -> list[Table]:
-    """Run what was asked for; a section that fails says why, and the others are worth having."""
-    tables: dict[str, list[Table]] = {}
+def run_sections(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """Run what was asked for, and yield the tables of each section with when and where it was.
+
+    A section that fails says why, and the others are worth having.
+    """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tapectl-bench-") as folder:
         for name in [name for name in SECTIONS if name in (options.only or SECTIONS)]:
             say(f"== {name}, at {time.monotonic() - started:.0f} s")
+            where = machine(options)
             try:
-                tables[name] = SECTIONS[name](options, Path(folder))
+                tables = SECTIONS[name](options, Path(folder))
             except Exception:
                 traceback.print_exc()
                 continue
-            say("\n\n".join(table.markdown() for table in tables[name]))
+            yield name, "\n\n".join([where, *(table.markdown() for table in tables)])
     say(f"== {time.monotonic() - started:.0f} s")
-    # Who reads the page looks for the drives first.
-    order = ["drives", *(name for name in SECTIONS if name != "drives")]
-    return [table for name in order for table in tables.get(name, [])]
 
 
 def machine(options: argparse.Namespace) -> str:
@@ -138,13 +167,12 @@ def machine(options: argparse.Namespace) -> str:
 
 def main() -> None:
     options = parse()
-    where = machine(options)
-    tables = run_sections(options)
-    text = "\n\n".join([where, *(table.markdown() for table in tables)])
-    if str(options.page) == "-":
-        print(text)
-    else:
-        write_page(options.page, text)
+    for name, text in run_sections(options):
+        say(text)
+        if str(options.page) == "-":
+            print(text)
+        else:
+            write_page(options.page, name, text)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def _sizes(
 
 
 # fmt: off
-GROUPS = (
+ONE_DRIVE = (
     Group("One drive, one command at a time, blocks of variable length", _sizes((), (
         ("10k", 96, (1.5, 1.5)), ("64k", 384, (1.5, 1.5)),
         ("256k", 512, (1.5, 2.0)), ("1m", 512, (1.5, 3.0)),
@@ -54,13 +54,16 @@ GROUPS = (
         ("10k", 64, (2.5, 2.5)), ("64k", 192, (4.0, 4.0)),
         ("256k", 256, (5.0, 5.0)), ("1m", 256, (6.0, 6.0)),
     ))),
-    Group("Four drives at once, all of them together", _sizes((), (
-        ("10k", 48, None), ("64k", 192, (1.8, 1.8)), ("256k", 256, (1.8, 1.8)), ("1m", 256, None),
-    ), drives=4)),
     Group("Fixed blocks, 26 a command (15 of 1m: 16 MiB are the most)", tuple(
         Workload(block, ("-f", "-n", "15" if block == "1m" else "26"), 512)
         for block in ("10k", "64k", "256k", "1m")
     )),
+)
+MANY_DRIVES = (
+    Group("Four drives at once, all of them together", _sizes((), (
+        ("10k", 48, None), ("64k", 192, (1.8, 1.8)), ("256k", 256, (1.8, 1.8)), ("1m", 256, None),
+    ), drives=4)),
+    Group("Ten drives at once", _sizes((), (("64k", 96, None), ("256k", 96, None)), drives=10)),
 )
 # fmt: on
 
@@ -85,6 +88,7 @@ def new_results() -> Results:
 
 def measure(
     results: Results,
+    groups: Sequence[Group],
     tapebench: Tapebench,
     targets: Sequence[Target],
     repetition: int,
@@ -97,7 +101,7 @@ def measure(
 
     Begins none after `deadline_s` of the monotonic clock.
     """
-    for group in GROUPS:
+    for group in groups:
         for workload in group.workloads:
             if time.monotonic() > deadline_s:
                 return
@@ -145,10 +149,10 @@ def run_once(
     )
 
 
-def tables(results: Results) -> list[Table]:
+def tables(results: Results, groups: Sequence[Group]) -> list[Table]:
     """Return the medians, and of each repetition's ratios to the reference the median."""
     found = []
-    for group in GROUPS:
+    for group in groups:
         table = Table(
             group.title,
             (

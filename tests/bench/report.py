@@ -1,11 +1,14 @@
-"""Tables in Markdown, and the place between two markers where they stand."""
+"""Tables in Markdown, and the places between two markers where those of a section stand."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
+
+def markers(section: str) -> tuple[str, str]:
+    """Return what stands before and behind the tables of a section."""
+    return f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
 
 
 @dataclass(slots=True)
@@ -33,15 +36,16 @@ def _line(cells: tuple[str, ...]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def replace_between_markers(page: str, text: str) -> str:
-    """Return a page with `text` between its markers; raise ValueError if it has none."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"no place for the tables: want {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{text.strip()}\n{END}{after}"
+def replace_between_markers(page: str, section: str, text: str) -> str:
+    """Return a page with `text` between a section's markers; raise ValueError if it has none."""
+    begin, end = markers(section)
+    before, found_begin, rest = page.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"no place for the tables: want {begin} and {end}")
+    return f"{before}{begin}\n{text.strip()}\n{end}{after}"
 
 
-def write_page(path: Path, text: str) -> None:
-    """Put the tables into a page that has the markers."""
-    path.write_text(replace_between_markers(path.read_text(), text))
+def write_page(path: Path, section: str, text: str) -> None:
+    """Put the tables of a section into a page that has its markers."""
+    path.write_text(replace_between_markers(path.read_text(), section, text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -15,9 +16,12 @@ from tests.bench.report import Table
 from tests.bench.targets import children_cpu_s
 from tests.support.gateway import Gateway
 from tests.support.s3_servers import ACCESS_KEY, SECRET_KEY, S3Server, weed_server
+from tests.support.tape_client import TapeDrive
 from tests.support.tapebench import Tapebench
 
-READ_BLOCK = "256k"
+READ_BLOCK, READ_BLOCK_BYTES = "256k", 256 << 10
+# Read in no order, where nothing can be read ahead.
+SAMPLES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ def measure(folder: Path, tapebench: Tapebench, repetitions: int, tape_mib: int)
     """Write a tape, upload it and read it back, beside rclone; a new bucket each time."""
     ours: list[Moved] = []
     rclones: list[Moved] = []
-    reads: list[tuple[float, float, float]] = []
+    reads: list[tuple[float, ...]] = []
     with weed_server() as server:
         for number in range(repetitions):
             root = folder / f"store-{number}"
@@ -81,14 +85,16 @@ def _upload(
 
 def _read(
     root: Path, server: S3Server, bucket: str, tapebench: Tapebench, tape_mib: int
-) -> tuple[float, float, float]:
-    """Return MiB/s of a first pass, with nothing on the disks, of a second, and of rclone."""
+) -> tuple[float, ...]:
+    """Return MiB/s of blocks in no order, of a first pass, both with nothing on the disks, of a
+    second pass, and of rclone."""
     gateway = _gateway(root)
-    for path in gateway.cache.rglob("*.seg"):
-        path.unlink()
     rates = []
     try:
-        gateway.serve()
+        _forget_local_copies(gateway)
+        rates.append(_in_no_order(gateway.drive(1), tape_mib))
+        gateway.stop()
+        _forget_local_copies(gateway)
         options = ("-o", "read", "-E", "raw", "-b", READ_BLOCK, "-t", f"{tape_mib}m")
         for _ in range(2):
             done = tapebench.run(*options, urls=gateway.urls([1]))
@@ -100,7 +106,28 @@ def _read(
     copied = Moved.by(
         lambda: _rclone(server, "copy", f":s3:{bucket}-rclone", str(target)), tape_mib << 20
     )
-    return rates[0], rates[1], copied.mib_per_s
+    return (*rates, copied.mib_per_s)
+
+
+def _forget_local_copies(gateway: Gateway) -> None:
+    """Serve a tape that is only in the store, but for the state, which takes it for cached."""
+    for kind in ("seg", "fill"):
+        for path in gateway.cache.rglob(f"*.{kind}"):
+            path.unlink()
+    gateway.serve()
+
+
+def _in_no_order(drive: TapeDrive, tape_mib: int) -> float:
+    blocks = (tape_mib << 20) // READ_BLOCK_BYTES
+    places = random.Random(tape_mib).sample(range(blocks), min(SAMPLES, blocks))
+    drive.wait_ready()
+    started = time.monotonic()
+    for place in places:
+        drive.locate(place)
+        assert len(drive.read_block(READ_BLOCK_BYTES)) == READ_BLOCK_BYTES
+    rate = len(places) * READ_BLOCK_BYTES / 2**20 / (time.monotonic() - started)
+    drive.session.logout()
+    return rate
 
 
 def _gateway(root: Path) -> Gateway:
@@ -163,12 +190,17 @@ def _medians(moved: list[Moved]) -> tuple[str, str]:
     )
 
 
-def _reads_table(reads: list[tuple[float, float, float]]) -> Table:
+def _reads_table(reads: list[tuple[float, ...]]) -> Table:
     table = Table(
         f"Reads of a tape that is only in SeaweedFS, {READ_BLOCK} a command",
         ("", "MiB/s"),
     )
-    names = ("first pass, nothing on the disks", "second pass", "`rclone copy` of the same bytes")
+    names = (
+        f"{SAMPLES} blocks in no order, nothing on the disks and nothing to read ahead",
+        "first pass in order, nothing on the disks",
+        "second pass",
+        "`rclone copy` of the same bytes",
+    )
     for name, rates in zip(names, zip(*reads, strict=True), strict=True):
         table.add(name, f"{statistics.median(rates):.0f}")
     return table

@@ -41,6 +41,7 @@ def test_a_disk_is_lost_while_a_tape_is_written_and_replaced(lab: DiskLab, role:
     lab.stop_the_store()
     lab.load(first)
     lab.write(first)
+    wait_until(lambda: int(gateway.json("status")["WaitingBytes"]) > 0, "a seal", WAIT_S)
     lost = gateway.root / role
     lost_id = lab.disk_at(lost)
     lost.rename(lost.with_name("lost"))

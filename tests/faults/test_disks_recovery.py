@@ -19,7 +19,12 @@ import pytest
 
 from tapectl.disks.tape_files import OPEN, SEALED
 from tapectl.medium.segment import SEGMENT_HEADER_BYTES, SegmentHeader
-from tapectl.scsi.cartridge import CartridgeError, CartridgeReadError, CartridgeWriteError
+from tapectl.scsi.cartridge import (
+    CartridgeError,
+    CartridgeReadError,
+    CartridgeWriteError,
+    EncryptedBlock,
+)
 from tests.support.tape_disks import TAPE, TapeDisks, read_all, write
 
 BLOCKS = [bytes([at]) * (40 + at) for at in range(1, 10)]
@@ -39,7 +44,7 @@ def leave_open(disks, *blocks, segment_bytes=1 << 16):
 
 
 def leave_staged(disks, *blocks):
-    """Write and die: but for the first, the blocks are in no segment's file."""
+    """Write and die: the blocks are in no segment's file."""
     write(disks.load(segment_bytes=1 << 16), *blocks)
     return disks.staging_path(TAPE.uuid)
 
@@ -60,6 +65,7 @@ def test_a_segment_that_nothing_was_written_to_is_removed(disks):
         with open(path, "r+b") as file:
             file.seek(256)
             file.write(bytes(100))
+    disks.staging_path(TAPE.uuid).unlink()
     assert read_all(disks.load()) == []
     assert not disks.files()
 
@@ -84,8 +90,18 @@ def test_what_was_staged_is_in_both_copies_after_the_next_load(disks):
     assert read_all(disks.load()) == BLOCKS
 
 
+def test_what_a_command_of_many_blocks_or_of_encrypted_ones_wrote_is_staged_too(disks):
+    cartridge = disks.load(segment_bytes=1 << 16)
+    write(cartridge, BLOCKS[0])
+    cartridge.write_blocks(memoryview(b"1234" * 5), 4)
+    cartridge.write_blocks(memoryview(b"secret"), 6, encrypted=True)
+    assert not any(b"secret" in path.read_bytes() for path in disks.files(OPEN))
+    found = read_all(disks.load())
+    assert found == [BLOCKS[0], *[b"1234"] * 5, EncryptedBlock(b"secret")]
+
+
 def test_a_frame_cut_short_on_its_way_is_none_and_the_rest_stays(tmp_path):
-    staged_bytes = sum(32 + len(block) for block in BLOCKS[1:])
+    staged_bytes = sum(32 + len(block) for block in BLOCKS)
     last_start = staged_bytes - 32 - len(BLOCKS[-1])
     for length in range(last_start, staged_bytes, 7):
         disks = TapeDisks(tmp_path / str(length))

