@@ -51,8 +51,12 @@ class OpenTape:
         return self._cartridge.end_of_data == 0
 
     def go_to_file(self, number: int) -> None:
-        """Stand at the beginning of a file, counted from 0; raise ElementError if there is none."""
-        stopped = patiently(lambda: self._cartridge.locate_file(number), _nothing)
+        """Stand at the beginning of a file, counted from 0.
+
+        Raises ElementError if there is none, TapeUnreadableError, CartridgeKeyError.
+        """
+        with self._readable(f"the way to file {number}"):
+            stopped = patiently(lambda: self._cartridge.locate_file(number), _nothing)
         at_end = self._cartridge.position >= self._cartridge.end_of_data
         if stopped is not None or (at_end and number > 0):
             raise ElementError(f"tape {self._cartridge.barcode} has no file {number}")
@@ -63,15 +67,8 @@ class OpenTape:
         buffer = memoryview(bytearray(BLOCK_BYTES_MAX))
         while True:
             number = self._cartridge.position
-            try:
+            with self._readable(f"object {number}"):
                 found = patiently(lambda: self._cartridge.read_block(buffer), _nothing)
-            except CartridgeKeyError:
-                raise
-            except CartridgeError as exc:
-                raise TapeUnreadableError(
-                    f"object {number} of tape {self._cartridge.barcode} cannot be read: {exc}",
-                    hint="run `tapectl tape verify` to see what else is damaged",
-                ) from exc
             if found is Mark.END_OF_DATA:
                 return
             if isinstance(found, EncryptedBlock):
@@ -80,6 +77,18 @@ class OpenTape:
                     hint="only the backup software that set the key can read it, through a drive",
                 )
             yield found if isinstance(found, Mark) else bytes(buffer[:found])
+
+    @contextlib.contextmanager
+    def _readable(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except CartridgeKeyError:
+            raise
+        except CartridgeError as exc:
+            raise TapeUnreadableError(
+                f"{what} of tape {self._cartridge.barcode} cannot be read: {exc}",
+                hint="run `tapectl tape verify` to see what else is damaged",
+            ) from exc
 
     def write_all(self, objects: Iterable[Object]) -> None:
         """Write objects on a blank tape and synchronise them, all or none.

@@ -75,6 +75,27 @@ def test_half_an_image_leaves_the_tape_blank(
     assert tapes("tape", "import", COPY, str(image)) == 0
 
 
+def test_a_damaged_index_is_told_in_a_line(
+    tapes: Active,
+    content: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    monkeypatch.setattr("tapectl.gateway.transfer.fetching._DOUBT_S", 0.0)
+    assert tapes("tape", "import", SOURCE, str(content), "--format", "raw") == 0
+    assert tapes("sync") == 0
+    evict(tmp_path / "state" / "tapectl.db", SOURCE)
+    for path in (tmp_path / "store").rglob("segments/*"):
+        if path.is_file():
+            path.write_bytes(bytes(path.stat().st_size))
+    capfdbinary.readouterr()
+    assert tapes("tape", "cat", SOURCE, "1") == ExitCode.TAPE_DAMAGED
+    said = capfdbinary.readouterr().err.decode().splitlines()
+    assert said[0].startswith("tapectl: the way to file 1 of tape ")
+    assert [line.partition(":")[0] for line in said] == ["tapectl", "hint"]
+
+
 def test_what_is_on_a_tape_is_never_overwritten(
     tapes: Active, content: Path, tmp_path: Path
 ) -> None:
