@@ -32,7 +32,9 @@ from tapectl.cli import (
     tag,
     tape,
     tape_data,
+    tape_moves,
     tape_pool,
+    tape_shelf,
     tape_verify,
     tape_warm,
 )
@@ -104,6 +106,8 @@ gateway_change.register(gateways.app)
 app.add_typer(gateways.app, name="gateway")
 disk_size.register(disk.app)
 app.add_typer(disk.app, name="disk")
+tape_moves.register(tape.app)
+tape_shelf.register(tape.app)
 tape_verify.register(tape.app)
 tape_pool.register(tape.app)
 tape_data.register(tape.app)
