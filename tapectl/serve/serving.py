@@ -7,9 +7,9 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from tapectl.disks.staging import STAGING_FOLDER
 from tapectl.errors import TapectlError
@@ -20,6 +20,7 @@ from tapectl.serve.lock import serve_lock
 from tapectl.serve.logs import configure_log
 from tapectl.serve.privileges import become, forbid_core_dumps
 from tapectl.serve.service_manager import ServiceManager
+from tapectl.serve.signals import heard
 from tapectl.serve.supervisor import ReadyInfo, Supervisor
 from tapectl.state import disks
 from tapectl.state.database import State
@@ -53,8 +54,8 @@ def run(
             become(settings.user, _what_serving_writes(settings, state))
         load = reload or (lambda: settings)
         with (
-            _signals_stop(supervisor),
-            _hangup_reloads(supervisor, load, manager),
+            _reloads(supervisor, load, manager) as reload_soon,
+            heard({**_stopping(supervisor), signal.SIGHUP: reload_soon}),
             manager.kept_alive(supervisor.is_alive),
         ):
             supervisor.run(on_ready or (lambda _info: None), manager)
@@ -64,8 +65,8 @@ def run(
 def _what_serving_writes(settings: Settings, state: State) -> Iterator[Path]:
     path = settings.state_path
     yield path.parent
-    names = [path.name + suffix for suffix in ("", "-wal", "-shm", ".lock", ".key", ".tapes")]
-    names.append(STAGING_FOLDER)
+    suffixes = ("", "-wal", "-shm", ".lock", ".key", ".keyring", ".tapes")
+    names = [*(path.name + suffix for suffix in suffixes), STAGING_FOLDER]
     yield from (one for name in names if (one := path.with_name(name)).exists())
     with state.read() as db:
         for disk in disks.all_disks(db):
@@ -83,32 +84,26 @@ def _lock_wait_s(settings: Settings) -> float:
         return 0.0
 
 
-@contextlib.contextmanager
-def _signals_stop(supervisor: Supervisor) -> Iterator[None]:
+def _stopping(supervisor: Supervisor) -> Mapping[signal.Signals, Callable[[], None]]:
     """SIGTERM and SIGINT drain; the second one kills."""
     asked = threading.Event()
 
-    def on_signal(number: int, _frame: FrameType | None) -> None:
+    def stop(number: signal.Signals) -> None:
         if asked.is_set():
             supervisor.kill()
             os._exit(128 + number)
         asked.set()
-        _log.info("draining (%s)", signal.Signals(number).name)
+        _log.info("draining (%s)", number.name)
         supervisor.stop()
 
-    old = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+    return {number: partial(stop, number) for number in (signal.SIGTERM, signal.SIGINT)}
 
 
 @contextlib.contextmanager
-def _hangup_reloads(
+def _reloads(
     supervisor: Supervisor, load: Callable[[], Settings], manager: ServiceManager
-) -> Iterator[None]:
-    """SIGHUP reads the settings anew, in a thread: it may wait for a process to end."""
+) -> Iterator[Callable[[], None]]:
+    """Return what has the settings read anew, in a thread: it may wait for a process to end."""
     asked, ended = threading.Event(), threading.Event()
 
     def run() -> None:
@@ -120,11 +115,9 @@ def _hangup_reloads(
             except TapectlError as exc:
                 _log.error("settings are not reloaded: %s", exc.message)
 
-    old = signal.signal(signal.SIGHUP, lambda _number, _frame: asked.set())
     threading.Thread(target=run, name="reload", daemon=True).start()
     try:
-        yield
+        yield asked.set
     finally:
         ended.set()
         asked.set()
-        signal.signal(signal.SIGHUP, old)
