@@ -20,7 +20,7 @@ from tapectl.cli.options import (
 from tapectl.cli.render import render_rows
 from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.cli.tape_rows import ARCHIVE_COLUMNS, render_tape, tape_row
-from tapectl.cli.waiting import Wanted, wait_for_tapes
+from tapectl.cli.waiting import Wanted, wait_for_tape
 
 app = typer.Typer(no_args_is_help=True, help="The shelf: archived tapes.")
 
@@ -104,6 +104,5 @@ def delete(
             state, barcode, bypass_governance=bypass_governance_retention, actor=actor()
         )
     if wait:
-        with open_gateway(context) as (state, settings):
-            (tape,) = wait_for_tapes(state, settings, [barcode], Wanted.DELETED, timeout_s=timeout)
+        tape = wait_for_tape(context, barcode, Wanted.DELETED, timeout_s=timeout)
     render_tape(tape, output)

@@ -19,7 +19,7 @@ from tapectl.cli.options import (
 )
 from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.cli.tape_rows import render_tape
-from tapectl.cli.waiting import Wanted, wait_for_tapes
+from tapectl.cli.waiting import Wanted, wait_for_tape
 
 
 def register(tape: typer.Typer) -> None:
@@ -89,8 +89,7 @@ def eject(
         hold_s = settings.hold_s if hold is None else hold
         tape = eject_tape(state, barcode, hold_s=hold_s, actor=actor())
     if wait:
-        with open_gateway(context) as (state, settings):
-            (tape,) = wait_for_tapes(state, settings, [barcode], Wanted.ARCHIVED, timeout_s=timeout)
+        tape = wait_for_tape(context, barcode, Wanted.ARCHIVED, timeout_s=timeout)
     render_tape(tape, output)
 
 
@@ -124,10 +123,7 @@ def retrieve(
     with change_gateway(context) as (state, _):
         tape = retrieve_tape(state, barcode, tier, actor=actor())
     if wait:
-        with open_gateway(context) as (state, settings):
-            (tape,) = wait_for_tapes(
-                state, settings, [barcode], Wanted.RETRIEVED, timeout_s=timeout
-            )
+        tape = wait_for_tape(context, barcode, Wanted.RETRIEVED, timeout_s=timeout)
     render_tape(tape, output)
 
 
@@ -162,6 +158,5 @@ def delete(
             state, barcode, bypass_governance=bypass_governance_retention, actor=actor()
         )
     if wait:
-        with open_gateway(context) as (state, settings):
-            (tape,) = wait_for_tapes(state, settings, [barcode], Wanted.DELETED, timeout_s=timeout)
+        tape = wait_for_tape(context, barcode, Wanted.DELETED, timeout_s=timeout)
     render_tape(tape, output)

@@ -14,6 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import typer
+
+from tapectl.cli.session import open_gateway
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.units import format_size
 
@@ -75,6 +78,15 @@ def bytes_progress(done_bytes: int, total_bytes: int | None) -> Progress:
     percent = min(100.0, 100 * done_bytes / total_bytes) if total_bytes else None
     of_all = f" of {format_size(total_bytes)}" if total_bytes else ""
     return Progress(done=False, percent=percent, text=f"{format_size(done_bytes)}{of_all}")
+
+
+def wait_for_tape(
+    context: typer.Context, barcode: str, wanted: Wanted, *, timeout_s: float | None
+) -> TapeInfo:
+    """Return a tape of the gateway once it has the wanted status; raises as `wait_for_tapes`."""
+    with open_gateway(context) as (state, settings):
+        (tape,) = wait_for_tapes(state, settings, [barcode], wanted, timeout_s=timeout_s)
+    return tape
 
 
 def wait_for_tapes(

@@ -83,12 +83,16 @@ class Keyring:
     @property
     def current(self) -> WrappingKey:
         """The key for new tapes; raise TapeKeyError if there is none."""
+        self.require_any()
+        return self.keys[-1]
+
+    def require_any(self) -> None:
+        """Raise TapeKeyError if no key was ever made."""
         if not self.keys:
             raise TapeKeyError(
                 "there is no key to encrypt tapes with",
                 hint="run `tapectl key create`, and keep a copy that `tapectl key export` makes",
             )
-        return self.keys[-1]
 
     def find(self, key_id: str) -> WrappingKey | None:
         return next((one for one in self.keys if one.id == key_id), None)
@@ -144,7 +148,7 @@ def create_key(state_path: Path, *, now_ms: Callable[[], int] = clock_now_ms) ->
 def export_keys(state_path: Path, to: Path) -> Sequence[WrappingKey]:
     """Write all keys to a file that is not there yet, 0600; raise TapeKeyError, UsageError."""
     keyring = Keyring.load(state_path)
-    assert keyring.current, "it raises where there is none"
+    keyring.require_any()
     try:
         descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:

@@ -41,7 +41,7 @@ class FrontEnd(Protocol):
         ...
 
     def stop(self) -> None:
-        """Make `run` return; may be called from a signal handler."""
+        """Make `run` return; from any thread."""
         ...
 
     def is_alive(self, timeout_s: float) -> bool:

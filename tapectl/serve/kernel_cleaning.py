@@ -8,11 +8,8 @@ from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.settings import Settings
 from tapectl.lio.configuration import KernelTarget
 from tapectl.lio.requirements import require
-from tapectl.serve.lock import serve_lock
+from tapectl.serve.lock import LEAVING_WAIT_S, serve_lock
 from tapectl.state.database import State
-
-# Workers of a supervisor that was killed flush before they leave.
-_LOCK_WAIT_S = 15.0
 
 
 def clean_kernel_target(state: State, settings: Settings) -> Sequence[str]:
@@ -22,5 +19,5 @@ def clean_kernel_target(state: State, settings: Settings) -> Sequence[str]:
     FrontEndUnavailableError, KernelTargetError.
     """
     require(settings.fabric)
-    with serve_lock(settings.state_path, "device lio-clean", wait_s=_LOCK_WAIT_S):
+    with serve_lock(settings.state_path, "device lio-clean", wait_s=LEAVING_WAIT_S):
         return KernelTarget(describe_gateway(state).id, settings.fabric).remove(cut_off=True)

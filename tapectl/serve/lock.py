@@ -17,6 +17,9 @@ from pathlib import Path
 from tapectl.serve.errors import AlreadyServingError
 from tapectl.state.database import give_to_owner
 
+LEAVING_WAIT_S = 15.0
+"""How long an owner may take that is on its way out: workers of a killed supervisor flush first."""
+
 _RETRY_S = 0.05
 
 

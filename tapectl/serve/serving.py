@@ -16,7 +16,7 @@ from tapectl.errors import TapectlError
 from tapectl.gateway.settings import Settings
 from tapectl.serve.client import connect
 from tapectl.serve.front_end_choice import check_listen
-from tapectl.serve.lock import serve_lock
+from tapectl.serve.lock import LEAVING_WAIT_S, serve_lock
 from tapectl.serve.logs import configure_log
 from tapectl.serve.privileges import become, forbid_core_dumps
 from tapectl.serve.service_manager import ServiceManager
@@ -26,9 +26,6 @@ from tapectl.state import disks
 from tapectl.state.database import State
 
 _log = logging.getLogger(__name__)
-
-# Workers of a supervisor that was killed flush before they leave.
-LOCK_WAIT_S = 15.0
 
 
 def run(
@@ -79,7 +76,7 @@ def _lock_wait_s(settings: Settings) -> float:
     """Return how long to wait for the lock: not at all where a supervisor is well and answers."""
     other = connect(settings.state_path)
     if other is None:
-        return LOCK_WAIT_S
+        return LEAVING_WAIT_S
     with other:
         return 0.0
 

@@ -150,7 +150,7 @@ class Supervisor:
                 stopped.result()
 
     def stop(self) -> None:
-        """Make `run` drain and return; may be called from a signal handler."""
+        """Make `run` drain and return; from any thread."""
         self._front_end.stop()
 
     def is_alive(self, timeout_s: float) -> bool:

@@ -4,7 +4,7 @@ on another machine with the key and without it; on a directory and on an S3 serv
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,18 +39,14 @@ def server(request: pytest.FixtureRequest) -> Iterator[S3Server | None]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Gateway]:
-    made = Gateway(tmp_path / "first", **SETTINGS)
-    yield made
-    made.close()
+def machine(make_gateway: Callable[..., Gateway]) -> Gateway:
+    return make_gateway("first", **SETTINGS)
 
 
 @pytest.fixture
-def heir(tmp_path: Path) -> Iterator[Gateway]:
+def heir(make_gateway: Callable[..., Gateway]) -> Gateway:
     """A machine without a gateway."""
-    made = Gateway(tmp_path / "second", **SETTINGS)
-    yield made
-    made.close()
+    return make_gateway("second", **SETTINGS)
 
 
 def contents(machine: Gateway, server: S3Server | None) -> bytes:

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -29,18 +28,14 @@ Connect = Callable[[Gateway], list[str]]
 
 
 @pytest.fixture
-def second(tmp_path: Path) -> Iterator[Gateway]:
+def second(make_gateway: Callable[..., Gateway]) -> Gateway:
     """A machine without a gateway."""
-    machine = Gateway(tmp_path / "second", **SETTINGS)
-    yield machine
-    machine.close()
+    return make_gateway("second", **SETTINGS)
 
 
 @pytest.fixture
-def first(tmp_path: Path) -> Iterator[Gateway]:
-    machine = Gateway(tmp_path / "first", **SETTINGS)
-    yield machine
-    machine.close()
+def first(make_gateway: Callable[..., Gateway]) -> Gateway:
+    return make_gateway("first", **SETTINGS)
 
 
 # SeaweedFS takes long to start; it is tried when it is asked for.
