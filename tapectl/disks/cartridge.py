@@ -84,7 +84,7 @@ class SegmentedCartridge:
         known = SequenceSet(one.summary.sequence for one in journal.segments(tape.barcode))
         recover(tape, journal, known)
         volume = journal.volume(tape.barcode)
-        readers = ReaderCache(tape.barcode, fetcher)
+        readers = ReaderCache(tape.barcode, fetcher, sealer)
         try:
             loaded = load_chains(tape.barcode, volume, journal, readers)
         except BaseException:

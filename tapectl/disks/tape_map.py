@@ -59,11 +59,12 @@ class TapeMap:
 
     def begin(self, writer: SegmentWriter, before: Totals) -> None:
         """Take up a segment that holds something: it voids what is at and after its start."""
-        self._chain.truncate(
+        voided = self._chain.truncate(
             writer.header.first_object,
             file_number=before.file_number,
             data_bytes=before.data_bytes,
         )
+        self._readers.forget(voided)
         self.writer = writer
         sequence = writer.header.sequence
         reader = SegmentReader(sequence, writer.index, writer.files.fds, None)

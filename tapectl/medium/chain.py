@@ -99,9 +99,14 @@ class Chain:
         self.filemark_count += summary.filemark_count
         self.data_bytes += summary.data_bytes
 
-    def truncate(self, position: int, *, file_number: int, data_bytes: int) -> None:
-        """Void all objects at and after `position`, given what stands before it."""
+    def truncate(self, position: int, *, file_number: int, data_bytes: int) -> list[int]:
+        """Void all objects at and after `position`, given what stands before it.
+
+        Return the sequence numbers of the segments of which nothing is left, latest first.
+        """
+        voided = []
         while self._firsts and self._firsts[-1] >= position:
+            voided.append(self._sequences[-1])
             for column in (
                 self._sequences,
                 self._firsts,
@@ -113,6 +118,7 @@ class Chain:
         self.end_object = position
         self.filemark_count = file_number
         self.data_bytes = data_bytes
+        return voided
 
     def entry(self, at: int) -> ChainEntry:
         """Return an entry by its place in the chain, from 0."""

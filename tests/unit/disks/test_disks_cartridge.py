@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -96,6 +97,29 @@ def test_segments_are_sealed_when_full_and_on_close(disks):
     for record in disks.records.values():
         assert record.cache_path.stat().st_size == record.summary.file_bytes
         assert record.cache_path.read_bytes() == record.buffer_path.read_bytes()
+
+
+def in_memory(path):
+    """Return whether the start of a file is in the page cache."""
+    with open(path, "rb") as file:
+        try:
+            return bool(os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT))
+        except BlockingIOError:
+            return False
+
+
+def test_memory_is_for_what_may_be_read(disks):
+    cartridge = disks.load(segment_bytes=4096)
+    write(cartridge, *BLOCKS)
+    cartridge.synchronize()
+    kept, *over = (disks.records[sequence].cache_path for sequence in sorted(disks.records))
+    assert all(map(in_memory, (kept, *over)))
+    cartridge.locate(1)
+    write(cartridge, BLOCKS[0])
+    # Of the first segment a block is left; nobody can ask for the others any more.
+    assert in_memory(kept)
+    assert not any(map(in_memory, over))
+    assert read_all(cartridge) == [BLOCKS[0], BLOCKS[0]]
 
 
 def test_a_segment_that_is_idle_can_be_sealed_and_writing_goes_on(disks):
