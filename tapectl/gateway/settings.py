@@ -106,6 +106,8 @@ class Settings:
     # A connection that is silent for so long is asked for a sign of life, and closed when it
     # stays silent as long again.
     ping_interval_s: float
+    # Initiators that send the next command sooner than this are waited for awake; 0: none.
+    busy_poll_us: int
     # How long initiators may take to log out when the gateway stops serving.
     logout_wait_s: float
     # Percent of a partition that is left when a drive warns of its end.
@@ -422,6 +424,7 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("retrieval_days",               _integer_between(1, 365),         7),
     _spec("busy_timeout_s",               _number_between(0, 3600),         20),
     _spec("ping_interval_s",              _number_between(1, 3600),         60),
+    _spec("busy_poll_us",                 _integer_between(0, 10_000),      100),
     _spec("logout_wait_s",                _number_between(0, 60),           3),
     _spec("early_warning_percent",        _number_between(0, 50),           1),
     _spec("alert_after_s",                _number_between(0, _DAY_S),       60),

@@ -93,6 +93,11 @@ class TargetConnection:
         """
         return self._want
 
+    @property
+    def between_pdus(self) -> bool:
+        """Whether nothing of the next PDU has come yet."""
+        return self._want is self._header_want
+
     def received(self, size: int) -> None:
         """Take note that `size` bytes were put at the start of `receive_view()`.
 
@@ -221,7 +226,7 @@ class TargetConnection:
         This object must not be used any more.
         """
         full_feature = self._full()
-        if self.session is None or self._want is not self._header_want or full_feature.busy:
+        if self.session is None or not self.between_pdus or full_feature.busy:
             raise RuntimeError("the connection is in the middle of something")
         self.phase = Phase.CLOSED
         self._step = self._on_closed

@@ -30,6 +30,7 @@ from tapectl.iscsi.events import (
 from tapectl.iscsi.task import ScsiTask
 from tapectl.scsi.cartridge import CartridgeBusyError, CommandUnfinishedError
 from tapectl.scsi.logical_unit import Reply, Status
+from tapectl.serve.busy_polling import BusyPolling
 from tapectl.serve.task_management import manage_tasks
 from tapectl.serve.unit_host import CommandAbortedError, Session, SessionHost
 
@@ -66,20 +67,22 @@ CONNECTION_ERRORS = (
 
 @dataclass(slots=True)
 class SessionTimes:
-    """How long things may take: a command that waits, a silent initiator. A target's sessions share
-    it, and go by what it says at the time."""
+    """How long things may take: a command that waits, a silent initiator, a wait without sleep. A
+    target's sessions share it, and go by what it says at the time."""
 
     busy_timeout_s: float
     ping_interval_s: float
+    busy_poll_us: float = 0
 
     @classmethod
     def of(cls, settings: Settings) -> SessionTimes:
-        return cls(busy_timeout_s=settings.busy_timeout_s, ping_interval_s=settings.ping_interval_s)
+        return cls(settings.busy_timeout_s, settings.ping_interval_s, settings.busy_poll_us)
 
     def take_over(self, settings: Settings) -> None:
         """Go by other settings from now on."""
         self.busy_timeout_s = settings.busy_timeout_s
         self.ping_interval_s = settings.ping_interval_s
+        self.busy_poll_us = settings.busy_poll_us
 
 
 def send_all(stream: socket.socket, buffers: Sequence[bytes | memoryview]) -> None:
@@ -161,7 +164,13 @@ class ConnectionLoop:
         try:
             self.flush()
             self._host.establish(self._session)
+            readable = select.poll()
+            readable.register(self.stream, select.POLLIN)
+            commands, connection, times = BusyPolling(readable), self.connection, self._times
             while not self._logged_out:
+                if connection.between_pdus and not commands.wait(TICK_S, times.busy_poll_us):
+                    self.tick()
+                    continue
                 self.receive()
                 while pending:
                     self.handle(pending.popleft())

@@ -34,6 +34,7 @@ LIVE_SETTINGS = frozenset(
         "seal_idle_s",
         "busy_timeout_s",
         "ping_interval_s",
+        "busy_poll_us",
         "logout_wait_s",
         "early_warning_percent",
         "alert_after_s",

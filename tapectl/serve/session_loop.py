@@ -24,6 +24,7 @@ from tapectl.iscsi.events import (
     TaskManagementReceived,
 )
 from tapectl.iscsi.session_state import SessionState
+from tapectl.serve.busy_polling import BusyPolling
 from tapectl.serve.connection_loop import (
     CONNECTION_ERRORS,
     TICK_S,
@@ -63,6 +64,7 @@ class SessionLoop:
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._poll.register(self._wake_reader, select.POLLIN)
+        self._commands = BusyPolling(self._poll)
         self._add(*place)
 
     def admit(self, arrival: Arrival) -> bool:
@@ -113,7 +115,7 @@ class SessionLoop:
         if now >= self._next_tick:
             self._tick()
         limit_s = min(wait_s, max(self._next_tick - now, 0.0))
-        for fd, _ in self._poll.poll(limit_s * 1000):
+        for fd, _ in self._commands.wait(limit_s, self._times.busy_poll_us):
             member = self._members.get(fd)
             if member is None:
                 self._take_arrivals()
