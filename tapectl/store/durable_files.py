@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _COPY_BYTES = 1 << 20
+_LARGE_BYTES = 1 << 20
 # Of one copy_file_range(2).
 _RANGE_BYTES = 1 << 30
 # File systems that cannot do it for these files say one of these.
@@ -99,7 +100,7 @@ def written_file(folder: Path, body: bytes | bytearray | memoryview | BinaryIO) 
             else:
                 shutil.copyfileobj(body, file, _COPY_BYTES)
             file.flush()
-            os.fsync(file.fileno())
+            _settle(file)
         yield path
     finally:
         path.unlink(missing_ok=True)
@@ -116,10 +117,18 @@ def joined_file(folder: Path, sources: Sequence[Path]) -> Iterator[Path]:
                 with source.open("rb") as content:
                     _append(content, file)
             file.flush()
-            os.fsync(file.fileno())
+            _settle(file)
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def _settle(file: BinaryIO) -> None:
+    """Make the contents of a new file durable. What is large and read next in months, if ever, need
+    not be in memory, which drives that write would have to find elsewhere."""
+    os.fsync(file.fileno())
+    if file.tell() >= _LARGE_BYTES:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _append(source: BinaryIO, target: BinaryIO) -> None:
