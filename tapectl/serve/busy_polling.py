@@ -6,9 +6,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 _NS_PER_US = 1000
+# A look at the sockets takes 1 to 2 us. One that took longer than this had to wait for somebody.
+_YIELDED_NS = 10_000
+# So many commands are slept for then.
+_WAITS_TO_SLEEP = 64
 
 
 class Readable(Protocol):
@@ -20,29 +25,44 @@ class Readable(Protocol):
 class BusyPolling:
     """Waits for sockets to have something to read, awake while their peer is quick.
 
-    Who goes on soon enough is waited for by asking the kernel again and again, and whoever else
-    wants the processor goes first. After one wait that took longer the thread sleeps, until waits
-    are short again: a silent peer costs nothing.
+    Who goes on soon enough is waited for by asking the kernel again and again. After one wait that
+    took longer the thread sleeps, until waits are short again: a silent peer costs nothing. And it
+    sleeps for a while where others want the processor, which is awake by them.
     """
 
-    def __init__(self, readable: Readable) -> None:
+    def __init__(
+        self, readable: Readable, clock_ns: Callable[[], int] = time.perf_counter_ns
+    ) -> None:
         """The owner of `readable` may change what is registered at any time."""
         self._poll = readable.poll
+        self._clock_ns = clock_ns
         self._awake = False
+        self._waits_to_sleep = 0
 
     def wait(self, timeout_s: float, awake_us: float) -> list[tuple[int, int]]:
         """Return what is readable (descriptor, event), nothing after `timeout_s`.
 
         A wait of less than `awake_us` is a short one; 0: none is.
         """
-        poll, now = self._poll, time.perf_counter_ns
+        poll, now = self._poll, self._clock_ns
         begin, awake_ns = now(), awake_us * _NS_PER_US
-        if self._awake:
-            while now() - begin < awake_ns:
+        if self._awake and awake_ns:
+            before = begin
+            while True:
                 if found := poll(0):
                     return found
                 os.sched_yield()
+                after = now()
+                if after - before > _YIELDED_NS:
+                    self._waits_to_sleep = _WAITS_TO_SLEEP
+                    break
+                if after - begin > awake_ns:
+                    break
+                before = after
             self._awake = False
         found = poll(timeout_s * 1000)
-        self._awake = now() - begin < awake_ns
+        if self._waits_to_sleep:
+            self._waits_to_sleep -= 1
+        else:
+            self._awake = now() - begin < awake_ns
         return found

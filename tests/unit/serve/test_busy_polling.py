@@ -2,67 +2,75 @@
 
 from __future__ import annotations
 
-import time
-
 from tapectl.serve.busy_polling import BusyPolling
 
 READABLE = [(5, 1)]
-AWAKE_US = 1e9  # whatever the machine does meanwhile is shorter
-NEVER_US = 0
+ASLEEP, LOOK = 1000.0, 0
+AWAKE_US = 100
 
 
-class Poll:
-    """Sockets that become readable when they have been asked so often without a sleep."""
+class Sockets:
+    """They become readable `looks` looks after the last command, and time passes with each look."""
 
     def __init__(self) -> None:
-        self.empty_looks = 0
-        self.timeouts_ms: list[float] = []
-        self.silent = False
+        self.looks = 0
+        self.look_ns = 1000
+        self.sleep_ns = 20_000
+        self.now_ns = 0
+        self._asked: list[float] = []
+        self.waiting = BusyPolling(self, lambda: self.now_ns)
 
     def poll(self, timeout_ms: float) -> list[tuple[int, int]]:
-        self.timeouts_ms.append(timeout_ms)
-        if self.silent:
-            return []
-        if not timeout_ms and self.empty_looks:
-            self.empty_looks -= 1
+        self._asked.append(timeout_ms)
+        self.now_ns += self.sleep_ns if timeout_ms else self.look_ns
+        if not timeout_ms and self.looks:
+            self.looks -= 1
             return []
         return READABLE
 
-    def asked(self) -> list[float]:
-        """Return the timeouts that were given since the last call."""
-        asked, self.timeouts_ms = self.timeouts_ms, []
-        return asked
+    def wait(self, *, looks: int = 0, awake_us: float = AWAKE_US) -> list[float]:
+        """Wait for the next command; return with what timeouts the sockets were asked."""
+        self.looks, self._asked = looks, []
+        assert self.waiting.wait(1.0, awake_us) == READABLE
+        return self._asked
 
 
 def test_sleeps_until_a_wait_was_short() -> None:
-    sockets = Poll()
-    waiting = BusyPolling(sockets)
-    assert waiting.wait(1.0, AWAKE_US) == READABLE
-    assert sockets.asked() == [1000.0]
-    sockets.empty_looks = 3
-    assert waiting.wait(1.0, AWAKE_US) == READABLE
-    assert sockets.asked() == [0, 0, 0, 0]
+    sockets = Sockets()
+    assert sockets.wait() == [ASLEEP]
+    assert sockets.wait(looks=3) == [LOOK] * 4
+    sockets = Sockets()
+    sockets.sleep_ns = 150_000
+    assert sockets.wait() == sockets.wait() == [ASLEEP]
 
 
-def test_a_silent_peer_is_slept_for() -> None:
-    sockets = Poll()
-    waiting = BusyPolling(sockets)
-    waiting.wait(1.0, AWAKE_US)
-    sockets.asked()
-    sockets.silent = True
-    began = time.monotonic()
-    assert waiting.wait(1.0, 1000) == []
-    # It looked for a while, and then slept for all of the time.
-    assert sockets.asked()[-1] == 1000.0
-    assert time.monotonic() - began >= 0.001
-    # What comes after a long silence does not wake it for good.
-    assert waiting.wait(1.0, NEVER_US) == []
-    assert sockets.asked() == [1000.0]
+def test_who_is_silent_is_slept_for() -> None:
+    sockets = Sockets()
+    sockets.wait()
+    sockets.sleep_ns = 10**9
+    asked = sockets.wait(looks=1000)
+    assert asked[-1] == ASLEEP
+    assert set(asked[:-1]) == {LOOK}
+    assert 90 < len(asked) < 110
+    assert sockets.wait() == [ASLEEP]
+
+
+def test_others_that_want_the_processor_go_first() -> None:
+    sockets = Sockets()
+    sockets.wait()
+    sockets.look_ns = 30_000
+    assert sockets.wait(looks=1000) == [LOOK, ASLEEP]
+    sockets.look_ns = 1000
+    sleeps = 0
+    while sockets.wait() == [ASLEEP]:
+        sleeps += 1
+    # Not for ever: they may have ended.
+    assert 10 < sleeps < 1000
 
 
 def test_can_be_turned_off_at_any_time() -> None:
-    sockets = Poll()
-    waiting = BusyPolling(sockets)
-    for awake_us, asked in ((NEVER_US, 1000.0), (AWAKE_US, 1000.0), (AWAKE_US, 0), (0, 1000.0)):
-        assert waiting.wait(1.0, awake_us) == READABLE
-        assert sockets.asked() == [asked]
+    sockets = Sockets()
+    assert sockets.wait(awake_us=0) == [ASLEEP]
+    assert sockets.wait() == [ASLEEP]
+    assert sockets.wait() == [LOOK]
+    assert sockets.wait(awake_us=0) == [ASLEEP]
