@@ -5,14 +5,15 @@ many a command takes.
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 _NS_PER_US = 1000
-# A look at the sockets takes 1 to 2 us. One that took longer than this had to wait for somebody.
-_YIELDED_NS = 10_000
-# So many commands are slept for then.
+# A look at the sockets takes 1 to 2 us. One of more than this may have waited for somebody else.
+_SLOW_LOOK_NS = 10_000
+# So many commands are slept for when it has.
 _WAITS_TO_SLEEP = 64
 
 
@@ -20,6 +21,11 @@ class Readable(Protocol):
     """A `select.poll` object that sockets are registered with."""
 
     def poll(self, timeout_ms: float, /) -> list[tuple[int, int]]: ...
+
+
+def times_put_aside() -> int:
+    """Return how often this thread could have gone on and another one did."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
 class BusyPolling:
@@ -31,11 +37,16 @@ class BusyPolling:
     """
 
     def __init__(
-        self, readable: Readable, clock_ns: Callable[[], int] = time.perf_counter_ns
+        self,
+        readable: Readable,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+        put_aside: Callable[[], int] = times_put_aside,
     ) -> None:
-        """The owner of `readable` may change what is registered at any time."""
+        """The owner of `readable` may change what is registered at any time. One thread waits."""
         self._poll = readable.poll
         self._clock_ns = clock_ns
+        self._put_aside = put_aside
+        self._times_put_aside = 0
         self._awake = False
         self._waits_to_sleep = 0
 
@@ -53,7 +64,7 @@ class BusyPolling:
                     return found
                 os.sched_yield()
                 after = now()
-                if after - before > _YIELDED_NS:
+                if after - before > _SLOW_LOOK_NS and self._others_are_waiting():
                     self._waits_to_sleep = _WAITS_TO_SLEEP
                     break
                 if after - begin > awake_ns:
@@ -66,3 +77,8 @@ class BusyPolling:
         else:
             self._awake = now() - begin < awake_ns
         return found
+
+    def _others_are_waiting(self) -> bool:
+        # Interrupts take as long, and nobody else runs then.
+        before, self._times_put_aside = self._times_put_aside, self._put_aside()
+        return self._times_put_aside != before

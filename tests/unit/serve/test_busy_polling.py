@@ -17,8 +17,9 @@ class Sockets:
         self.look_ns = 1000
         self.sleep_ns = 20_000
         self.now_ns = 0
+        self.put_aside = 0
         self._asked: list[float] = []
-        self.waiting = BusyPolling(self, lambda: self.now_ns)
+        self.waiting = BusyPolling(self, lambda: self.now_ns, lambda: self.put_aside)
 
     def poll(self, timeout_ms: float) -> list[tuple[int, int]]:
         self._asked.append(timeout_ms)
@@ -59,6 +60,9 @@ def test_others_that_want_the_processor_go_first() -> None:
     sockets = Sockets()
     sockets.wait()
     sockets.look_ns = 30_000
+    # Nobody else ran: an interrupt.
+    assert sockets.wait(looks=1) == [LOOK] * 2
+    sockets.put_aside = 1
     assert sockets.wait(looks=1000) == [LOOK, ASLEEP]
     sockets.look_ns = 1000
     sleeps = 0
