@@ -13,8 +13,9 @@ from typing import Protocol
 _NS_PER_US = 1000
 # A look at the sockets takes 1 to 2 us. One of more than this may have waited for somebody else.
 _SLOW_LOOK_NS = 10_000
-# So many commands are slept for when it has.
-_WAITS_TO_SLEEP = 64
+# So many commands are slept for when it has: twice as many each time, and one less for each that
+# was waited for awake.
+_SLEEPS_MIN, _SLEEPS_MAX = 32, 4096
 
 
 class Readable(Protocol):
@@ -48,7 +49,8 @@ class BusyPolling:
         self._put_aside = put_aside
         self._times_put_aside = 0
         self._awake = False
-        self._waits_to_sleep = 0
+        self._sleeps_next = _SLEEPS_MIN
+        self._sleeps_left = 0
 
     def wait(self, timeout_s: float, awake_us: float) -> list[tuple[int, int]]:
         """Return what is readable (descriptor, event), nothing after `timeout_s`.
@@ -61,19 +63,22 @@ class BusyPolling:
             before = begin
             while True:
                 if found := poll(0):
+                    if self._sleeps_next > _SLEEPS_MIN:
+                        self._sleeps_next -= 1
                     return found
                 os.sched_yield()
                 after = now()
                 if after - before > _SLOW_LOOK_NS and self._others_are_waiting():
-                    self._waits_to_sleep = _WAITS_TO_SLEEP
+                    self._sleeps_left = self._sleeps_next
+                    self._sleeps_next = min(2 * self._sleeps_next, _SLEEPS_MAX)
                     break
                 if after - begin > awake_ns:
                     break
                 before = after
             self._awake = False
         found = poll(timeout_s * 1000)
-        if self._waits_to_sleep:
-            self._waits_to_sleep -= 1
+        if self._sleeps_left:
+            self._sleeps_left -= 1
         else:
             self._awake = now() - begin < awake_ns
         return found

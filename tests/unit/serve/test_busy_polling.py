@@ -58,18 +58,33 @@ def test_who_is_silent_is_slept_for() -> None:
 
 def test_others_that_want_the_processor_go_first() -> None:
     sockets = Sockets()
+
+    def sleeps_when_put_aside() -> int:
+        while sockets.wait() == [ASLEEP]:
+            pass
+        sockets.put_aside += 1
+        sockets.look_ns = 30_000
+        assert sockets.wait(looks=1000) == [LOOK, ASLEEP]
+        sockets.look_ns = 1000
+        sleeps = 0
+        while sockets.wait() == [ASLEEP]:
+            sleeps += 1
+        return sleeps
+
+    first = sleeps_when_put_aside()
+    assert first > 10
+    assert sleeps_when_put_aside() > 1.5 * first
+    for _ in range(10 * first):
+        sockets.wait()
+    # They have ended, it seems.
+    assert sleeps_when_put_aside() < 1.5 * first
+
+
+def test_an_interrupt_is_nobody_who_wants_it() -> None:
+    sockets = Sockets()
     sockets.wait()
     sockets.look_ns = 30_000
-    # Nobody else ran: an interrupt.
     assert sockets.wait(looks=1) == [LOOK] * 2
-    sockets.put_aside = 1
-    assert sockets.wait(looks=1000) == [LOOK, ASLEEP]
-    sockets.look_ns = 1000
-    sleeps = 0
-    while sockets.wait() == [ASLEEP]:
-        sleeps += 1
-    # Not for ever: they may have ended.
-    assert 10 < sleeps < 1000
 
 
 def test_can_be_turned_off_at_any_time() -> None:
