@@ -31,6 +31,10 @@ _JOINED_BYTES_MAX = 128 << 10
 # no block goes through it. Each of the two has at most five for it.
 _flusher = ThreadPoolExecutor(max_workers=10, thread_name_prefix="flush")
 
+# For 2 MiB and more at once the page cache takes folios of 2 MiB, and a virtual machine that gives
+# free memory of that size back to its host waits for each of them.
+WRITE_BYTES_MAX = 1 << 20
+
 # The directory of a disk, and what is to be done there.
 _DiskJob = tuple[Path, Callable[[], object]]
 
@@ -176,7 +180,7 @@ class SegmentFiles:
     def _write(self, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> None:
         for fd, disk in zip(self.fds, self._disks, strict=True):
             try:
-                if os.pwritev(fd, buffers, offset) != size_bytes:
+                if _write_in_parts(fd, buffers, size_bytes, offset) != size_bytes:
                     raise OSError(errno.EIO, "short write")
             except OSError as exc:
                 raise self._failure(f"write to {self.names[0].name}", disk, exc) from exc
@@ -287,6 +291,18 @@ class SegmentFiles:
         if failure.sick:
             self._on_failure(disk, f"{what}: {exc.strerror}")
         return failure
+
+
+def _write_in_parts(fd: int, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> int:
+    """As os.pwritev, of `size_bytes` together, no more than WRITE_BYTES_MAX of a buffer at once."""
+    if size_bytes <= 2 * WRITE_BYTES_MAX:
+        return os.pwritev(fd, buffers, offset)
+    written = 0
+    for buffer in buffers:
+        for start in range(0, len(buffer), WRITE_BYTES_MAX):
+            part = memoryview(buffer)[start : start + WRITE_BYTES_MAX]
+            written += os.pwrite(fd, part, offset + written)
+    return written
 
 
 def _disk_of(name: Path) -> Path:

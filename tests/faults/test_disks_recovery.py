@@ -322,6 +322,20 @@ def test_any_call_may_fail_once(tmp_path, monkeypatch, name, shared):
             return
 
 
+@pytest.mark.parametrize("n", range(1, 9))
+def test_a_large_block_may_fail_in_any_of_its_parts(tmp_path, monkeypatch, n):
+    disks = TapeDisks(tmp_path)
+    cartridge = disks.load(segment_bytes=8 << 20)
+    large = random.Random(n).randbytes(3 << 20)
+    write(cartridge, b"before", large)
+    with monkeypatch.context() as patch:
+        FailNth(patch, "pwrite", n)
+        with pytest.raises(CartridgeWriteError):
+            write(cartridge, large)
+    write(cartridge, b"after")
+    assert read_all(disks.load()) == [b"before", large, b"after"]
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_disk_may_fail_while_it_is_flushed_in_steps(tmp_path, monkeypatch, shared):
     monkeypatch.setattr(flushing, "STEP_BYTES", 128)
