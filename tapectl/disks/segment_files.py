@@ -11,9 +11,11 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 from tapectl.disks.disk_directory import give_to_owner_of, sync_folder
+from tapectl.disks.flushing import flush_in_steps
 from tapectl.disks.interface import Placement
 from tapectl.disks.staging import STAGED_BYTES_MAX, STAGING_BYTES, Buffer, Staging
 from tapectl.disks.tape_files import OPEN, SEALED, segment_name, tape_folder
@@ -25,9 +27,16 @@ _FULL_RETRY_S = 0.25
 _BUFFERS_OF_A_FRAME = 2
 # Frames of a command that are gathered: more of them make a write that is large enough.
 _JOINED_BYTES_MAX = 128 << 10
-# Flushes the second disk while a tape's thread, or the one that seals, flushes the first; no block
-# goes through it.
-_flusher = ThreadPoolExecutor(max_workers=2, thread_name_prefix="flush")
+# Flushes other files and folders while a tape's thread, or the one that seals, flushes the first;
+# no block goes through it. Each of the two has at most five for it.
+_flusher = ThreadPoolExecutor(max_workers=10, thread_name_prefix="flush")
+
+# For 2 MiB and more at once the page cache takes folios of 2 MiB, and a virtual machine that gives
+# free memory of that size back to its host waits for each of them.
+WRITE_BYTES_MAX = 1 << 20
+
+# The directory of a disk, and what is to be done there.
+_DiskJob = tuple[Path, Callable[[], object]]
 
 
 class DiskFailedError(CartridgeWriteError):
@@ -65,6 +74,8 @@ class SegmentFiles:
         self._on_failure = on_failure
         self._flush_failed = False
         self._folders_are_synced = False
+        # How far the files have been written, and how far flushed.
+        self._written_bytes = self._flushed_bytes = 0
 
     @classmethod
     def create(
@@ -169,10 +180,11 @@ class SegmentFiles:
     def _write(self, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> None:
         for fd, disk in zip(self.fds, self._disks, strict=True):
             try:
-                if os.pwritev(fd, buffers, offset) != size_bytes:
+                if _write_in_parts(fd, buffers, size_bytes, offset) != size_bytes:
                     raise OSError(errno.EIO, "short write")
             except OSError as exc:
                 raise self._failure(f"write to {self.names[0].name}", disk, exc) from exc
+        self._written_bytes = offset + size_bytes
 
     def _take_back(self, offset: int) -> None:
         """Make the frame at `offset` none in the copies that got it."""
@@ -193,13 +205,12 @@ class SegmentFiles:
         self.flush()
         what = f"flush of {self.names[0].name}"
         try:
-            self._flush_at_once(os.fdatasync, what)
-            if not self._folders_are_synced:
-                self._sync_folders(what)
-                self._folders_are_synced = True
+            folders = () if self._folders_are_synced else self._folder_syncs()
+            self._at_once((*self._flushes(os.fdatasync), *folders), what)
         except DiskFailedError:
             self.failed = self._flush_failed = True
             raise
+        self._flushed_bytes, self._folders_are_synced = self._written_bytes, True
 
     def seal(self, tail: bytes, file_bytes: int) -> None:
         """Put index and footer at the end, make all durable, and then give the final names.
@@ -215,7 +226,7 @@ class SegmentFiles:
                 if os.pwrite(fd, tail, file_bytes - len(tail)) != len(tail):
                     raise OSError(errno.EIO, "short write")
                 os.ftruncate(fd, file_bytes)
-        self._flush_at_once(os.fsync, what)
+        self._at_once(self._flushes(os.fsync), what)
         for fd in self.fds[1:]:
             # Whoever reads, reads the first: memory is for what may be read.
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -224,7 +235,7 @@ class SegmentFiles:
                 with self._asking(_disk_of(name), what):
                     name.rename(name.with_suffix(SEALED))
         self.names = tuple(name.with_suffix(SEALED) for name in self.names)
-        self._sync_folders(what)
+        self._at_once(self._folder_syncs(), what)
 
     def discard(self) -> None:
         """Remove the files: nothing in them counts."""
@@ -239,24 +250,33 @@ class SegmentFiles:
         for fd in fds:
             os.close(fd)
 
-    def _flush_at_once(self, flush: Callable[[int], None], what: str) -> None:
-        """Flush files to their disks; two disks take their time together."""
-        others = [_flusher.submit(flush, fd) for fd in self.fds[1:]]
+    def _flushes(self, flush: Callable[[int], None]) -> Sequence[_DiskJob]:
+        written = range(self._flushed_bytes, self._written_bytes)
+        return [
+            (disk, partial(flush_in_steps, fd, written, flush))
+            for fd, disk in zip(self.fds, self._disks, strict=True)
+        ]
+
+    def _folder_syncs(self) -> Sequence[_DiskJob]:
+        return [
+            (_disk_of(name), partial(sync_folder, folder))
+            for name in self.names
+            for folder in (name.parent, name.parent.parent)
+        ]
+
+    def _at_once(self, jobs: Sequence[_DiskJob], what: str) -> None:
+        """Do what waits for disks: two of them take their time together, and one file system has
+        one commit for all."""
+        first_disk, first = jobs[0]
+        others = [_flusher.submit(job) for _, job in jobs[1:]]
         try:
-            for fd, disk in zip(self.fds[:1], self._disks[:1], strict=True):
-                with self._asking(disk, what):
-                    flush(fd)
+            with self._asking(first_disk, what):
+                first()
         finally:
             wait(others)
-        for other, disk in zip(others, self._disks[1:], strict=True):
+        for other, (disk, _) in zip(others, jobs[1:], strict=True):
             with self._asking(disk, what):
                 other.result()
-
-    def _sync_folders(self, what: str) -> None:
-        for name in self.names:
-            with self._asking(_disk_of(name), what):
-                sync_folder(name.parent)
-                sync_folder(name.parent.parent)
 
     @contextlib.contextmanager
     def _asking(self, disk: Path, what: str) -> Iterator[None]:
@@ -271,6 +291,18 @@ class SegmentFiles:
         if failure.sick:
             self._on_failure(disk, f"{what}: {exc.strerror}")
         return failure
+
+
+def _write_in_parts(fd: int, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> int:
+    """As os.pwritev, of `size_bytes` together, no more than WRITE_BYTES_MAX of a buffer at once."""
+    if size_bytes <= 2 * WRITE_BYTES_MAX:
+        return os.pwritev(fd, buffers, offset)
+    written = 0
+    for buffer in buffers:
+        for start in range(0, len(buffer), WRITE_BYTES_MAX):
+            part = memoryview(buffer)[start : start + WRITE_BYTES_MAX]
+            written += os.pwrite(fd, part, offset + written)
+    return written
 
 
 def _disk_of(name: Path) -> Path:

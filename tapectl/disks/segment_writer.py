@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tapectl.disks.interface import Placement
-from tapectl.disks.segment_files import SegmentFiles
+from tapectl.disks.segment_files import WRITE_BYTES_MAX, SegmentFiles
 from tapectl.medium.frame import FRAME_HEADER_BYTES, FrameEncoder, FrameKind
 from tapectl.medium.run_index import RUN_ENTRY_BYTES, RUNS_MAX, RunIndex
 from tapectl.medium.segment import (
@@ -19,9 +19,6 @@ from tapectl.medium.summary import SegmentSummary
 
 # Linux takes 1,024 buffers in one pwritev, and a block is two of them.
 _BLOCKS_PER_WRITE = 512
-# For more at once the page cache takes folios of 2 MiB, and a virtual machine that gives free
-# memory of that size back to its host waits for each of them.
-_WRITE_BYTES_MAX = 1 << 20
 _MARKS_PER_WRITE = 4096
 _BLOCK = FrameKind.BLOCK
 # A command adds at most one run; the room for index and footer is kept free for it.
@@ -89,7 +86,7 @@ class SegmentWriter:
 
         Raises CartridgeWriteError; `index` says how many blocks count.
         """
-        blocks_at_once = min(_BLOCKS_PER_WRITE, max(1, _WRITE_BYTES_MAX // block_bytes))
+        blocks_at_once = min(_BLOCKS_PER_WRITE, max(1, WRITE_BYTES_MAX // block_bytes))
         step = block_bytes * blocks_at_once
         for start in range(0, len(data), step):
             part = data[start : start + step]

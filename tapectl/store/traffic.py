@@ -18,8 +18,9 @@ Rate = Callable[[], float | None]
 
 # What passes at once takes so long at the limit: a new one is felt after it, at any rate.
 _PIECE_S = 0.1
-# Waits that came out too long are made up for, up to this; it is also the largest burst.
-_LAG_S = 0.1
+# Pauses and waits that came out too long are made up for, up to this: what lies between two objects
+# (the next one is read and compressed, a manifest is written). It is also the largest burst.
+_LAG_S = 1.0
 # Shorter waits are left to the next piece.
 _WAIT_MIN_S = 0.005
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench import bandwidth
 from tests.bench.report import Table
 from tests.bench.targets import children_cpu_s
 from tests.support.gateway import Gateway
@@ -53,8 +54,10 @@ def measure(folder: Path, tapebench: Tapebench, repetitions: int, tape_mib: int)
             ours.append(uploaded)
             rclones.append(copied)
             reads.append(_read(root, server, f"bench-{number}", tapebench, tape_mib))
+            if number == repetitions - 1:
+                limited = _limited(root, tapebench)
             shutil.rmtree(root)
-    return [_uploads_table(ours, rclones), _reads_table(reads)]
+    return [_uploads_table(ours, rclones), _reads_table(reads), limited]
 
 
 def _upload(
@@ -107,6 +110,14 @@ def _read(
         lambda: _rclone(server, "copy", f":s3:{bucket}-rclone", str(target)), tape_mib << 20
     )
     return (*rates, copied.mib_per_s)
+
+
+def _limited(root: Path, tapebench: Tapebench) -> Table:
+    gateway = _gateway(root)
+    try:
+        return bandwidth.measure(gateway, tapebench, lambda: _forget_local_copies(gateway))
+    finally:
+        gateway.close()
 
 
 def _forget_local_copies(gateway: Gateway) -> None:

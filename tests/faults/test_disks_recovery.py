@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tapectl.disks import flushing
 from tapectl.disks.tape_files import OPEN, SEALED
 from tapectl.medium.segment import SEGMENT_HEADER_BYTES, SegmentHeader
 from tapectl.scsi.cartridge import (
@@ -290,13 +291,13 @@ def test_no_segment_is_sealed_after_one_that_could_not_be(disks, monkeypatch):
 
 
 class FailNth:
-    """Stands for one function of os and fails its n-th call."""
+    """Stands for one function of os, or of another module, and fails its n-th call."""
 
-    def __init__(self, monkeypatch, name, n):
+    def __init__(self, monkeypatch, name, n, module=os):
         self.calls = 0
-        self._real = getattr(os, name)
+        self._real = getattr(module, name)
         self._n = n
-        monkeypatch.setattr(os, name, self)
+        monkeypatch.setattr(module, name, self)
 
     def __call__(self, *arguments, **options):
         self.calls += 1
@@ -319,6 +320,34 @@ def test_any_call_may_fail_once(tmp_path, monkeypatch, name, shared):
         assert not disks.files(OPEN)
         if failing.calls < n:
             return
+
+
+@pytest.mark.parametrize("n", range(1, 9))
+def test_a_large_block_may_fail_in_any_of_its_parts(tmp_path, monkeypatch, n):
+    disks = TapeDisks(tmp_path)
+    cartridge = disks.load(segment_bytes=8 << 20)
+    large = random.Random(n).randbytes(3 << 20)
+    write(cartridge, b"before", large)
+    with monkeypatch.context() as patch:
+        FailNth(patch, "pwrite", n)
+        with pytest.raises(CartridgeWriteError):
+            write(cartridge, large)
+    write(cartridge, b"after")
+    assert read_all(disks.load()) == [b"before", large, b"after"]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_disk_may_fail_while_it_is_flushed_in_steps(tmp_path, monkeypatch, shared):
+    monkeypatch.setattr(flushing, "STEP_BYTES", 128)
+    for n in itertools.count(1):
+        disks = TapeDisks(tmp_path / str(n), shared=shared)
+        with monkeypatch.context() as patch:
+            failing = FailNth(patch, "write_out", n, module=flushing)
+            acknowledged = write_through_failures(disks)
+        if failing.calls < n:
+            return
+        assert disks.failures
+        assert read_all(disks.load()) == acknowledged
 
 
 def write_through_failures(disks):

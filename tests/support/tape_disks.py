@@ -137,7 +137,7 @@ def write(cartridge: SegmentedCartridge, *blocks: bytes) -> None:
 def read_all(cartridge: SegmentedCartridge, first: int = 0) -> list[LogicalObject]:
     """Return all objects from `first` on, None for a filemark."""
     cartridge.locate(first)
-    buffer = memoryview(bytearray(1 << 20))
+    buffer = memoryview(bytearray(4 << 20))
     found: list[LogicalObject] = []
     while (read := cartridge.read_block(buffer)) is not Mark.END_OF_DATA:
         if isinstance(read, EncryptedBlock):
