@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tapectl.lio.continuity import FAILED, Continuity, Outcome
@@ -61,8 +61,9 @@ class StoppingError(Exception):
 class RingService:
     """One thread that answers a ring, from `start` to `stop`.
 
-    It calls the unit with `lock` held, as whoever else calls it does. `buffer` is what the unit
-    reads blocks into; `continuity` is what outlives this process, None for units that have nothing.
+    It calls the unit with `lock` held, as whoever else calls it does. `busy_timeout_s` tells how
+    long a command that begins to wait may wait. `buffer` is what the unit reads blocks into;
+    `continuity` is what outlives this process, None for units that have nothing.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class RingService:
         unit: LogicalUnit,
         lock: threading.Lock,
         *,
-        busy_timeout_s: float,
+        busy_timeout_s: Callable[[], float],
         buffer: DataBuffer | None = None,
         continuity: Continuity | None = None,
     ) -> None:
@@ -248,7 +249,7 @@ class RingService:
 
     def _execute_patiently(self, command: RingCommand, busy: CartridgeBusyError) -> Outcome:
         """Run a command again until it goes on; after the bound the initiator gets BUSY."""
-        deadline = time.monotonic() + self._busy_timeout_s
+        deadline = time.monotonic() + self._busy_timeout_s()
         while True:
             self._pause(busy.retry_after_s)
             if command.command_id in self._aborted:
@@ -256,7 +257,7 @@ class RingService:
             try:
                 return self._execute(command)
             except CommandUnfinishedError as exc:
-                busy, deadline = exc, time.monotonic() + self._busy_timeout_s
+                busy, deadline = exc, time.monotonic() + self._busy_timeout_s()
             except CartridgeBusyError as exc:
                 busy = exc
             if time.monotonic() > deadline:

@@ -86,11 +86,12 @@ class RingDrive:
         folder.mkdir(exist_ok=True)
         self.journal = MortalJournal(folder / "rings" / "drive", identity)
         self.lock = threading.Lock()
+        self.busy_timeout_s = busy_timeout_s
         self.service = MortalService(
             kernel,
             self.drive,
             self.lock,
-            busy_timeout_s=busy_timeout_s,
+            busy_timeout_s=lambda: self.busy_timeout_s,
             buffer=self.drive.data_buffer,
             continuity=Continuity(self.drive, NEXUS, self.journal),
         )

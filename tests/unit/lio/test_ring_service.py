@@ -78,6 +78,16 @@ def test_a_command_that_waits_too_long_is_answered_busy(tmp_path: Path) -> None:
     one.service.stop()
 
 
+def test_a_changed_bound_holds_for_commands_that_come_after(tmp_path: Path) -> None:
+    cartridge = MemoryCartridge()
+    one = RingDrive(FakeKernel(), cartridge, tmp_path, busy_timeout_s=60).live()
+    cartridge.objects = [BLOCK]
+    cartridge.busy["read_block"] = [CartridgeBusyError("cold", retry_after_s=0.01)] * 1000
+    one.busy_timeout_s = 0.02
+    assert one.run(READ_1000, room=1000).status == 8
+    one.service.stop()
+
+
 def test_what_waits_can_be_aborted_and_those_behind_it_too(tmp_path: Path) -> None:
     cartridge = MemoryCartridge()
     one = RingDrive(FakeKernel(), cartridge, tmp_path).live()
