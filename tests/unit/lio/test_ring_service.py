@@ -138,6 +138,17 @@ def test_a_bug_is_a_hardware_error_and_no_end(
     one.service.stop()
 
 
+def test_a_command_that_is_known_no_more_is_to_be_tried_again(tmp_path: Path) -> None:
+    kernel = FakeKernel()
+    command_id = kernel.put(bytes.fromhex(TEST_UNIT_READY))
+    kernel.spoil_first(command_id)
+    one = RingDrive(kernel, MemoryCartridge(), tmp_path).live()
+    assert kernel.await_answers(command_id)[0].status == 8
+    # And then it is told why.
+    assert one.run(TEST_UNIT_READY).sense[12] == 0x29
+    one.service.stop()
+
+
 def test_what_is_not_answered_at_the_end_is_for_the_next(tmp_path: Path) -> None:
     cartridge = MemoryCartridge()
     one = RingDrive(FakeKernel(), cartridge, tmp_path).live()
