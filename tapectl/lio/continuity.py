@@ -59,6 +59,8 @@ class Continuity:
         self._attempts = 0
         # The command that has run to its end and is not answered.
         self._done: RingCommand | None = None
+        # Whether nothing is written down of the ring.
+        self._in_order = True
         # What the last process left of a command, until that has been looked at.
         self._left: Left | None = None
 
@@ -95,6 +97,7 @@ class Continuity:
                 data_in_bytes=left.data_in_bytes,
             )
         disorder = self._journal.disorder_at(ring.tail)
+        self._in_order = disorder is None
         return () if disorder is None else ring.resume(disorder)
 
     def _goes_on(self, left: Left) -> bool:
@@ -198,6 +201,7 @@ class Continuity:
             )
         disorder = ring.disorder_after(command)
         if disorder is not None:
+            self._in_order = False
             journal.put_disorder(disorder, ring.next_tail, now=ring.tail)
         journal.answering()
 
@@ -206,8 +210,9 @@ class Continuity:
         self._attempts = 0
         self._done = None
         self._journal.answered()
-        if ring.in_order:
+        if not self._in_order and ring.in_order:
             self._journal.put_no_disorder()
+            self._in_order = True
 
     def changed(self) -> None:
         """The drive changed otherwise than by a command: a cartridge came or went."""

@@ -77,7 +77,7 @@ class TaskManagementType(enum.IntEnum):
     LOGICAL_UNIT_RESET_BY_PRO = 128
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class RingCommand:
     """A command. `data` are views of the kernel's memory, in order: what the initiator sent, or
     room for what it gets; which of them it is TCMU does not tell, the CDB does. `pieces` are the
@@ -85,6 +85,8 @@ class RingCommand:
 
     `command_id` is that of no other command that is not answered yet. The CDB is empty where a
     response stands in place of the request: whoever was here before has died before the tail.
+
+    Not frozen, only because that makes it several times cheaper to build.
     """
 
     command_id: int
