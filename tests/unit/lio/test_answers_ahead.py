@@ -168,6 +168,17 @@ def test_what_is_aborted_stays_so_whenever_death_comes(tmp_path: Path) -> None:
             break
 
 
+def test_what_waits_hears_of_a_tape_that_is_another_one_now(tmp_path: Path) -> None:
+    lives = Lives(tmp_path, cold_cartridge(), itertools.repeat(None))
+    waits, inquiry = lives.kernel.put(READ_1000, room=1000), lives.kernel.put(INQUIRY, room=36)
+    lives.await_answers(inquiry)
+    lives.life.service.stop()
+    lives.life = RingDrive(lives.kernel, MemoryCartridge("OTHER1L5"), tmp_path).live()
+    (answer,) = lives.await_answers(waits)
+    assert (answer.status, answer.sense[2], answer.sense[12]) == (2, 6, 0x29)
+    lives.life.service.stop()
+
+
 def test_a_reset_ends_what_waits_and_all_behind_it(tmp_path: Path) -> None:
     lives = Lives(tmp_path, cold_cartridge(), itertools.repeat(None))
     kernel = lives.kernel
