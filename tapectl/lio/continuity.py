@@ -2,16 +2,18 @@
 
 The kernel keeps their sessions and what they have sent. A command that had run and was not answered
 is answered as it was; one that had only begun is run again from where it began, so that nothing it
-recorded is there twice. What the drive cannot take over it says by a power on attention.
+recorded is there twice. What the drive cannot take over it says by a power on attention. Requests
+that answers to others have displaced from the ring are taken over with it.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tapectl.lio.journal import Journal, Left, Phase
-from tapectl.lio.ring import RingCommand
+from tapectl.lio.ring import CommandRing, RingCommand
 from tapectl.scsi.cartridge import CartridgeError
 from tapectl.scsi.logical_unit import Status
 from tapectl.scsi.sense import ASC, Sense, SenseKey
@@ -46,7 +48,8 @@ FAILED = Outcome(
 
 
 class Continuity:
-    """Keeps the journal of a drive, and reads what the last process left. One thread at a time."""
+    """Keeps the journal of a drive and its ring, and reads what the last process left. One thread
+    at a time."""
 
     def __init__(self, drive: TapeDrive, nexus: str, journal: Journal) -> None:
         self._drive = drive
@@ -54,26 +57,48 @@ class Continuity:
         self._journal = journal
         self._kept = b""
         self._attempts = 0
-        # What the last process left of the command at the tail, until that has been looked at.
+        # The command that has run to its end and is not answered.
+        self._done: RingCommand | None = None
+        # Whether nothing is written down of the ring.
+        self._in_order = True
+        # What the last process left of a command, until that has been looked at.
         self._left: Left | None = None
 
-    def take_over(self, tail: int, *, used: bool) -> None:
-        """Make the drive what it was; `tail` is the ring's, which has been `used` before. The
-        cartridge is loaded.
+    def take_over(self, ring: CommandRing) -> Sequence[RingCommand]:
+        """Make drive and ring what they were; nothing was taken out of the ring yet, and the
+        cartridge is loaded. Return the commands that are not answered and not in the ring any more.
 
-        Where that cannot be, the initiator is told of a power on, as after any restart.
+        Where the drive cannot be that, the initiator is told of a power on, as after any restart.
+        Raises CartridgeBusyError, RingError.
         """
-        left = self._journal.left
+        left, used = self._journal.left, ring.used
+        displaced: Sequence[RingCommand] = ()
+        if left is not None:
+            displaced = self._take_over_ring(ring, left)
         if left is not None and self._goes_on(left):
             self._kept = left.continuation
-            if left.phase is not Phase.NONE and left.at == tail:
+            if left.phase in (Phase.BEGUN, Phase.DONE) and left.tail == ring.tail:
                 self._left = left
-                return
+                return displaced
         elif used:
             _log.warning("the drive cannot go on where it was: initiators are told of a restart")
             self._drive.power_on_attention()
         self._journal.answered()
         self.changed()
+        return displaced
+
+    def _take_over_ring(self, ring: CommandRing, left: Left) -> Sequence[RingCommand]:
+        if left.phase is Phase.ANSWERING and left.tail == ring.tail and ring.unanswered:
+            ring.finish(
+                left.command_id,
+                left.data_bytes,
+                left.status,
+                sense=left.sense,
+                data_in_bytes=left.data_in_bytes,
+            )
+        disorder = self._journal.disorder_at(ring.tail)
+        self._in_order = disorder is None
+        return () if disorder is None else ring.resume(disorder)
 
     def _goes_on(self, left: Left) -> bool:
         place = left.place
@@ -86,20 +111,32 @@ class Continuity:
             _log.warning("the tape cannot be positioned: %s", exc)
             return False
 
-    def outcome_left(self, command: RingCommand) -> Outcome | None:
-        """Return how the first command in the ring ended, if it needs not be run (again)."""
-        left, self._left = self._left, None
-        if left is None or left.at != command.at:
+    def command_left(self, commands: Iterable[RingCommand]) -> RingCommand | None:
+        """Return the command, of those not answered, that the last process was at."""
+        left = self._left
+        if left is None:
             return None
+        return next((one for one in commands if one.command_id == left.command_id), None)
+
+    def outcome_left(self, command: RingCommand) -> Outcome | None:
+        """Return how the `command_left` ended, None if it is to be run (again)."""
+        left, self._left = self._left, None
+        assert left is not None, "it was left"
         if left.phase is Phase.DONE:
+            self._done = command
             return Outcome(left.status, left.sense, left.data_in_bytes)
+        outcome = None
         if left.attempts >= ATTEMPTS_MAX:
             _log.error(
                 "a command is given up after %d attempts: %s", left.attempts, command.cdb.hex()
             )
-            return FAILED
+            outcome = FAILED
+        elif self._was_recorded(left, command.cdb):
+            outcome = GOOD
+        if outcome is not None:
+            self.done(command, outcome)
         self._attempts = left.attempts
-        return GOOD if self._was_recorded(left, command.cdb) else None
+        return outcome
 
     def _was_recorded(self, left: Left, cdb: bytes) -> bool:
         """Whether the objects of a command that only appends are all on the tape.
@@ -121,14 +158,17 @@ class Continuity:
         cartridge.locate(cartridge.end_of_data)
         return True
 
-    def begin(self, command: RingCommand) -> None:
+    def begin(self, command: RingCommand, ring: CommandRing) -> None:
         """A command is going to be run."""
         self._attempts += 1
-        self._journal.begin(command.at, place_of(self._drive), attempts=self._attempts)
+        self._journal.begin(
+            command.command_id, ring.tail, place_of(self._drive), attempts=self._attempts
+        )
 
     def postponed(self) -> None:
         """It could not be run now, and has changed nothing."""
-        self.answered()
+        self._attempts = 0
+        self._journal.answered()
 
     def done(self, command: RingCommand, outcome: Outcome) -> None:
         """It was run, and its data are in place."""
@@ -139,14 +179,40 @@ class Continuity:
             continuation = self._changed_continuation()
         self._journal.done(
             (outcome.status, outcome.sense, outcome.data_in_bytes),
+            command.data_bytes,
             place_of(self._drive),
             continuation,
         )
+        self._done = command
 
-    def answered(self) -> None:
+    def may_answer(self, command: RingCommand, ring: CommandRing) -> bool:
+        """Whether what its answer displaces can be written down."""
+        return self._journal.has_room_for(ring.disorder_after(command))
+
+    def answering(self, command: RingCommand, outcome: Outcome, ring: CommandRing) -> None:
+        """A command is going to be answered, be it run or not."""
+        journal = self._journal
+        if self._done is not command:
+            journal.refused(
+                command.command_id,
+                ring.tail,
+                (outcome.status, outcome.sense, outcome.data_in_bytes),
+                command.data_bytes,
+            )
+        disorder = ring.disorder_after(command)
+        if disorder is not None:
+            self._in_order = False
+            journal.put_disorder(disorder, ring.next_tail, now=ring.tail)
+        journal.answering()
+
+    def answered(self, ring: CommandRing) -> None:
         """The kernel has its answer."""
         self._attempts = 0
+        self._done = None
         self._journal.answered()
+        if not self._in_order and ring.in_order:
+            self._journal.put_no_disorder()
+            self._in_order = True
 
     def changed(self) -> None:
         """The drive changed otherwise than by a command: a cartridge came or went."""

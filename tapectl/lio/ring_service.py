@@ -10,11 +10,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tapectl.lio.continuity import FAILED, Continuity, Outcome
 from tapectl.lio.ring import (
+    Capability,
     CommandRing,
     RingCommand,
     RingError,
@@ -22,7 +23,7 @@ from tapectl.lio.ring import (
     TaskManagementType,
 )
 from tapectl.scsi.cartridge import CartridgeBusyError, CommandUnfinishedError
-from tapectl.scsi.logical_unit import LogicalUnit, Reply, Status
+from tapectl.scsi.logical_unit import IMPLICIT_HEAD_OF_QUEUE, LogicalUnit, Reply, Status
 from tapectl.scsi.ssc.data_buffer import DataBuffer
 
 _log = logging.getLogger(__name__)
@@ -36,8 +37,8 @@ _RESETS = frozenset(
         TaskManagementType.TARGET_COLD_RESET,
     )
 )
-_BUSY = Reply(Status.BUSY)
-_ABORTED = Reply(Status.TASK_ABORTED)
+_BUSY = Outcome(Status.BUSY, b"", 0)
+_ABORTED = Outcome(Status.TASK_ABORTED, b"", 0)
 
 
 class RingDevice(Protocol):
@@ -61,8 +62,9 @@ class StoppingError(Exception):
 class RingService:
     """One thread that answers a ring, from `start` to `stop`.
 
-    It calls the unit with `lock` held, as whoever else calls it does. `buffer` is what the unit
-    reads blocks into; `continuity` is what outlives this process, None for units that have nothing.
+    It calls the unit with `lock` held, as whoever else calls it does. `busy_timeout_s` tells how
+    long a command that begins to wait may wait. `buffer` is what the unit reads blocks into;
+    `continuity` is what outlives this process, None for units that have nothing.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class RingService:
         unit: LogicalUnit,
         lock: threading.Lock,
         *,
-        busy_timeout_s: float,
+        busy_timeout_s: Callable[[], float],
         buffer: DataBuffer | None = None,
         continuity: Continuity | None = None,
     ) -> None:
@@ -93,7 +95,7 @@ class RingService:
     @property
     def used(self) -> bool:
         """Whether anybody has used the ring before."""
-        return self._ring.tail != 0 or self._ring.unanswered
+        return self._ring.used
 
     def start(self) -> None:
         """Answer what is in the ring, and what comes; raise the errors of a tape that is gone on
@@ -101,7 +103,7 @@ class RingService:
         with self._lock:
             self._unit.nexus_established(NEXUS)
             if self._continuity is not None:
-                self._continuity.take_over(self._ring.tail, used=self.used)
+                self._waiting.extend(self._continuity.take_over(self._ring))
         self._thread.start()
 
     def stop(self) -> None:
@@ -136,14 +138,21 @@ class RingService:
             _log.info("the ring ends: %s", exc)
 
     def _answer_first(self) -> None:
-        """Answer the command that the last process was at, if it is known how it ended."""
+        """Answer the command that the last process was at, if it is known how it ended; else run
+        it before any other."""
         self._take()
-        if self._continuity is None or not self._waiting:
+        if self._continuity is None:
+            return
+        command = self._continuity.command_left(self._waiting)
+        if command is None:
             return
         with self._lock:
-            outcome = self._continuity.outcome_left(self._waiting[0])
-        if outcome is not None:
-            self._answer(self._waiting.popleft(), outcome)
+            outcome = self._continuity.outcome_left(command)
+        self._waiting.remove(command)
+        if outcome is None:
+            self._waiting.appendleft(command)
+        else:
+            self._answer(command, outcome)
 
     def _take(self) -> None:
         """Take everything out of the ring; act at once on what is to happen to commands in it."""
@@ -168,13 +177,17 @@ class RingService:
     def _run(self, command: RingCommand) -> None:
         self._running = command.command_id
         if command.command_id in self._aborted:
-            outcome = Outcome(Status.TASK_ABORTED, b"", 0)
+            outcome = _ABORTED
+        elif not command.cdb:
+            # It may have been run: that is told once it is tried again (`power_on`).
+            outcome = _BUSY
         else:
             try:
                 outcome = self._execute(command)
             except CartridgeBusyError as exc:
                 outcome = self._execute_patiently(command, exc)
         self._answer(command, outcome)
+        self._running = None
 
     def _answer(self, command: RingCommand, outcome: Outcome) -> None:
         if not outcome.data_in_bytes and not outcome.status and command.cdb[0] != _WRITE_6:
@@ -182,14 +195,36 @@ class RingService:
             # Not earlier: what was sent with a command is needed until it has been run.
             for piece in command.data:
                 piece[:] = bytes(len(piece))
-        self._ring.answer(
+        ring, continuity = self._ring, self._continuity
+        if continuity is not None:
+            continuity.answering(command, outcome, ring)
+        ring.answer(
             command, outcome.status, sense=outcome.sense, data_in_bytes=outcome.data_in_bytes
         )
-        if self._continuity is not None:
-            self._continuity.answered()
+        if continuity is not None:
+            continuity.answered(ring)
         self._device.ring()
-        self._running = None
         self._aborted.discard(command.command_id)
+
+    def _answer_ahead(self) -> None:
+        """While a command waits, answer those behind it that need not: they are aborted, or of
+        those that never wait."""
+        for command in list(self._waiting):
+            aborted = command.command_id in self._aborted
+            if not aborted and command.cdb[0] not in IMPLICIT_HEAD_OF_QUEUE:
+                continue
+            if not self._may_answer_ahead(command):
+                return
+            self._waiting.remove(command)
+            self._answer(command, _ABORTED if aborted else self._execute(command))
+
+    def _may_answer_ahead(self, command: RingCommand) -> bool:
+        ring, continuity = self._ring, self._continuity
+        return (
+            continuity is not None
+            and Capability.OUT_OF_ORDER_COMPLETION in ring.capabilities
+            and continuity.may_answer(command, ring)
+        )
 
     def _execute(self, command: RingCommand) -> Outcome:
         """Run a command to its end. Raises CartridgeBusyError, having changed nothing."""
@@ -201,7 +236,7 @@ class RingService:
         try:
             with self._lock:
                 if continuity is not None:
-                    continuity.begin(command)
+                    continuity.begin(command, self._ring)
                 try:
                     reply = self._unit.execute(NEXUS, command.cdb, data)
                 except CartridgeBusyError:
@@ -248,30 +283,36 @@ class RingService:
 
     def _execute_patiently(self, command: RingCommand, busy: CartridgeBusyError) -> Outcome:
         """Run a command again until it goes on; after the bound the initiator gets BUSY."""
-        deadline = time.monotonic() + self._busy_timeout_s
+        deadline = time.monotonic() + self._busy_timeout_s()
         while True:
             self._pause(busy.retry_after_s)
             if command.command_id in self._aborted:
-                return self._deliver(command, _ABORTED)
+                return _ABORTED
             try:
                 return self._execute(command)
             except CommandUnfinishedError as exc:
-                busy, deadline = exc, time.monotonic() + self._busy_timeout_s
+                busy, deadline = exc, time.monotonic() + self._busy_timeout_s()
             except CartridgeBusyError as exc:
                 busy = exc
             if time.monotonic() > deadline:
                 _log.warning("%s: answered BUSY", busy)
-                return self._deliver(command, _BUSY)
+                return _BUSY
 
     def _pause(self, wait_s: float) -> None:
-        """Wait, but look at what happens to the command meanwhile. Raises StoppingError."""
+        """Wait, but look at what happens meanwhile, to the command and to others. Raises
+        StoppingError."""
         deadline = time.monotonic() + wait_s
         while True:
             self._take()
+            # What is aborted is answered before anything that came after the abort: who takes over
+            # finds the abort in the ring as long as it is needed.
+            if self._running in self._aborted:
+                return
+            self._answer_ahead()
             if self._stopping:
                 raise StoppingError
             left_s = deadline - time.monotonic()
-            if left_s <= 0 or self._running in self._aborted:
+            if left_s <= 0:
                 return
             self._device.wait(left_s)
 

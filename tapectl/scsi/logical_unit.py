@@ -7,6 +7,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+IMPLICIT_HEAD_OF_QUEUE = frozenset((0x03, 0x12, 0xA0))
+"""Operation codes of commands that need not stand behind those of the task set, whatever their
+task attribute (SAM-6 8.2): REQUEST SENSE, INQUIRY, REPORT LUNS. They wait for nothing."""
+
 
 class Status(enum.IntEnum):
     """SAM-6 status codes."""

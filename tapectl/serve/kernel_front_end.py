@@ -76,7 +76,10 @@ class KernelFrontEnd:
         changer = self._changer
         uio = UioDevice(self.ring_of(self._devices[CHANGER_NUMBER]))
         self._ring = RingService(
-            uio, changer.unit, changer.host.lock, busy_timeout_s=self._settings.busy_timeout_s
+            uio,
+            changer.unit,
+            changer.host.lock,
+            busy_timeout_s=lambda: self._settings.busy_timeout_s,
         )
         if self._ring.used:
             # Initiators that have waited for us hear that the changer was started anew.
@@ -120,6 +123,7 @@ class KernelFrontEnd:
     def take_over(self, settings: Settings) -> None:
         if settings.listen != self._settings.listen:
             _log.warning("the kernel's target keeps its addresses until the next start")
+        self._settings = settings
 
     def drop_sessions(self, device_name: str, initiator_name: str) -> None:
         for device in self._devices:

@@ -181,7 +181,7 @@ class DriveWorker:
             device,
             self._drive,
             self._host.lock,
-            busy_timeout_s=self._settings.busy_timeout_s,
+            busy_timeout_s=lambda: self._times.busy_timeout_s,
             buffer=self._drive.data_buffer,
             continuity=Continuity(self._drive, NEXUS, Journal(path, device.identity)),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import struct
 import threading
@@ -43,7 +44,6 @@ class FakeKernel:
         self._piece_bytes = piece_bytes
         struct.pack_into("<HHII", self.memory, 0, version, flags, ENTRIES_AT, ring_bytes)
         self._head = self._done = 0
-        self._next_id = 0
         self._next_data = 0
         self._living: dict[int, list[tuple[int, int]]] = {}
         self._asked = threading.Condition()
@@ -82,8 +82,8 @@ class FakeKernel:
         entry_bytes = max(112, 48 + 16 * len(pieces) + ((len(cdb) + 7) & ~7))
         entry_bytes = (entry_bytes + 7) & ~7
         entry = self._make_room(entry_bytes)
-        command_id = self._next_id
-        self._next_id = (self._next_id + 1) & 0xFFFF
+        # The lowest that is free, as xa_alloc gives it.
+        command_id = next(number for number in itertools.count(1) if number not in self._living)
         cdb_at = entry + 48 + 16 * len(pieces)
         self.memory[entry : entry + entry_bytes] = b"\xee" * entry_bytes
         struct.pack_into("<IHBB", self.memory, entry, entry_bytes | 1, command_id, 0, 0)
@@ -112,7 +112,7 @@ class FakeKernel:
 
     def answers(self) -> dict[int, Answer]:
         """Take what is answered by now: the entries up to the tail."""
-        (tail,) = struct.unpack_from("<I", self.memory, 64)
+        tail = self.tail
         found: dict[int, Answer] = {}
         while self._done != tail:
             entry = ENTRIES_AT + self._done
@@ -131,6 +131,21 @@ class FakeKernel:
             )
         assert found.keys() == set(command_ids)
         return [found[command_id] for command_id in command_ids]
+
+    @property
+    def tail(self) -> int:
+        tail: int = struct.unpack_from("<I", self.memory, 64)[0]
+        return tail
+
+    def spoil_first(self, command_id: int = 0xFFFF) -> None:
+        """Let a response to a command stand in part over the request of the first entry that has
+        no answer."""
+        at = self.tail
+        while (header := struct.unpack_from("<I", self.memory, ENTRIES_AT + at)[0]) & 7 != 1:
+            at = (at + (header & ~7)) % self._ring_bytes
+        entry = ENTRIES_AT + at
+        self.memory[entry + 4 : entry + 6] = command_id.to_bytes(2, "little")
+        self.memory[entry + 8 : entry + 112] = b"\xff" * 104
 
     def _answer(self, entry: int, flags: int, pieces: list[tuple[int, int]]) -> Answer:
         status, read_len = struct.unpack_from("<B3xI", self.memory, entry + 8)

@@ -5,8 +5,12 @@ The guest's Python is of the same minor version as ours or its compiled modules 
 
 from __future__ import annotations
 
+import compileall
+import py_compile
 import re
+import shutil
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -24,12 +28,22 @@ NEEDED_OF_THOSE = ("awscrt",)
 
 def write_site(path: Path) -> None:
     """Write an uncompressed tar whose root is a folder for PYTHONPATH."""
-    with tarfile.open(path, "w") as archive:
-        archive.add(Path(tapectl.__file__).parent, "tapectl")
+    with tarfile.open(path, "w") as archive, tempfile.TemporaryDirectory() as folder:
+        archive.add(_compiled(Path(folder)), "tapectl")
         for found in _needed():
             for file in found.files or ():
                 if ".." not in file.parts:
                     archive.add(str(file.locate()), str(file))
+
+
+def _compiled(folder: Path) -> Path:
+    """Copy the package, and compile it: emulated, each process of the guest would take seconds."""
+    package = folder / "tapectl"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(tapectl.__file__).parent, package, ignore=ignored)
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    assert compileall.compile_dir(package, quiet=1, invalidation_mode=mode)
+    return package
 
 
 def _needed() -> Iterator[Distribution]:

@@ -15,3 +15,4 @@ check logout 60 c_logout
 check clean 60 c_clean
 check serve 60 c_serve
 rm -f /run/drive.map /run/tell
+echo ATTACH=loopback >>/job/job.env

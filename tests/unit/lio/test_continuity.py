@@ -119,6 +119,21 @@ def test_a_write_to_a_worm_tape_that_is_there_is_not_repeated(tmp_path: Path) ->
     life.service.stop()
 
 
+def test_where_the_tape_stands_after_a_write_that_was_there_outlives_the_next_death(
+    tmp_path: Path,
+) -> None:
+    kernel, cartridge = FakeKernel(), MemoryCartridge()
+    life = RingDrive(kernel, cartridge, tmp_path).live()
+    command_id = life.die_at("before done", "0a 00 00 03 e8 00", BLOCK, 0)
+    RingDrive(kernel, cartridge, tmp_path).live().service.stop()
+    assert kernel.await_answers(command_id)[0].status == 0
+    cartridge.locate(0)  # as a tape that is loaded anew
+    life = RingDrive(kernel, cartridge, tmp_path).live()
+    assert life.run("0a 00 00 00 0d 00", OTHER).status == 0
+    assert cartridge.objects == [BLOCK, OTHER]
+    life.service.stop()
+
+
 @pytest.mark.parametrize("lost", ["another cartridge", "a shorter tape", "keys", "journal"])
 def test_what_cannot_go_on_is_told(tmp_path: Path, lost: str) -> None:
     kernel, cartridge = FakeKernel(), MemoryCartridge()

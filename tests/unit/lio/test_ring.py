@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from tapectl.lio.disorder import decode_disorder, encode_disorder
 from tapectl.lio.ring import CommandRing, RingCommand, RingError, RingTaskManagement
 from tests.support.fake_kernel import FakeKernel
 
@@ -116,12 +117,78 @@ def test_commands_are_taken_ahead_and_answered_in_order() -> None:
     ring = CommandRing(kernel.memory)
     first, second = kernel.put(TEST_UNIT_READY), kernel.put(READ_6, room=1)
     commands = [taken(ring), taken(ring)]
-    with pytest.raises(RingError):
-        ring.answer(commands[1], 0)
+    assert ring.disorder_after(commands[0]) is None
     ring.answer(commands[0], 8)
     assert list(kernel.answers()) == [first]
     ring.answer(commands[1], 0)
     assert list(kernel.answers()) == [second]
+
+
+def test_commands_are_answered_in_any_order_and_a_successor_goes_on() -> None:
+    rng = random.Random(5)
+    kernel = FakeKernel(ring_bytes=2000)
+    ring = CommandRing(kernel.memory)
+    waiting: list[RingCommand] = []
+    cdbs: dict[int, bytes] = {}
+    for number in range(2000):
+        if len(waiting) < 8:
+            cdb = bytes((0, *number.to_bytes(2, "big"), 0, 0, 0))
+            cdbs[kernel.put(cdb, room=5)] = cdb + bytes(10)
+            if rng.random() < 0.2:
+                kernel.put_task_management(5, [])
+        disorder = None
+        while (entry := ring.take()) is not None:
+            if isinstance(entry, RingCommand):
+                waiting.append(entry)
+        if rng.random() < 0.6:
+            command = waiting.pop(rng.randrange(len(waiting)))
+            disorder, tail = ring.disorder_after(command), ring.next_tail
+            ring.answer(command, 0)
+            answers = kernel.answers()
+            assert list(answers) == [command.command_id]
+            del cdbs[command.command_id]
+            assert ring.in_order is (disorder is None)
+            if disorder is not None:
+                assert ring.tail == tail
+        if disorder is not None and rng.random() < 0.5:
+            ring = CommandRing(kernel.memory)
+            waiting = list(ring.resume(decode_disorder(encode_disorder(disorder))))
+            while (entry := ring.take()) is not None:
+                if isinstance(entry, RingCommand):
+                    waiting.append(entry)
+        assert {one.command_id: one.cdb for one in waiting} == cdbs
+        assert [one.data_bytes for one in waiting] == [5] * len(waiting)
+
+
+def test_a_response_in_place_of_a_request_is_no_request() -> None:
+    kernel = FakeKernel()
+    kernel.put(READ_6, room=5)
+    kernel.spoil_first()
+    assert taken(CommandRing(kernel.memory)).cdb == b""
+
+
+def test_an_answer_that_was_begun_is_finished() -> None:
+    kernel = FakeKernel()
+    kernel.put_task_management(5, [])
+    command_id, next_id = kernel.put(READ_6, room=5), kernel.put(TEST_UNIT_READY)
+    kernel.spoil_first()
+    ring = CommandRing(kernel.memory)
+    ring.finish(command_id, 5, 2, sense=b"\x70", data_in_bytes=3)
+    answer = kernel.answers()[command_id]
+    assert (answer.status, answer.sense, len(answer.data_in)) == (2, b"\x70", 3)
+    assert taken(ring).command_id == next_id
+
+
+def test_what_was_not_taken_cannot_be_answered() -> None:
+    kernel = FakeKernel()
+    ring = CommandRing(kernel.memory)
+    kernel.put(TEST_UNIT_READY)
+    command = taken(ring)
+    ring.answer(command, 0)
+    kernel.put(TEST_UNIT_READY)
+    taken(ring)
+    with pytest.raises(RingError):
+        ring.answer(command, 0)
 
 
 def test_task_management_names_commands_and_needs_no_answer() -> None:

@@ -78,6 +78,16 @@ def test_a_command_that_waits_too_long_is_answered_busy(tmp_path: Path) -> None:
     one.service.stop()
 
 
+def test_a_changed_bound_holds_for_commands_that_come_after(tmp_path: Path) -> None:
+    cartridge = MemoryCartridge()
+    one = RingDrive(FakeKernel(), cartridge, tmp_path, busy_timeout_s=60).live()
+    cartridge.objects = [BLOCK]
+    cartridge.busy["read_block"] = [CartridgeBusyError("cold", retry_after_s=0.01)] * 1000
+    one.busy_timeout_s = 0.02
+    assert one.run(READ_1000, room=1000).status == 8
+    one.service.stop()
+
+
 def test_what_waits_can_be_aborted_and_those_behind_it_too(tmp_path: Path) -> None:
     cartridge = MemoryCartridge()
     one = RingDrive(FakeKernel(), cartridge, tmp_path).live()
@@ -125,6 +135,17 @@ def test_a_bug_is_a_hardware_error_and_no_end(
     answer = one.run(WRITE_1000, BLOCK)
     assert (answer.status, answer.sense[2], answer.sense[12]) == (2, 4, 0x44)
     assert one.run(TEST_UNIT_READY).status == 0
+    one.service.stop()
+
+
+def test_a_command_that_is_known_no_more_is_to_be_tried_again(tmp_path: Path) -> None:
+    kernel = FakeKernel()
+    command_id = kernel.put(bytes.fromhex(TEST_UNIT_READY))
+    kernel.spoil_first(command_id)
+    one = RingDrive(kernel, MemoryCartridge(), tmp_path).live()
+    assert kernel.await_answers(command_id)[0].status == 8
+    # And then it is told why.
+    assert one.run(TEST_UNIT_READY).sense[12] == 0x29
     one.service.stop()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tapectl.gateway.activation import ActivationRequest, activate, describe_gat
 from tapectl.gateway.devices import list_devices
 from tapectl.gateway.initiators import allow_initiator
 from tapectl.gateway.settings import FrontEndKind, Settings
+from tapectl.scsi.cartridge import CartridgeBusyError
 from tapectl.serve import kernel_front_end
 from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.drives import WorkerDrives
@@ -43,8 +45,10 @@ class Served:
 
     def front_end(self) -> KernelFrontEnd:
         devices = list_devices(self.state)
-        changer = ChangerUnit(devices[0], self.gateway, self.state, self.settings, WorkerDrives([]))
-        made = KernelFrontEnd(self.settings, self.state, self.gateway.id, changer, devices)
+        self.changer = ChangerUnit(
+            devices[0], self.gateway, self.state, self.settings, WorkerDrives([])
+        )
+        made = KernelFrontEnd(self.settings, self.state, self.gateway.id, self.changer, devices)
         for device in devices:
             made.ring_of(device)
         made.open()
@@ -91,6 +95,21 @@ def test_a_change_of_access_reaches_the_kernel(served: Served) -> None:
     front_end.drop_sessions(drive.name, ONE)
     assert served.configfs.folders(f"iscsi/{drive.target_name}/tpgt_1/acls") == [ONE]
     assert front_end.sessions(drive) == []
+    front_end.drain()
+
+
+def test_a_reload_changes_how_long_a_command_waits(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front_end = served.front_end()
+
+    def wait(*_: object) -> None:
+        raise CartridgeBusyError("a drive loads", retry_after_s=0.01)
+
+    monkeypatch.setattr(served.changer.unit, "execute", wait)
+    front_end.take_over(dataclasses.replace(served.settings, busy_timeout_s=0.02))
+    (answer,) = served.kernel.await_answers(served.kernel.put(TEST_UNIT_READY))
+    assert answer.status == 8
     front_end.drain()
 
 
