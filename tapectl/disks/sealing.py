@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -14,9 +15,11 @@ from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError
 # Runs a job, now or in another thread, after those it was given before.
 Sealer = Callable[[Callable[[], None]], None]
 
-# Segments on their way to the disks. A writer that is faster than the disks waits here, before the
-# page cache is full of what they owe.
-_PENDING_MAX = 2
+# What may be on its way to the disks, of one tape. A writer that is faster than they are waits
+# then, before the page cache is full of what they owe and a filemark takes too long. Two segments
+# may always be, so that one is written to the disks while the next is on its way there.
+_PENDING_BYTES_MAX = min(512 << 20, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 32)
+_PENDING_MIN, _PENDING_MAX = 2, 16
 # How long whoever serves the drive may be kept from everything else for that.
 _WAIT_S = 0.02
 _RETRY_S = 0.001
@@ -36,6 +39,7 @@ class PendingSeal:
         before: PendingSeal | None,
     ) -> None:
         self.writer = writer
+        self.size_bytes = writer.summary().file_bytes
         self._before = before
         self.done = threading.Event()
         self.error: Exception | None = None
@@ -104,11 +108,18 @@ class SealQueue:
         Raises CartridgeBusyError if it takes longer than whoever waits may be kept from others.
         """
         self.check()
-        if len(self._pending) >= _PENDING_MAX:
+        if not self._has_room():
             self._pending[0].done.wait(_WAIT_S)
             self.check()
-            if len(self._pending) >= _PENDING_MAX:
+            if not self._has_room():
                 raise CartridgeBusyError("segments on their way to the disks", _RETRY_S)
+
+    def _has_room(self) -> bool:
+        count = len(self._pending)
+        if count < _PENDING_MIN:
+            return True
+        owed_bytes = sum(seal.size_bytes for seal in self._pending)
+        return count < _PENDING_MAX and owed_bytes < _PENDING_BYTES_MAX
 
     def wait(self) -> None:
         """Return when all is sealed; raise CartridgeWriteError if one could not be."""
