@@ -37,7 +37,7 @@ from tapectl.store.interface import OF_ONE_OBJECT, ObjectArchivedError, StoreErr
 _log = logging.getLogger(__name__)
 
 # Requests at the same time; each is up to 8 MiB.
-_THREADS = 4
+_THREADS = 6
 # Segments on their way at the same time; further ones that nobody waits for any more are dropped.
 _FILLS_MAX = 16
 # A fill that met a store that is down, or a full cache, goes on after this.
