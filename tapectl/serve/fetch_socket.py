@@ -18,8 +18,12 @@ from tapectl.serve.json_lines import JsonLines, Message, connect
 
 _log = logging.getLogger(__name__)
 
-# Answers are immediate: "not there yet" is an answer.
+# Answers come soon: "not there yet" is an answer.
 _TIMEOUT_S = 30.0
+# So long an answer waits for the data, and whoever serves the drive with it; and so long the drive
+# then leaves the store alone.
+_WAIT_S = 0.02
+_RETRY_S = 0.03
 
 
 def transfer_socket_path(state_path: Path) -> Path:
@@ -27,10 +31,10 @@ def transfer_socket_path(state_path: Path) -> Path:
 
 
 class FetchSource(Protocol):
-    """What serves fetches: the transfer engine's fetch service. Thread-safe, does not block."""
+    """What serves fetches: the transfer engine's fetch service. Thread-safe, waits for `wait_s`."""
 
     def ensure(
-        self, barcode: str, sequence: int, offset: int, size_bytes: int
+        self, barcode: str, sequence: int, offset: int, size_bytes: int, *, wait_s: float
     ) -> tuple[Path, bool]: ...
 
     def discard(self, barcode: str, sequence: int) -> None: ...
@@ -57,6 +61,7 @@ class FetchOperations:
                 int(str(request["sequence"])),
                 int(str(request["offset"])),
                 int(str(request["size"])),
+                wait_s=_WAIT_S,
             )
         except Exception as exc:
             # The worker turns it into sense data; the reason belongs in this log.
@@ -93,7 +98,7 @@ class FetchClient:
             kind = CartridgeKeyError if answer["needs_key"] else CartridgeReadError
             raise kind(str(answer["message"]))
         if not answer["ready"]:
-            raise CartridgeBusyError(f"segment {sequence} of {barcode} is on its way")
+            raise CartridgeBusyError(f"segment {sequence} of {barcode} is on its way", _RETRY_S)
         return Path(str(answer["path"]))
 
     def discard(self, barcode: str, sequence: int) -> None:

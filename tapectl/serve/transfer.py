@@ -24,6 +24,7 @@ from tapectl.serve.child_main import ChildService, run_child
 from tapectl.serve.fetch_socket import FetchOperations, transfer_socket_path
 from tapectl.serve.json_lines import Message
 from tapectl.serve.json_server import JsonServer
+from tapectl.serve.kept_memory import keep_freed_memory
 from tapectl.serve.lock import serve_lock
 from tapectl.serve.rates import RateMeter
 from tapectl.state.database import State
@@ -46,6 +47,7 @@ SYNC_POLL_S = 0.2
 
 def open_engine(settings: Settings, *, drives_run: bool = True) -> TransferEngine:
     """Return the engine over this gateway's state and store; raise TapectlError."""
+    keep_freed_memory()
     state = State.open(settings.state_path)
     limits = LiveLimits(state)
     traffic = Traffic(limits.upload_bytes_per_s, limits.download_bytes_per_s)

@@ -16,8 +16,10 @@ Body = bytes | bytearray | memoryview | BinaryIO
 Rate = Callable[[], float | None]
 """Returns the limit as it is now, in bytes a second; None: there is none. Called often."""
 
-# What passes at once takes so long at the limit: a new one is felt after it, at any rate.
+# What passes at once takes so long at the limit: a new one is felt after it, at any rate. Each
+# thread may have passed one at the old limit.
 _PIECE_S = 0.1
+_PIECE_BYTES_MAX = 64 * 1024
 # Pauses and waits that came out too long are made up for, up to this: what lies between two objects
 # (the next one is read and compressed, a manifest is written). It is also the largest burst.
 _LAG_S = 1.0
@@ -62,7 +64,9 @@ class Pace:
     def piece_bytes(self, wanted_bytes: int) -> int:
         """Return how many of the bytes to pass at once."""
         rate = self._rate()
-        return wanted_bytes if rate is None else max(1, min(wanted_bytes, int(rate * _PIECE_S)))
+        if rate is None:
+            return wanted_bytes
+        return max(1, min(wanted_bytes, _PIECE_BYTES_MAX, int(rate * _PIECE_S)))
 
     def wrap(self, body: Body) -> Body:
         """Return a body that lets itself be read no faster than the limit.

@@ -6,6 +6,7 @@ do the work: the wanted range, the rest of its segment, the segment after it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -36,7 +37,7 @@ from tapectl.store.interface import OF_ONE_OBJECT, ObjectArchivedError, StoreErr
 _log = logging.getLogger(__name__)
 
 # Requests at the same time; each is up to 8 MiB.
-_THREADS = 4
+_THREADS = 6
 # Segments on their way at the same time; further ones that nobody waits for any more are dropped.
 _FILLS_MAX = 16
 # A fill that met a store that is down, or a full cache, goes on after this.
@@ -93,6 +94,8 @@ class FetchService:
         # In order of demand, the latest first.
         self._fills: OrderedDict[Place, _Fill] = OrderedDict()
         self._retired: deque[Path] = deque()
+        # The segment of each tape that was asked for last.
+        self._readers_at: dict[str, int] = {}
         # Disks that have refused a fill, by id: others go first until then.
         self._refused_until_s: dict[str, float] = {}
         self._serials = itertools.count()
@@ -100,11 +103,12 @@ class FetchService:
         self._threads: list[threading.Thread] = []
 
     def ensure(
-        self, barcode: str, sequence: int, offset: int, size_bytes: int
+        self, barcode: str, sequence: int, offset: int, size_bytes: int, *, wait_s: float = 0.0
     ) -> tuple[Path, bool]:
         """Return the file that holds, or will hold, a range of a segment, and whether it does.
 
-        Does not wait for the store. The file is sparse where it has not been filled yet.
+        Waits for the store no longer than `wait_s`. The file is sparse where it has not been filled
+        yet.
         Raises CartridgeReadError if the range can never be had, or not as things are,
         CartridgeKeyError if it is encrypted and the key is not here.
         """
@@ -118,6 +122,7 @@ class FetchService:
                 raise CartridgeReadError(f"tape {barcode} has no segment {sequence}")
             for path in local.sealed_files(record):
                 if os.path.exists(path):
+                    self._read_ahead_of_reader(barcode, sequence, local)
                     return path, True
             if record.uploaded_at_ms is None:
                 raise CartridgeReadError(f"no copy of segment {sequence} of {barcode} can be read")
@@ -127,11 +132,15 @@ class FetchService:
                 self._abandon(entry)
                 raise CartridgeReadError(entry.failure)
             self._fills.move_to_end((barcode, sequence), last=False)
+            if entry.fill.opened:
+                self._read_ahead_of_reader(barcode, sequence, local)
             entry.fill.want(offset)
-            ready = entry.fill.has(offset, size_bytes)
             self._start_threads()
             self._work.notify_all()
-        return entry.fill.path, ready
+            ready = self._work.wait_for(
+                lambda: entry.fill.has(offset, size_bytes) or entry.abandoned, wait_s
+            )
+        return entry.fill.path, ready and not entry.abandoned
 
     def discard(self, barcode: str, sequence: int) -> None:
         """A worker found the cache's copy of a segment damaged: let go of it, if the store has it.
@@ -281,7 +290,7 @@ class FetchService:
             self._fail(entry, error)
         else:
             if entry.demanded:
-                self._read_ahead(source)
+                self._read_ahead(*entry.place)
             if entry.fill.complete:  # a segment of no bytes
                 self._finish(entry)
         finally:
@@ -342,17 +351,29 @@ class FetchService:
         entry.fill.close()
         remove(gone)
         if entry.demanded and wanted:
-            self._read_ahead(source)
+            self._read_ahead(*place)
 
-    def _read_ahead(self, source: FillSource) -> None:
+    def _read_ahead(self, barcode: str, sequence: int) -> None:
         """Put the segment after this one at the end of the queue, if it is cold."""
         local = LocalDisks.read(self._context)
         with self._work:
-            with self._context.state.read() as db:
-                following = next_sequence(db, source.barcode, source.summary.sequence)
-                record = None if following is None else segments.find(db, source.barcode, following)
-            if record is None or record.uploaded_at_ms is None or record.cache_disk_id is not None:
-                return
+            self._enter_following(barcode, sequence, local)
+
+    def _read_ahead_of_reader(self, barcode: str, sequence: int, local: LocalDisks) -> None:
+        """As `_read_ahead`, when a reader has come to a segment that was read ahead itself; the
+        lock is held."""
+        came_from, self._readers_at[barcode] = self._readers_at.get(barcode), sequence
+        if came_from == sequence - 1:
+            self._enter_following(barcode, sequence, local)
+
+    def _enter_following(self, barcode: str, sequence: int, local: LocalDisks) -> None:
+        with self._context.state.read() as db:
+            following = next_sequence(db, barcode, sequence)
+            record = None if following is None else segments.find(db, barcode, following)
+        if record is None or record.uploaded_at_ms is None or record.cache_disk_id is not None:
+            return
+        # Whoever asks for it is told why it cannot be had.
+        with contextlib.suppress(CartridgeReadError, CartridgeKeyError):
             self._enter(record, local, demanded=False)
             self._work.notify_all()
 

@@ -590,6 +590,25 @@ def test_a_failure_is_told_once_though_another_request_of_the_segment_is_under_w
     ]
 
 
+def test_whoever_reads_in_order_is_always_one_segment_behind_the_store(
+    gateway: TransferGateway, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    contents = [gateway.write_segment(TAPE, blocks()) for _ in range(5)]
+    run_until_idle(engine)
+    gateway.drop_cache()
+    for sequence, content in enumerate(contents[:-1], 1):
+        assert fetch(engine, sequence, 0, len(content)) == content
+        # Nobody asks for the next one, and it comes.
+        deadline = time.monotonic() + 30
+        while gateway.segments(TAPE)[sequence].cache_disk_id is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        assert [one.cache_disk_id for one in gateway.segments(TAPE)[sequence + 1 :]] == [
+            None for _ in contents[sequence + 1 :]
+        ]
+
+
 class FailOnce:
     """A store that refuses the first request for one object for good."""
 
