@@ -48,6 +48,7 @@ class Mix:
             self.cartridge,
             itertools.chain(steps, itertools.repeat(None)),
             ring_bytes=rng.choice((1120, 2000, 4096)),
+            piece_bytes=rng.choice((300, 1 << 18)),
         )
         self._kernel = self.lives.kernel
         self.pending = {self._kernel.put(READ_1000, room=1000): READ_1000}
