@@ -176,12 +176,10 @@ class CommandRing:
                 self._slots.append(_Slot(at, self._next, command))
                 return command
             if operation == Operation.TASK_MANAGEMENT:
-                found = self._task_management(at)
-                self._pass()
-                return found
+                return self._task_management(at)
             if operation != Operation.PAD:
                 self._memory[self._entries_at + at + _FLAGS_AT] = _Flag.UNKNOWN_OPERATION
-            self._pass()
+        self._pass()
         return None
 
     def answer(
@@ -271,8 +269,8 @@ class CommandRing:
         self._memory[entry + _FLAGS_AT] = _Flag.READ_LENGTH if short else 0
 
     def _pass(self) -> None:
-        """Pass entries that are no commands, where they stand at the tail. Not while the ring is
-        in disorder, which is known by its tail."""
+        """Pass entries that are no commands, once there is nothing else. Not before: by the tail
+        it is known whether a command was answered, and what of the ring is in disorder."""
         if not self._slots and not self._displaced and self._next != self._tail:
             self._set_tail(self._next)
 

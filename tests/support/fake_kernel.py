@@ -170,7 +170,13 @@ class FakeKernel:
             size -= length
         return pieces
 
+    def has_room(self, entry_bytes: int) -> bool:
+        """Say whether an entry, and what pads the ring's end before it, goes into the ring."""
+        used = (self._head - self._done) % self._ring_bytes
+        return used + 2 * entry_bytes < self._ring_bytes
+
     def _make_room(self, entry_bytes: int) -> int:
+        assert self.has_room(entry_bytes), "the ring is full"
         left = self._ring_bytes - self._head
         if left < entry_bytes:
             struct.pack_into("<IHBB", self.memory, ENTRIES_AT + self._head, left, 0, 0, 0)

@@ -53,14 +53,18 @@ class Lives:
         self.life.journal.dies_after = next(self._steps)
         self.life.live()
 
+    def answers(self) -> dict[int, Answer]:
+        """Return what is answered by now; a life that is over is followed by another."""
+        if self.life.service.died.is_set():
+            self._live_on()
+        return self.kernel.answers()
+
     def await_answers(self, *command_ids: int) -> list[Answer]:
         found: dict[int, Answer] = {}
         deadline = time.monotonic() + 30
         while not found.keys() >= set(command_ids):
             assert time.monotonic() < deadline
-            if self.life.service.died.is_set():
-                self._live_on()
-            found |= self.kernel.answers()
+            found |= self.answers()
             time.sleep(0.0002)
         assert found.keys() == set(command_ids)
         return [found[command_id] for command_id in command_ids]

@@ -81,6 +81,30 @@ def test_a_death_goes_unnoticed(
     assert objects == undisturbed[1]
 
 
+@pytest.mark.parametrize("steps", range(16))
+def test_what_stands_between_commands_confuses_no_later_life(tmp_path: Path, steps: int) -> None:
+    for later_steps in range(8):
+        folder = tmp_path / str(later_steps)
+        kernel, cartridge = FakeKernel(), MemoryCartridge()
+        RingDrive(kernel, cartridge, folder).live().service.stop()
+        first = kernel.put(bytes.fromhex("00 00 00 00 00 00"))
+        kernel.put_task_management(1, [77])
+        write = kernel.put(bytes.fromhex("0a 00 00 03 e8 00"), BLOCK)
+        for dies_after in (steps, later_steps):
+            life = RingDrive(kernel, cartridge, folder)
+            life.journal.dies_after = dies_after
+            life.live()
+            if life.service.died.wait(0.05):
+                life.leave()
+            else:
+                life.service.stop()
+        life = RingDrive(kernel, cartridge, folder).live()
+        assert [answer.status for answer in kernel.await_answers(first, write)] == [0, 0]
+        assert life.run("0a 00 00 00 0d 00", OTHER).status == 0
+        assert cartridge.objects == [BLOCK, OTHER]
+        life.service.stop()
+
+
 def test_an_attention_that_waits_is_told_once_whenever_death_comes(tmp_path: Path) -> None:
     for number, moment in enumerate(MOMENTS):
         kernel, cartridge = FakeKernel(), MemoryCartridge()
