@@ -125,6 +125,7 @@ def weed_server() -> Iterator[S3Server]:
     )
     command = [
         program,
+        f"-logdir={directory}",
         "server",
         f"-dir={directory}",
         "-ip=127.0.0.1",
@@ -147,6 +148,10 @@ def weed_server() -> Iterator[S3Server]:
             yield server
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+        # It makes these there whatever it is told, and has no time to remove them.
+        for port in ports:
+            for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                path.unlink(missing_ok=True)
 
 
 def _program(name: str) -> str:
