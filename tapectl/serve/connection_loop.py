@@ -29,7 +29,7 @@ from tapectl.iscsi.events import (
 )
 from tapectl.iscsi.task import ScsiTask
 from tapectl.scsi.cartridge import CartridgeBusyError, CommandUnfinishedError
-from tapectl.scsi.logical_unit import Reply, Status
+from tapectl.scsi.logical_unit import IMPLICIT_HEAD_OF_QUEUE, Reply, Status
 from tapectl.serve.busy_polling import BusyPolling
 from tapectl.serve.task_management import manage_tasks
 from tapectl.serve.unit_host import CommandAbortedError, Session, SessionHost
@@ -109,14 +109,17 @@ def next_that_overtakes(pending: deque[Event], session: Session) -> Event | None
     """Take out the next event that need not stand behind the commands that wait, if there is one.
 
     Task management is served at once, and a command is of another task set where it is for
-    another logical unit (SAM-6 4.9): at most one command a unit waits.
+    another logical unit (SAM-6 4.9): at most one command a unit waits. Some stand behind none.
     """
     for event in pending:
-        if isinstance(event, TaskManagementReceived) or (
-            isinstance(event, CommandReceived) and event.task.lun not in session.waiting_luns
-        ):
-            pending.remove(event)
-            return event
+        if isinstance(event, CommandReceived):
+            task = event.task
+            if task.lun in session.waiting_luns and task.cdb[0] not in IMPLICIT_HEAD_OF_QUEUE:
+                continue
+        elif not isinstance(event, TaskManagementReceived):
+            continue
+        pending.remove(event)
+        return event
     return None
 
 

@@ -12,7 +12,7 @@ import socket
 import struct
 
 from tapectl.scsi.cartridge import CartridgeBusyError, CommandUnfinishedError
-from tapectl.scsi.logical_unit import Reply, Status
+from tapectl.scsi.logical_unit import IMPLICIT_HEAD_OF_QUEUE, Reply, Status
 from tapectl.serve.connection_loop import send_all
 from tapectl.serve.unit_host import CommandAbortedError, UnitHost, shut_down
 from tapectl.serve.unit_nexus import UnitNexus
@@ -33,6 +33,7 @@ class _What(enum.IntEnum):
     AGAIN = 1  # the command that had to wait, whose data are there
     RESET = 2
     CLEAR_TASK_SET = 3
+    MEANWHILE = 4  # a command that the one that had to wait goes on after
 
 
 class _Outcome(enum.IntEnum):
@@ -59,7 +60,10 @@ class NexusLink:
 
         Raises CartridgeBusyError, CommandAbortedError, and LinkClosedError.
         """
-        again, self._waiting = cdb is self._waiting, None
+        waiting = self._waiting
+        if waiting is not None and cdb is not waiting and cdb[0] in IMPLICIT_HEAD_OF_QUEUE:
+            return self._ask(_What.MEANWHILE, cdb, data_out)
+        again, self._waiting = cdb is waiting, None
         what, data = (_What.AGAIN, _NO_DATA) if again else (_What.COMMAND, data_out)
         try:
             return self._ask(what, cdb, data)
@@ -139,7 +143,10 @@ def _serve(stream: socket.socket, nexus: UnitNexus) -> None:
     while True:
         _receive(stream, header)
         what, new_cdb, size = _REQUEST.unpack(header)
-        if what != _What.AGAIN:
+        if what == _What.MEANWHILE:
+            new_data = memoryview(bytearray(size))
+            _receive(stream, new_data)
+        elif what != _What.AGAIN:
             # A device server knows a command that goes on by the object that its CDB is.
             cdb = new_cdb
             if size > len(buffer):
@@ -147,7 +154,10 @@ def _serve(stream: socket.socket, nexus: UnitNexus) -> None:
             data = memoryview(buffer)[:size]
             _receive(stream, data)
         try:
-            reply = _run(nexus, what, cdb, data)
+            if what == _What.MEANWHILE:
+                reply = nexus.execute(new_cdb, new_data)
+            else:
+                reply = _run(nexus, what, cdb, data)
         except CommandUnfinishedError as exc:
             _answer(stream, _Outcome.UNFINISHED, _in_words(exc))
         except CartridgeBusyError as exc:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tapectl.scsi.cartridge import CartridgeBusyError
-from tapectl.scsi.logical_unit import Reply
+from tapectl.scsi.logical_unit import IMPLICIT_HEAD_OF_QUEUE, Reply
 from tapectl.serve.unit_host import CommandAbortedError, UnitHost
 
 
@@ -49,10 +49,15 @@ class UnitNexus:
     def execute(self, cdb: bytes, data_out: memoryview, lun: int = 0) -> Reply:
         """Run a command, or the one that waits if `cdb` is the same object, as LogicalUnit does.
 
+        One that stands behind none leaves the one that waits as it is. Any other takes its place.
         The reply's data are the caller's. Raises CartridgeBusyError, and CommandAbortedError.
         """
         host = self._host
-        if cdb is not self._waiting:
+        waiting = self._waiting
+        if waiting is not None and cdb is not waiting and cdb[0] in IMPLICIT_HEAD_OF_QUEUE:
+            with host.lock:
+                return _with_own_data(host.execute(self.nexus, cdb, data_out, lun))
+        if cdb is not waiting:
             self._lost = False
         self._waiting = None
         self._living = True
@@ -67,9 +72,7 @@ class UnitNexus:
                 self._waiting = cdb
                 raise
             self._living = False
-            if isinstance(reply.data_in, memoryview):
-                return replace(reply, data_in=bytes(reply.data_in))
-            return reply
+            return _with_own_data(reply)
 
     def reset(self) -> None:
         """Logical unit reset."""
@@ -99,3 +102,10 @@ class UnitNexus:
 
     def ask_to_log_out(self, _within_s: int) -> None:
         """Nothing: the library target asks the initiator."""
+
+
+def _with_own_data(reply: Reply) -> Reply:
+    """Return a reply whose data no later command of the unit overwrites."""
+    if isinstance(reply.data_in, memoryview):
+        return replace(reply, data_in=bytes(reply.data_in))
+    return reply

@@ -81,6 +81,34 @@ def test_a_command_that_waits_goes_on_with_its_data_and_its_cdb() -> None:
     assert other is not first
 
 
+def test_a_command_that_waits_goes_on_after_one_that_stands_behind_none() -> None:
+    unit = ScriptedUnit()
+    unit.outcomes = [CommandUnfinishedError("half of it"), Reply(Status.GOOD, b"inquiry data")]
+    command, data = cdb(1), memoryview(b"data")
+    inquiry = cdb(0x12)
+    with linked(UnitHost(unit)) as link:
+        with pytest.raises(CommandUnfinishedError):
+            link.execute(command, data)
+        assert bytes(link.execute(inquiry, memoryview(b"more")).data_in) == b"inquiry data"
+        assert link.execute(command, data).status is Status.GOOD
+    assert [data for _, data, _ in unit.ran] == [b"data", b"more", b"data"]
+    assert unit.cdbs[0] is unit.cdbs[2]
+
+
+def test_a_command_that_waits_is_aborted_though_another_came_meanwhile() -> None:
+    unit = ScriptedUnit()
+    unit.outcomes = [CartridgeBusyError("cold")]
+    host = UnitHost(unit)
+    with linked(host, "one") as one, linked(host, "two") as two:
+        command = cdb(1)
+        with pytest.raises(CartridgeBusyError):
+            one.execute(command, NO_DATA)
+        assert one.execute(cdb(0x12), NO_DATA).status is Status.GOOD
+        two.reset()
+        with pytest.raises(CommandAbortedError):
+            one.execute(command, NO_DATA)
+
+
 def test_the_unit_knows_that_a_nexus_has_gone_when_close_returns() -> None:
     unit = ScriptedUnit()
     host = UnitHost(unit)

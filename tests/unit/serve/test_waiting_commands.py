@@ -11,6 +11,7 @@ from tests.support.initiator import Session, SessionOptions
 from tests.unit.serve.one_unit import TARGET, serving
 
 COLD, SAME_UNIT, OTHER_UNIT = 1, 2, 3
+INQUIRY, REQUEST_SENSE = 0x12, 0x03
 
 
 @pytest.mark.parametrize("connections", [1, 2])
@@ -36,4 +37,30 @@ def test_what_waits_is_overtaken_by_commands_of_other_units(
         here.set()
         assert [session.next_task_tag(), session.next_task_tag()] == [cold, same]
         assert order == [OTHER_UNIT, COLD, SAME_UNIT]
+        session.logout()
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+def test_what_waits_is_overtaken_by_those_that_stand_behind_none(
+    monkeypatch: pytest.MonkeyPatch, connections: int
+) -> None:
+    with serving(monkeypatch) as (address, unit):
+        here = threading.Event()
+        order: list[int] = []
+
+        def before(_nexus: str, cdb: bytes) -> None:
+            if cdb[1] == COLD and not here.is_set():
+                raise CartridgeBusyError("on its way", retry_after_s=0.01)
+            order.append(cdb[0] or cdb[1])
+
+        unit.before = before
+        session = Session(address, TARGET, SessionOptions(max_connections=connections))
+        cold = session.start(bytes([0, COLD]), lun=1)
+        same = session.start(bytes([0, SAME_UNIT]), lun=1)
+        ahead = [session.start(bytes([one]), lun=1) for one in (INQUIRY, REQUEST_SENSE)]
+        assert [session.next_task_tag(), session.next_task_tag()] == ahead
+        assert order == [INQUIRY, REQUEST_SENSE]
+        here.set()
+        assert [session.next_task_tag(), session.next_task_tag()] == [cold, same]
+        assert order == [INQUIRY, REQUEST_SENSE, COLD, SAME_UNIT]
         session.logout()
