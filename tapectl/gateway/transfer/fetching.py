@@ -386,7 +386,9 @@ class FetchService:
             entry.doubted_since_s = None
             self._postpone(entry, reason)
             if isinstance(error, OSError):
-                self._begin_elsewhere(entry)
+                # A state that cannot be read now knows of no other disk.
+                with contextlib.suppress(StateError):
+                    self._begin_elsewhere(entry)
             return
         with self._work:
             now_s = self._monotonic_s()

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from tapectl.gateway.transfer import bucket_layout
+from tapectl.gateway.transfer.context import TransferContext
 from tapectl.gateway.transfer.engine import TransferEngine
+from tapectl.gateway.transfer.local_files import LocalDisks
 from tapectl.gateway.transfer.segment_fill import FillSource, SegmentFill
 from tapectl.gateway.transfer.stored_segment import ObjectPlace, object_key
 from tapectl.medium.manifest import PAGE_ROWS, decode_manifest, decode_page
@@ -518,6 +520,43 @@ def test_a_state_that_fails_for_a_while_ends_no_fetch(
         time.sleep(0.005)
     assert sealed.read_bytes() == content
     assert failures < 0
+
+
+def test_a_disk_and_the_state_that_fail_together_are_waited_for(
+    gateway: TransferGateway,
+    engine: TransferEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gateway.create_tape(TAPE)
+    content = gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    gateway.drop_cache()
+    monkeypatch.setattr("tapectl.gateway.transfer.fetching._RETRY_S", 0.01)
+    seal, read = SegmentFill.seal, LocalDisks.read
+    failed: list[str] = []
+
+    def failing_seal(fill: SegmentFill) -> None:
+        if "disk" not in failed:
+            failed.append("disk")
+            raise OSError(errno.EIO, "Input/output error")
+        seal(fill)
+
+    def failing_read(context: TransferContext) -> LocalDisks:
+        if failed == ["disk"] and threading.current_thread().name.startswith("fetch-"):
+            failed.append("state")
+            raise StateAccessError(gateway.root, "disk I/O error")
+        return read(context)
+
+    monkeypatch.setattr(SegmentFill, "seal", failing_seal)
+    monkeypatch.setattr(LocalDisks, "read", failing_read)
+    assert fetch(engine, 1, 0, len(content)) == content
+    deadline = time.monotonic() + 30
+    while gateway.segments(TAPE)[0].cache_disk_id is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert failed == ["disk", "state"]
+    assert "bug" not in caplog.text
 
 
 def test_a_damaged_object_is_an_error_and_never_data(
