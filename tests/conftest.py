@@ -21,7 +21,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start what boots the guest first: beside it, all other files fit in the time it takes."""
+    """Start what boots the guest first: it takes longest."""
     items.sort(key=lambda item: not item.path.name.startswith("test_guest"))
 
 

@@ -274,12 +274,18 @@ class Gateway:
 
     def worker_pid(self, session: Session) -> int:
         """Return the worker that serves this session: the one that holds its socket."""
-        inode = _server_side_inode(session)
-        for pid in self.child_pids("serve.worker"):
-            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-                if _link(descriptor) == f"socket:[{inode}]":
-                    return pid
-        raise AssertionError("no worker holds the session's socket")
+        socket_link = f"socket:[{_server_side_inode(session)}]"
+        found: list[int] = []
+
+        def look() -> bool:
+            # The list of children may lack one while others come and go (proc(5)).
+            for pid in self.child_pids("serve.worker"):
+                if any(_link(one) == socket_link for one in Path(f"/proc/{pid}/fd").iterdir()):
+                    found.append(pid)
+            return bool(found)
+
+        wait_until(look, "the worker that holds the session's socket", START_TIMEOUT_S)
+        return found[0]
 
     # -- devices ---------------------------------------------------------------------------
     def targets(self) -> dict[str, str]:
