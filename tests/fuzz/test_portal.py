@@ -41,7 +41,7 @@ ANSWER_TIMEOUT_S = 20.0
 SETTLE_TIMEOUT_S = 30.0
 # What may stay behind, because it exists once and not per connection: the segments that are open
 # in each partition of a tape, threads that wait for work, buffers.
-FDS_SLACK, THREADS_SLACK, RESIDENT_SLACK_KIB = 24, 4, 96 * 1024
+FDS_SLACK, THREADS_SLACK, RESIDENT_SLACK_KIB = 24, 12, 96 * 1024
 
 
 @dataclass(frozen=True)
