@@ -142,6 +142,8 @@ class ConnectionLoop:
     ) -> None:
         self.stream, self.connection = place
         self._outgoing, self._events = self.connection.queues
+        self._readable = select.poll()  # select(2) knows no descriptor above 1023
+        self._readable.register(self.stream, select.POLLIN)
         self._session = session
         self._host = host
         self._lock = host.lock_of(session)
@@ -167,9 +169,7 @@ class ConnectionLoop:
         try:
             self.flush()
             self._host.establish(self._session)
-            readable = select.poll()
-            readable.register(self.stream, select.POLLIN)
-            commands, connection, times = BusyPolling(readable), self.connection, self._times
+            commands, connection, times = BusyPolling(self._readable), self.connection, self._times
             while not self._logged_out:
                 if connection.between_pdus and not commands.wait(TICK_S, times.busy_poll_us):
                     self.tick()
@@ -342,13 +342,11 @@ class ConnectionLoop:
     def _serve_alone(self, wait_s: float) -> None:
         """Take PDUs for `wait_s`; commands of a unit whose command waits queue up behind it."""
         deadline = time.monotonic() + wait_s
-        readable = select.poll()  # select(2) knows no descriptor above 1023
-        readable.register(self.stream, select.POLLIN)
         while True:
             while (event := next_that_overtakes(self._pending, self._session)) is not None:
                 self.handle(event)
             left_s = deadline - time.monotonic()
-            if left_s <= 0 or not readable.poll(left_s * 1000):
+            if left_s <= 0 or not self._readable.poll(left_s * 1000):
                 return
             self.receive()
 
