@@ -30,6 +30,13 @@ STAGING_BYTES = 1 << 20
 STAGED_BYTES_MAX = 320 << 10
 # The header of the segment and where in its file the frames belong; they begin a page later.
 _BASE = struct.Struct(">Q")
+# Between them: how far files have been written of which another copy is behind, a sequence number
+# and a length of each segment that is not sealed; there are fewer of those. In the machine's byte
+# order, which is stored at once.
+_REACHED = struct.Struct("@QQ")
+_REACHED_LENGTH = struct.Struct("@Q")
+_REACHED_AT = 512
+_REACHED_SLOTS = 64
 _FRAMES_AT = mmap.PAGESIZE
 
 
@@ -87,6 +94,13 @@ class Staging:
         self._frames[at:payload_at] = header
         self.size_bytes = end
 
+    def reach(self, sequence: int, size_bytes: int) -> None:
+        """Note how far the first copy of a segment is written, which the others may not be."""
+        at = _slot_of(sequence)
+        if _REACHED_LENGTH.unpack_from(self._view, at)[0] != sequence:
+            _REACHED.pack_into(self._view, at, sequence, 0)
+        _REACHED_LENGTH.pack_into(self._view, at + _REACHED_LENGTH.size, size_bytes)
+
     def frames(self) -> memoryview:
         """Return all frames, as they belong in the file from `base` on."""
         return self._frames[: self.size_bytes]
@@ -119,21 +133,44 @@ class StagedFrames:
 NOTHING_STAGED = StagedFrames(0, memoryview(b""))
 
 
-def staged_frames(path: Path | None, header: bytes) -> StagedFrames:
-    """Return what is left of the segment with that header.
+def staged_header(path: Path | None) -> bytes:
+    """Return the header of the segment that was open last, empty if none was.
 
-    Raises OSError if it is there and cannot be read.
+    Raises OSError if that cannot be read.
     """
-    if path is None:
-        return NOTHING_STAGED
-    try:
-        data = memoryview(path.read_bytes())
-    except FileNotFoundError:
-        return NOTHING_STAGED
-    if len(data) <= _FRAMES_AT or data[:SEGMENT_HEADER_BYTES] != header:
+    return _read(path)[:SEGMENT_HEADER_BYTES]
+
+
+def staged_frames(path: Path | None, header: bytes) -> StagedFrames:
+    """Return what is left of the segment with that header; raise OSError as staged_header."""
+    data = memoryview(_read(path))
+    if data[:SEGMENT_HEADER_BYTES] != header:
         return NOTHING_STAGED
     (base,) = _BASE.unpack_from(data, SEGMENT_HEADER_BYTES)
     return StagedFrames(base, data[_FRAMES_AT:])
+
+
+def reached_bytes(path: Path | None, sequence: int) -> int:
+    """Return how far the first copy of a segment was written, 0 if all copies were.
+
+    Raises OSError as staged_header.
+    """
+    data = _read(path)
+    number, size_bytes = _REACHED.unpack_from(data, _slot_of(sequence)) if data else (0, 0)
+    return size_bytes if number == sequence else 0
+
+
+def _read(path: Path | None) -> bytes:
+    """Return the file that a dead process left, nothing if it left none that is whole."""
+    data = b""
+    if path is not None:
+        with contextlib.suppress(FileNotFoundError):
+            data = path.read_bytes()
+    return data if len(data) > _FRAMES_AT else b""
+
+
+def _slot_of(sequence: int) -> int:
+    return _REACHED_AT + sequence % _REACHED_SLOTS * _REACHED.size
 
 
 def remove_staged(path: Path | None) -> None:
