@@ -12,8 +12,9 @@ from pathlib import Path
 from tapectl.disks.disk_directory import read_marker
 from tapectl.disks.interface import DiskPlace, Placement, StoredSegment
 from tapectl.disks.staging import STAGING_FOLDER
-from tapectl.disks.tape_files import OPEN, SEALED, segment_name, tape_folder
+from tapectl.disks.tape_files import SEALED, segment_name, tape_folder
 from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.open_segments import OpenSegments
 from tapectl.gateway.settings import Settings
 from tapectl.medium.summary import SegmentSummary
 from tapectl.medium.volume import VolumeRecord
@@ -51,6 +52,7 @@ class StateJournal:
         self._segment_bytes = settings.segment_bytes
         self._staging_path = settings.state_path.with_name(STAGING_FOLDER)
         self._now_ms = now_ms
+        self._open_segments = OpenSegments()
 
     def segments(self, barcode: str) -> Iterator[StoredSegment]:
         """Yield the sealed segments of a tape by ascending sequence, voided ones included."""
@@ -220,7 +222,7 @@ class StateJournal:
         """
         tapes_path = disk.path / "tapes"
         try:
-            open_segments = sum(1 for _ in tapes_path.glob(f"*/*{OPEN}"))
+            open_segments = self._open_segments.count(tapes_path)
             status = os.statvfs(tapes_path)
             device = tapes_path.stat().st_dev
         except OSError:

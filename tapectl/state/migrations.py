@@ -383,6 +383,35 @@ CREATE TABLE bandwidth_interval (
 -- is in the keyring, beside the state. NULL: the data is not encrypted by us.
 ALTER TABLE tape ADD COLUMN data_key TEXT CHECK (data_key GLOB '????????????????:*');
 """,
+    # A writer asks for room at each new segment, and adding up takes the longer the more there are.
+    """
+CREATE TABLE disk_use (
+    -- What sealed segments take of each disk; kept by the triggers below, and by nothing else.
+    disk_id  TEXT PRIMARY KEY REFERENCES disk (id) ON DELETE CASCADE,
+    bytes    INTEGER NOT NULL -- the sum of their file_bytes
+) STRICT, WITHOUT ROWID;
+INSERT INTO disk_use SELECT id,
+    (SELECT coalesce(sum(file_bytes), 0) FROM segment WHERE cache_disk_id = disk.id)
+    + (SELECT coalesce(sum(file_bytes), 0) FROM segment WHERE buffer_disk_id = disk.id) FROM disk;
+CREATE TRIGGER disk_added AFTER INSERT ON disk BEGIN
+    INSERT INTO disk_use VALUES (NEW.id, 0);
+END;
+CREATE TRIGGER segment_added AFTER INSERT ON segment BEGIN
+    UPDATE disk_use SET bytes = bytes + NEW.file_bytes
+        WHERE disk_id IN (NEW.cache_disk_id, NEW.buffer_disk_id);
+END;
+CREATE TRIGGER segment_removed AFTER DELETE ON segment BEGIN
+    UPDATE disk_use SET bytes = bytes - OLD.file_bytes
+        WHERE disk_id IN (OLD.cache_disk_id, OLD.buffer_disk_id);
+END;
+CREATE TRIGGER segment_moved AFTER UPDATE OF cache_disk_id, buffer_disk_id, file_bytes ON segment
+BEGIN
+    UPDATE disk_use SET bytes = bytes - OLD.file_bytes
+        WHERE disk_id IN (OLD.cache_disk_id, OLD.buffer_disk_id);
+    UPDATE disk_use SET bytes = bytes + NEW.file_bytes
+        WHERE disk_id IN (NEW.cache_disk_id, NEW.buffer_disk_id);
+END;
+""",
 )
 
 

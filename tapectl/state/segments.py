@@ -215,12 +215,7 @@ def in_buffer_and_uploaded(db: sqlite3.Connection) -> Sequence[SegmentRecord]:
 
 def bytes_by_disk(db: sqlite3.Connection) -> Mapping[str, int]:
     """Return the bytes that sealed segments take on each disk, by disk id."""
-    rows = db.execute(
-        "SELECT cache_disk_id, sum(file_bytes) FROM segment WHERE cache_disk_id IS NOT NULL"
-        " GROUP BY cache_disk_id UNION ALL "
-        "SELECT buffer_disk_id, sum(file_bytes) FROM segment WHERE buffer_disk_id IS NOT NULL"
-        " GROUP BY buffer_disk_id"
-    )
+    rows = db.execute("SELECT disk_id, bytes FROM disk_use")
     return dict(row for row in map(tuple, rows))
 
 
