@@ -394,8 +394,10 @@ WRITER = """
 import sys
 from pathlib import Path
 from concurrent.futures import ThreadPoolExecutor
+from tapectl.disks import segment_files
 from tapectl.scsi.cartridge import CartridgeBusyError
 from tests.support.tape_disks import TapeDisks
+segment_files.PIECE_BYTES = 4096
 disks = TapeDisks(Path(sys.argv[1]), shared=sys.argv[2] == "shared")
 cartridge = disks.load(segment_bytes=100_000, sealer=ThreadPoolExecutor(1).submit)
 cartridge.space_end_of_data()
@@ -409,6 +411,7 @@ for number in range(cartridge.position, 100_000):
             pass
     sys.stdout.write("%08d" % number)
     sys.stdout.flush()
+    cartridge.write_behind()
 """
 
 
