@@ -29,6 +29,9 @@ _FULL_RETRY_S = 0.25
 _BUFFERS_OF_A_FRAME = 2
 # Frames of a command that are gathered: more of them make a write that is large enough.
 _JOINED_BYTES_MAX = 128 << 10
+# What is written behind an answer begins and ends at multiples of this in the file: the page cache
+# takes larger folios for it, and so little at a time costs hardly more than a MiB.
+PIECE_BYTES = 128 << 10
 # Flushes other files and folders while a tape's thread, or the one that seals, flushes the first;
 # no block goes through it. Each of the two has at most five for it.
 _flusher = ThreadPoolExecutor(max_workers=10, thread_name_prefix="flush")
@@ -185,14 +188,32 @@ class SegmentFiles:
         they are, and this can be tried again.
         """
         staging = self._staging
-        if staging is None or not staging.size_bytes:
+        if staging is not None and staging.size_bytes:
+            self._write_staged(staging, staging.size_bytes)
+            staging.clear()
+
+    def write_behind(self) -> None:
+        """Bring whole pieces of what is staged to the files, now that nobody waits for it.
+
+        A disk that refuses is told of; whoever writes or flushes next hears of it, as `flush` has
+        it.
+        """
+        staging = self._staging
+        if staging is None or staging.size_bytes - staging.written_bytes < PIECE_BYTES:
             return
+        if not self.failed:
+            beyond_bytes = (staging.base + staging.size_bytes) % PIECE_BYTES
+            with contextlib.suppress(DiskFailedError):
+                self._write_staged(staging, staging.size_bytes - beyond_bytes)
+
+    def _write_staged(self, staging: Staging, end: int) -> None:
+        start = staging.written_bytes
         try:
-            self._write((staging.frames(),), staging.size_bytes, staging.base)
+            self._write((staging.part(start, end),), end - start, staging.base + start)
         except DiskFailedError:
             self.failed = True
             raise
-        staging.clear()
+        staging.written_bytes = end
 
     def _write(self, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> None:
         for fd, disk in self._written_files():

@@ -2,8 +2,8 @@
 
 It is a mapped file: what is put there is the kernel's at once, whatever kills the process, and
 whoever loads the tape next finds what was acknowledged there (`recovery`). So small blocks are
-gathered, and the disks get one large write for many of them. A power cut may take it, as it may
-take what else is in the page cache.
+gathered, and the disks get one large write for many of them, while nobody waits for it. A power
+cut may take it, as it may take what else is in the page cache.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ _log = logging.getLogger(__name__)
 
 STAGING_FOLDER = "staging"
 """Beside the state, and on no disk of the gateway by intent."""
-STAGING_BYTES = 1 << 20
+# Four blocks of 256 KiB with their headers.
+STAGING_BYTES = (1 << 20) + (64 << 10)
 # Longer ones gain nothing by being copied once more.
 STAGED_BYTES_MAX = 320 << 10
 # The header of the segment and where in its file the frames belong; they begin a page later.
 _BASE = struct.Struct(">Q")
+_BASE_AT = slice(SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES + _BASE.size)
 # Between them: how far files have been written of which another copy is behind, a sequence number
 # and a length of each segment that is not sealed; there are fewer of those. In the machine's byte
 # order, which is stored at once.
 _REACHED = struct.Struct("@QQ")
-_REACHED_LENGTH = struct.Struct("@Q")
 _REACHED_AT = 512
 _REACHED_SLOTS = 64
 _FRAMES_AT = mmap.PAGESIZE
@@ -43,7 +44,12 @@ _FRAMES_AT = mmap.PAGESIZE
 class Staging:
     """The mapped file of the open segment of one tape.
 
-    `take_up`, for another segment, and `clear` empty it. One thread at a time.
+    `take_up`, for another segment, and `clear` empty it. Whoever brings some of its `size_bytes` to
+    the files says so in `written_bytes`, counted from the first. One thread at a time.
+
+    Nothing that is here is moved, and no place is taken again before the files have all of it.
+    So whatever has reached them and whenever we die, each frame from `base` on is whole here, also
+    one that the files have the beginning of, and `base` is written only while none is needed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,7 +66,7 @@ class Staging:
         finally:
             os.close(fd)
         self._frames = self._view[_FRAMES_AT:]
-        self.size_bytes = 0
+        self.size_bytes = self.written_bytes = 0
         self.base = 0
 
     @classmethod
@@ -76,7 +82,7 @@ class Staging:
 
     def take_up(self, header: bytes) -> None:
         """Hold frames of the segment with that header from now on."""
-        self.size_bytes = 0
+        self.clear()
         self._view[:SEGMENT_HEADER_BYTES] = header
 
     def append(self, header: Buffer, payload: Buffer, offset: int) -> None:
@@ -87,7 +93,7 @@ class Staging:
         at = self.size_bytes
         if not at:
             self.base = offset
-            _BASE.pack_into(self._view, SEGMENT_HEADER_BYTES, offset)
+            self._view[_BASE_AT] = _BASE.pack(offset)
         payload_at = at + len(header)
         end = payload_at + len(payload)
         self._frames[payload_at:end] = payload
@@ -97,17 +103,15 @@ class Staging:
     def reach(self, sequence: int, size_bytes: int) -> None:
         """Note how far the first copy of a segment is written, which the others may not be."""
         at = _slot_of(sequence)
-        if _REACHED_LENGTH.unpack_from(self._view, at)[0] != sequence:
-            _REACHED.pack_into(self._view, at, sequence, 0)
-        _REACHED_LENGTH.pack_into(self._view, at + _REACHED_LENGTH.size, size_bytes)
+        self._view[at : at + _REACHED.size] = _REACHED.pack(sequence, size_bytes)
 
-    def frames(self) -> memoryview:
-        """Return all frames, as they belong in the file from `base` on."""
-        return self._frames[: self.size_bytes]
+    def part(self, start: int, end: int) -> memoryview:
+        """Return what belongs in the files from `base` + `start` to `base` + `end`."""
+        return self._frames[start:end]
 
     def clear(self) -> None:
-        """What was here is in the files now."""
-        self.size_bytes = 0
+        """The files have all of it now."""
+        self.size_bytes = self.written_bytes = 0
 
     def remove_if_empty(self) -> None:
         """Let the next load find nothing, unless it has to."""

@@ -399,6 +399,7 @@ from tapectl.scsi.cartridge import CartridgeBusyError
 from tests.support.tape_disks import TapeDisks
 following_copy.DIRECT_BYTES_MIN = 4096
 segment_files.FOLLOW_BYTES = 8192
+segment_files.PIECE_BYTES = 4096
 disks = TapeDisks(Path(sys.argv[1]), shared=sys.argv[2] == "shared")
 cartridge = disks.load(segment_bytes=100_000, sealer=ThreadPoolExecutor(1).submit)
 cartridge.space_end_of_data()
@@ -412,6 +413,7 @@ for number in range(cartridge.position, 100_000):
             pass
     sys.stdout.write("%08d" % number)
     sys.stdout.flush()
+    cartridge.write_behind()
 """
 
 
