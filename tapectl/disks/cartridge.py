@@ -255,6 +255,12 @@ class SegmentedCartridge:
         if fitting < count:
             raise CartridgeFullError(fitting)
 
+    def write_behind(self) -> None:
+        """See Cartridge."""
+        writer = self._map.writer
+        if writer is not None:
+            writer.files.write_behind()
+
     def write_filemarks(self, count: int) -> None:
         """See Cartridge. Filemarks take nothing of the capacity."""
         if count:

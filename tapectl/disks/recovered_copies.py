@@ -18,7 +18,7 @@ from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, DiskMarker
 from tapectl.disks.interface import DiskPlace, SegmentJournal
 from tapectl.disks.segment_files import DiskFailedError, SegmentFiles
 from tapectl.disks.segment_reader import read_frame
-from tapectl.disks.staging import NOTHING_STAGED, staged_frames
+from tapectl.disks.staging import NOTHING_STAGED, staged_frames, staged_header
 from tapectl.disks.tape_files import COPYING, TapeDescription, segment_name, tape_folder
 from tapectl.medium.errors import MediumFormatError
 from tapectl.medium.frame import BLOCK_BYTES_MAX, FRAME_HEADER_BYTES, FrameKind, decode_frame
@@ -117,6 +117,12 @@ class RecoveredCopies:
             return newest
         if unreadable is not None or not self._files:
             raise CartridgeReadError(f"no copy can be read of {self._names[0].path}")
+        with contextlib.suppress(MediumFormatError):
+            # The second copy may be so far behind that it has nothing.
+            header = SegmentHeader.decode(staged_header(self._staging))
+            if (header.tape_uuid, header.sequence) == (tape.uuid, sequence):
+                self._staged = staged_frames(self._staging, header.encode())
+                return header
         for file in self._files:
             frame = os.pread(file.fd, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES)
             if decode_frame(frame) is not None:

@@ -21,9 +21,9 @@ from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, read_marker
 from tapectl.disks.interface import SegmentJournal
 from tapectl.disks.recovered_copies import RecoveredCopies, SegmentName
 from tapectl.disks.segment_files import DiskFailedError
-from tapectl.disks.staging import remove_staged
+from tapectl.disks.staging import reached_bytes, remove_staged
 from tapectl.disks.tape_files import OPEN, SEALED, TapeDescription, tape_folder
-from tapectl.medium.segment import SegmentHeader, encode_tail
+from tapectl.medium.segment import SEGMENT_HEADER_BYTES, SegmentHeader, encode_tail
 from tapectl.scsi.cartridge import CartridgeReadError, CartridgeWriteError
 
 _log = logging.getLogger(__name__)
@@ -107,6 +107,8 @@ def _seal_again(
     with copies:
         header = copies.header(tape, sequence)
         scanned = copies.scan(header) if header is not None else None
+        found_bytes = SEGMENT_HEADER_BYTES if scanned is None else scanned.end_offset
+        _require_all(tape, sequence, found_bytes, journal)
         if scanned is None or not (scanned.index.object_count or scanned.erases):
             copies.discard()
             return
@@ -131,6 +133,29 @@ def _seal_again(
             buffer_disk_id=copies.disk_id(BUFFER_ROLE),
         )
         copies.remove_others()
+
+
+def _require_all(
+    tape: TapeDescription, sequence: int, found_bytes: int, journal: SegmentJournal
+) -> None:
+    """See that all is there that was acknowledged, if the copies may differ.
+
+    Raises CartridgeReadError if the rest may be on a disk that is not there. One that is there and
+    has it not has lost it with the power, before anyone synchronised it.
+    """
+    reached = reached_bytes(journal.staging_path(tape.uuid), sequence)
+    if found_bytes >= reached:
+        return
+    if journal.lacks_disks():
+        raise CartridgeReadError(
+            f"the end of segment {sequence} of {tape.barcode}: a disk is missing"
+        )
+    _log.warning(
+        "%s: segment %d ends %d bytes before what was written and never synchronised",
+        tape.barcode,
+        sequence,
+        reached - found_bytes,
+    )
 
 
 def _has_predecessor(tape: TapeDescription, header: SegmentHeader, journal: SegmentJournal) -> bool:

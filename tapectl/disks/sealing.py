@@ -128,6 +128,7 @@ class SealQueue:
         self.check()
 
     def _settle(self, seal: PendingSeal) -> None:
+        seal.writer.files.stop_following()
         if seal.error is None:
             if seal is self._last:
                 self._last = None

@@ -1,7 +1,8 @@
 """The files of one open segment: a copy on the cache disk and one on the upload buffer.
 
-On one file system it is one file with two names, else two files. A frame is in all of them, or on
-its way to them in memory that outlives us (`staging`), before it is acknowledged.
+On one file system it is one file with two names, else two files. A frame is in the first, or on
+its way there in memory that outlives us (`staging`), before it is acknowledged; the second follows
+(`following_copy`), and has it before it is called durable.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from tapectl.disks.disk_directory import give_to_owner_of, sync_folder
 from tapectl.disks.flushing import flush_in_steps
+from tapectl.disks.following_copy import FollowingCopy
 from tapectl.disks.interface import Placement
 from tapectl.disks.staging import STAGED_BYTES_MAX, STAGING_BYTES, Buffer, Staging
 from tapectl.disks.tape_files import OPEN, SEALED, segment_name, tape_folder
@@ -27,9 +29,15 @@ _FULL_RETRY_S = 0.25
 _BUFFERS_OF_A_FRAME = 2
 # Frames of a command that are gathered: more of them make a write that is large enough.
 _JOINED_BYTES_MAX = 128 << 10
+# What is written behind an answer begins and ends at multiples of this in the file: the page cache
+# takes larger folios for it, and so little at a time costs hardly more than a MiB.
+PIECE_BYTES = 128 << 10
 # Flushes other files and folders while a tape's thread, or the one that seals, flushes the first;
 # no block goes through it. Each of the two has at most five for it.
 _flusher = ThreadPoolExecutor(max_workers=10, thread_name_prefix="flush")
+# How far the second copy may be behind before it is asked to follow: few wake-ups of a thread, and
+# little that the first disk alone has.
+FOLLOW_BYTES = 16 << 20
 
 # For 2 MiB and more at once the page cache takes folios of 2 MiB, and a virtual machine that gives
 # free memory of that size back to its host waits for each of them.
@@ -55,7 +63,7 @@ class SegmentFiles:
 
     `disks` are the directories of the disks that these files are on. `on_failure` is told of each
     disk that refuses something, and why. No other segment uses `staging` before this one is
-    flushed; without it, frames go to the files at once.
+    flushed; without it, frames go to all files at once.
     """
 
     def __init__(
@@ -73,6 +81,9 @@ class SegmentFiles:
         self._disks = tuple(disks)
         self._on_failure = on_failure
         self._flush_failed = False
+        # Of two files, only the first is written to by us then.
+        self._following: FollowingCopy | None = None
+        self._sequence = 0
         self._folders_are_synced = False
         # How far the files have been written, and how far flushed.
         self._written_bytes = self._flushed_bytes = 0
@@ -103,6 +114,7 @@ class SegmentFiles:
             for fd, disk in zip(files.fds, files._disks, strict=True):
                 with files._asking(disk, what):
                     os.posix_fallocate(fd, 0, size_bytes)
+            files._let_second_follow(sequence, what)
         except DiskFailedError as exc:
             files.discard()
             if exc.full:
@@ -121,8 +133,16 @@ class SegmentFiles:
         for made in (name.parent, name):
             give_to_owner_of(name.parent.parent, made)
 
+    def _let_second_follow(self, sequence: int, what: str) -> None:
+        """Have a second file follow the first, if there is memory to note in how far that is."""
+        self._sequence = sequence
+        if self._staging is not None and len(self.fds) > 1:
+            first, second = self.fds
+            with self._asking(self._disks[1], what):
+                self._following = FollowingCopy(first, second, self.names[1])
+
     def begin(self, header: bytes) -> None:
-        """Write the segment's header to every copy; raise DiskFailedError."""
+        """Write the segment's header; raise DiskFailedError."""
         self.append((header,), len(header), 0)
         if self._staging is not None:
             self._staging.take_up(header)
@@ -149,7 +169,7 @@ class SegmentFiles:
             self.append(buffers, size_bytes, offset)
 
     def append(self, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> None:
-        """Write frames of `size_bytes` together at `offset` of every copy.
+        """Write frames of `size_bytes` together at `offset`.
 
         Raises DiskFailedError; then they are in no copy as far as any reader can tell, and
         `failed` is set: the segment takes nothing more.
@@ -168,23 +188,72 @@ class SegmentFiles:
         they are, and this can be tried again.
         """
         staging = self._staging
-        if staging is None or not staging.size_bytes:
+        if staging is not None and staging.size_bytes:
+            self._write_staged(staging, staging.size_bytes)
+            staging.clear()
+
+    def write_behind(self) -> None:
+        """Bring whole pieces of what is staged to the files, now that nobody waits for it.
+
+        A disk that refuses is told of; whoever writes or flushes next hears of it, as `flush` has
+        it.
+        """
+        staging = self._staging
+        if staging is None or staging.size_bytes - staging.written_bytes < PIECE_BYTES:
             return
+        if not self.failed:
+            beyond_bytes = (staging.base + staging.size_bytes) % PIECE_BYTES
+            with contextlib.suppress(DiskFailedError):
+                self._write_staged(staging, staging.size_bytes - beyond_bytes)
+
+    def _write_staged(self, staging: Staging, end: int) -> None:
+        start = staging.written_bytes
         try:
-            self._write((staging.frames(),), staging.size_bytes, staging.base)
+            self._write((staging.part(start, end),), end - start, staging.base + start)
         except DiskFailedError:
             self.failed = True
             raise
-        staging.clear()
+        staging.written_bytes = end
 
     def _write(self, buffers: Sequence[Buffer], size_bytes: int, offset: int) -> None:
-        for fd, disk in zip(self.fds, self._disks, strict=True):
+        for fd, disk in self._written_files():
             try:
                 if _write_in_parts(fd, buffers, size_bytes, offset) != size_bytes:
                     raise OSError(errno.EIO, "short write")
             except OSError as exc:
+                self._save_second()
                 raise self._failure(f"write to {self.names[0].name}", disk, exc) from exc
-        self._written_bytes = offset + size_bytes
+        self._written_bytes = end = offset + size_bytes
+        if self._following is not None:
+            self._lead(self._following, end)
+
+    def _written_files(self) -> Sequence[tuple[int, Path]]:
+        """Return the files that get frames from us, each with its disk."""
+        files = list(zip(self.fds, self._disks, strict=True))
+        return files if self._following is None else files[:1]
+
+    def _lead(self, following: FollowingCopy, end: int) -> None:
+        """Tell whoever comes after us how far the first copy is; have the second follow."""
+        assert self._staging is not None, "without it nothing follows"
+        self._staging.reach(self._sequence, end)
+        if end - following.asked_bytes >= FOLLOW_BYTES:
+            following.asked_bytes = end
+            _flusher.submit(self._follow, following, end)
+
+    def _save_second(self) -> None:
+        """The first disk refuses: give the second what that one has, while it is in memory."""
+        if self._following is not None:
+            with contextlib.suppress(OSError):
+                self._following.complete(self._written_bytes)
+
+    def _follow(self, following: FollowingCopy, end: int) -> None:
+        """Bring the second copy nearer; if its disk refuses, the next block goes elsewhere."""
+        with contextlib.suppress(DiskFailedError):
+            try:
+                following.follow(end)
+            except OSError as exc:
+                self.failed = True
+                raise self._failure(f"copy of {self.names[0].name}", self._disks[1], exc) from exc
 
     def _take_back(self, offset: int) -> None:
         """Make the frame at `offset` none in the copies that got it."""
@@ -221,12 +290,12 @@ class SegmentFiles:
             # The next flush may well succeed: it knows nothing of the pages that this one lost.
             raise CartridgeWriteError(f"{self.names[0].name} has failed before")
         what = f"sealing of {self.names[0].name}"
-        for fd, disk in zip(self.fds, self._disks, strict=True):
+        for fd, disk in self._written_files():
             with self._asking(disk, what):
                 if os.pwrite(fd, tail, file_bytes - len(tail)) != len(tail):
                     raise OSError(errno.EIO, "short write")
                 os.ftruncate(fd, file_bytes)
-        self._at_once(self._flushes(os.fsync), what)
+        self._at_once(self._flushes(os.fsync, file_bytes), what)
         for fd in self.fds[1:]:
             # Whoever reads, reads the first: memory is for what may be read.
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -244,18 +313,39 @@ class SegmentFiles:
                 name.unlink()
         self.close()
 
+    def stop_following(self) -> None:
+        """Leave the second copy as it is. Idempotent."""
+        if self._following is not None:
+            self._following.close()
+
     def close(self) -> None:
         """Close the files; they stay as they are. Idempotent."""
+        self.stop_following()
         fds, self.fds = self.fds, ()
         for fd in fds:
             os.close(fd)
 
-    def _flushes(self, flush: Callable[[int], None]) -> Sequence[_DiskJob]:
+    def _flushes(
+        self, flush: Callable[[int], None], file_bytes: int | None = None
+    ) -> Sequence[_DiskJob]:
+        """Return what makes all copies durable; `file_bytes` is where they end, if it is known."""
         written = range(self._flushed_bytes, self._written_bytes)
-        return [
+        jobs: list[_DiskJob] = [
             (disk, partial(flush_in_steps, fd, written, flush))
-            for fd, disk in zip(self.fds, self._disks, strict=True)
+            for fd, disk in self._written_files()
         ]
+        if self._following is not None:
+            job = partial(self._complete_second, self._following, flush, file_bytes)
+            jobs.append((self._disks[1], job))
+        return jobs
+
+    def _complete_second(
+        self, following: FollowingCopy, flush: Callable[[int], None], file_bytes: int | None
+    ) -> None:
+        fd = following.complete(self._written_bytes if file_bytes is None else file_bytes)
+        if file_bytes is not None:
+            os.ftruncate(fd, file_bytes)
+        flush(fd)
 
     def _folder_syncs(self) -> Sequence[_DiskJob]:
         return [

@@ -89,7 +89,10 @@ class TapeMap:
 
     def close(self) -> None:
         """Close the files of a segment that could not be finished. Idempotent."""
-        reader, self.writer, self._writer_reader = self._writer_reader, None, None
+        writer, self.writer = self.writer, None
+        reader, self._writer_reader = self._writer_reader, None
+        if writer is not None:
+            writer.files.stop_following()
         if reader is not None:
             reader.close()
 

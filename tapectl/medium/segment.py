@@ -201,6 +201,11 @@ class ScannedSegment:
     def summary(self) -> SegmentSummary:
         return summarize(self.header, self.index, erases=self.erases)
 
+    @property
+    def end_offset(self) -> int:
+        """Where the last whole frame ends in the file."""
+        return self.index.end_offset + self.erases * FRAME_HEADER_BYTES
+
 
 def scan(
     header: SegmentHeader, read_frame: Callable[[int, int], tuple[FrameKind, int] | None]

@@ -210,6 +210,14 @@ class Cartridge(Protocol):
         """
         ...
 
+    def write_behind(self) -> None:
+        """Do what `write_blocks` need not have waited for, now that its command is answered.
+
+        It may be left out: then a later call does it. Never waits for the store or for room, and
+        raises nothing: a disk that refuses is heard of by the next write.
+        """
+        ...
+
     def write_filemarks(self, count: int) -> None:
         """Write `count` filemarks at the position; durability as for blocks (see synchronize)."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 IMPLICIT_HEAD_OF_QUEUE = frozenset((0x03, 0x12, 0xA0))
@@ -31,12 +31,15 @@ class Reply:
     a view of the device server's own buffer where it is a memoryview, and valid
     until the next command of the same logical unit. `data_out_bytes` is how much data
     the CDB asks for where that is not what came; the transport makes it a residual count.
+    `afterwards` is work that the initiator need not wait for: to be called once the reply is on
+    its way to it, as the unit is (one thread at a time), or not at all. It raises nothing.
     """
 
     status: Status
     data_in: bytes | memoryview = b""
     sense: bytes = b""
     data_out_bytes: int | None = None
+    afterwards: Callable[[], None] | None = field(default=None, compare=False)
 
 
 class LogicalUnit(Protocol):

@@ -52,6 +52,11 @@ class BusyPolling:
         self._sleeps_next = _SLEEPS_MIN
         self._sleeps_left = 0
 
+    @property
+    def crowded(self) -> bool:
+        """Whether others wanted the processor not long ago."""
+        return self._sleeps_left > 0
+
     def wait(self, timeout_s: float, awake_us: float) -> list[tuple[int, int]]:
         """Return what is readable (descriptor, event), nothing after `timeout_s`.
 

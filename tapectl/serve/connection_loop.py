@@ -139,11 +139,13 @@ class ConnectionLoop:
         *,
         pending: deque[Event] | None = None,
         meanwhile: Callable[[float], None] | None = None,
+        commands: BusyPolling | None = None,
     ) -> None:
         self.stream, self.connection = place
         self._outgoing, self._events = self.connection.queues
         self._readable = select.poll()  # select(2) knows no descriptor above 1023
         self._readable.register(self.stream, select.POLLIN)
+        self._commands = BusyPolling(self._readable) if commands is None else commands
         self._session = session
         self._host = host
         self._lock = host.lock_of(session)
@@ -169,7 +171,7 @@ class ConnectionLoop:
         try:
             self.flush()
             self._host.establish(self._session)
-            commands, connection, times = BusyPolling(self._readable), self.connection, self._times
+            commands, connection, times = self._commands, self.connection, self._times
             while not self._logged_out:
                 if connection.between_pdus and not commands.wait(TICK_S, times.busy_poll_us):
                     self.tick()
@@ -268,6 +270,9 @@ class ConnectionLoop:
                 self._answer(task, reply)
                 if not host.shared:
                     self.flush()
+                    # The initiator makes its next command meanwhile; not where it could not.
+                    if reply.afterwards is not None and not self._commands.crowded:
+                        reply.afterwards()
                     return
                 # The data is a view of the device server's buffer, which another session's
                 # command may overwrite once the lock is free: a slow reader must not hold it.
@@ -278,7 +283,13 @@ class ConnectionLoop:
         except CommandAbortedError:
             self.connection.abort_task(task)
             return
+        self._send_unlocked(outgoing, reply)
+
+    def _send_unlocked(self, outgoing: Sequence[bytes], reply: Reply) -> None:
         send_all(self.stream, outgoing)
+        if reply.afterwards is not None and not self._commands.crowded:
+            with self._lock:
+                reply.afterwards()
 
     def _comply(self) -> None:
         """Do what others want of this session; the caller holds the unit's lock."""
@@ -324,7 +335,7 @@ class ConnectionLoop:
                     reply = host.execute(session.nexus, task.cdb, task.data_out, task.lun)
                     self._answer(task, reply)
                     outgoing = [bytes(part) for part in self.connection.take_outgoing()]
-                send_all(self.stream, outgoing)
+                self._send_unlocked(outgoing, reply)
                 return
             except CommandAbortedError:
                 self.connection.abort_task(task)

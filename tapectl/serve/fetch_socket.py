@@ -18,8 +18,9 @@ from tapectl.serve.json_lines import JsonLines, Message, connect
 
 _log = logging.getLogger(__name__)
 
-# Answers come soon: "not there yet" is an answer.
-_TIMEOUT_S = 30.0
+# Answers come soon: "not there yet" is an answer. A process that hangs must not keep a drive, which
+# others may ask something, for longer; the command asks again.
+_TIMEOUT_S = 2.0
 # So long an answer waits for the data, and whoever serves the drive with it; and so long the drive
 # then leaves the store alone.
 _WAIT_S = 0.02
@@ -93,7 +94,7 @@ class FetchClient:
             }
         )
         if answer is None:
-            raise CartridgeBusyError("the transfer process is starting")
+            raise CartridgeBusyError("the transfer process does not answer")
         if not answer["ok"]:
             kind = CartridgeKeyError if answer["needs_key"] else CartridgeReadError
             raise kind(str(answer["message"]))

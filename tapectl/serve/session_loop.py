@@ -96,6 +96,7 @@ class SessionLoop:
             self._times,
             pending=self._pending,
             meanwhile=self._serve_meanwhile,
+            commands=self._commands,
         )
         self._poll.register(stream, select.POLLIN)
 

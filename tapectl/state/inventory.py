@@ -22,6 +22,7 @@ NOT_KEPT = {
     "gateway": "its document in the store says it",
     "pool": "their documents in the store say it",
     "segment": "the manifests of the tapes say it, but for what is not in the store",
+    "disk_use": "added up from the segments",
     "volume": "the manifests of the tapes say it",
     "archive_object": "the manifests of the tapes say it",
     "retrieval": "the store knows what it was asked for, and is asked again",

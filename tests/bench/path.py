@@ -76,12 +76,16 @@ class PreparedStream:
     def setsockopt(self, *_: object) -> None:
         """A socket would wait no longer than this."""
 
+    def fileno(self) -> int:
+        """Return a descriptor that is open; nobody polls it."""
+        return 0
+
 
 def measure(folder: Path, block_bytes: int, count: int) -> dict[str, float]:
     """Return the microseconds of one command that writes or reads `count` blocks."""
     disks = TapeDisks(folder, shared=True)
     cartridge = disks.load(segment_bytes=256 << 20)
-    drive = TapeDrive(next(iter(DRIVE_PERSONALITIES.values())), serial="0123456789")
+    drive = TapeDrive(DRIVE_PERSONALITIES["IBM-ULT3580-TD5"], serial="0123456789")
     drive.load(cartridge, attention=False)
     stream = PreparedStream()
     loop = _loop(drive, stream)
@@ -114,6 +118,7 @@ def measure(folder: Path, block_bytes: int, count: int) -> dict[str, float]:
         drive.synchronise()
         cartridge.locate(0)
         found[name] = _best_us(steps(name), lambda: cartridge.locate(0), length)
+        assert cartridge.position, "the commands were refused"
     real = SegmentFiles._write
     SegmentFiles._write = lambda *_: None  # type: ignore[method-assign]
     cartridge.locate(0)

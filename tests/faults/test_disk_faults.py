@@ -314,6 +314,43 @@ def test_a_disk_that_becomes_read_only_is_read_and_drained(lab: DiskLab, small_d
     lab.assert_clean()
 
 
+def test_after_a_kill_a_tape_waits_for_the_disk_that_alone_has_its_end(
+    lab: DiskLab, small_disk: Path
+) -> None:
+    gateway = lab.gateway
+    gateway.settings |= {"seal_idle_s": "600", "segment_bytes": "4MiB"}
+    gateway.buffer.rmdir()
+    gateway.buffer = small_disk
+    lab.start()
+    first, second = lab.barcodes
+    lab.load(first)
+    lab.write(first)
+    drive = lab.drive()
+    for _ in range(40):
+        lab.written[first].append(os.urandom(BLOCK_BYTES))
+        drive.write_block(lab.written[first][-1])
+    kill_all(gateway)
+    away = gateway.root / "away-cache"
+    gateway.cache.rename(away)
+    gateway.serve()
+    lab.log_in_again()
+    # It holds nothing back but this tape.
+    lab.load(second)
+    with contextlib.suppress(*TROUBLE):
+        lab.load(first)
+    with pytest.raises(TROUBLE):
+        lab.assert_whole(first)
+    assert "disk_missing" in lab.check("--no-store")["Codes"]
+    away.rename(gateway.cache)
+    lab.load(second)
+    lab.load(first)
+    lab.assert_whole(first)
+    lab.write(first)
+    lab.load(second)
+    lab.wait_uploaded()
+    lab.assert_clean()
+
+
 def test_a_disk_is_drained_and_unmounted_under_a_tape_that_is_written(
     lab: DiskLab, small_disk: Path
 ) -> None:

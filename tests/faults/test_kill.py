@@ -2,7 +2,8 @@
 
 One write job of 2 GiB is broken off twenty times: the drive's worker, the supervisor or the
 transfer process dies at a random moment while a command is under way. The client reconnects, reads
-back everything, and goes on at the end of data.
+back everything, and goes on at the end of data. The upload buffer is a disk of its own, whose
+copies are behind those of the cache.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
+from tests.bench.targets import second_disk
+from tests.support.clients import require_root
 from tests.support.gateway import START_TIMEOUT_S, Gateway, wait_until
 from tests.support.recorded_tape import RecordedTape
 from tests.support.tape_client import TapeDrive
@@ -98,12 +102,24 @@ class WriteJob:
         self.acknowledged = found
 
 
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    require_root()
+    with second_disk(tmp_path) as mounted:
+        assert mounted is not None
+        yield mounted
+
+
 @pytest.mark.timeout(900)
-def test_every_acknowledged_block_survives_kill_9(make_gateway: Callable[..., Gateway]) -> None:
+def test_every_acknowledged_block_survives_kill_9(
+    make_gateway: Callable[..., Gateway], other_disk: Path
+) -> None:
     seed = int(os.environ.get("TAPECTL_KILL_SEED", "0")) or random.SystemRandom().getrandbits(31)
     print(f"seed: TAPECTL_KILL_SEED={seed}")
     rng = random.Random(seed)
     gateway = make_gateway(segment_bytes="64MiB")
+    gateway.buffer = other_disk / "buffer"
+    gateway.buffer.mkdir()
     gateway.activate()
     (barcode,) = gateway.create_tapes("--count", "1")
     gateway.serve()

@@ -162,6 +162,9 @@ class MemoryCartridge:
             block = bytes(data[at : at + block_bytes])
             self._append(EncryptedBlock(block) if encrypted else block)
 
+    def write_behind(self) -> None:
+        """See Cartridge."""
+
     def write_filemarks(self, count: int) -> None:
         self._may_be_busy("write_filemarks")
         if self.fail_writes:

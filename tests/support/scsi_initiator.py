@@ -54,7 +54,10 @@ class Initiator:
     def send(self, cdb: str | bytes, data_out: bytes = b"", lun: int = 0) -> Reply:
         """Run a command given in hex or bytes, padded to 16 bytes."""
         raw = bytes.fromhex(cdb) if isinstance(cdb, str) else cdb
-        return self.unit.execute(self.nexus, raw.ljust(16, b"\0"), memoryview(data_out), lun)
+        reply = self.unit.execute(self.nexus, raw.ljust(16, b"\0"), memoryview(data_out), lun)
+        if reply.afterwards is not None:
+            reply.afterwards()
+        return reply
 
     def good(self, cdb: str | bytes, data_out: bytes = b"", lun: int = 0) -> bytes:
         """Run a command that must succeed; return a copy of its data."""

@@ -16,7 +16,7 @@ from tapectl.scsi.command_table import Command, Task
 from tapectl.scsi.device_server import DeviceServer, ModeHeader, ModeSelection
 from tapectl.scsi.inquiry import Identity, PeripheralType, VpdPage
 from tapectl.scsi.log_pages import LogPage
-from tapectl.scsi.logical_unit import Reply
+from tapectl.scsi.logical_unit import Reply, Status
 from tapectl.scsi.media import LTO_MEDIA, MediumGeneration
 from tapectl.scsi.mode_pages import ModePages
 from tapectl.scsi.nonvolatile import NonvolatileMemory
@@ -128,6 +128,8 @@ class TapeDrive:
         # Whether anything was written since the last synchronize().
         self.unsynchronised = False
         self.early_warning = EarlyWarning(early_warning_percent)
+        # The reply to a write of which there is nothing to tell.
+        self.written = Reply(Status.GOOD, afterwards=self._write_behind)
         self.data_buffer = DataBuffer()
         self.unfinished_verify: UnfinishedVerify | None = None
         self.statistics = Statistics(self)
@@ -313,6 +315,10 @@ class TapeDrive:
             or self.encrypted_blocks.any
             or anybody_protects(self.server.mode_pages)
         )
+
+    def _write_behind(self) -> None:
+        if self.medium is not None:
+            self.medium.write_behind()
 
     def synchronise(self) -> None:
         """Bring everything written to stable storage, if anything was since the last time.

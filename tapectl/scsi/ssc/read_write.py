@@ -237,7 +237,7 @@ def _written(drive: TapeDrive, wrote_bytes: int, recorded_bytes: int | None = No
     warning = drive.early_warning.after_write(drive, recorded)
     if warning is not None:
         return drive.server.check_condition(warning)
-    return GOOD
+    return drive.written
 
 
 def _volume_overflow(residue: int) -> CheckCondition:

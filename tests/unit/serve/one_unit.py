@@ -30,19 +30,21 @@ PATIENCE_S = 30.0
 class Unit:
     """A logical unit that says GOOD to everything, and remembers what it was told and asked.
 
-    `before` is called within each command, with its nexus and its CDB.
+    `before` is called within each command, with its nexus and its CDB. `afterwards` is what each
+    reply leaves to be done.
     """
 
     def __init__(self) -> None:
         self.told: list[str] = []
         self.ran: list[int] = []
         self.before: Callable[[str, bytes], None] = lambda _nexus, _cdb: None
+        self.afterwards: Callable[[], None] | None = None
         self.abort: Callable[[Collection[str]], None] = lambda _nexuses: None
 
     def execute(self, nexus: str, cdb: bytes, _data: memoryview, _lun: int = 0) -> Reply:
         self.ran.append(cdb[1])
         self.before(nexus, cdb)
-        return Reply(Status.GOOD)
+        return Reply(Status.GOOD, afterwards=self.afterwards)
 
     def nexus_established(self, _nexus: str) -> None:
         self.told.append("established")
