@@ -21,6 +21,7 @@ from tapectl.gateway.transfer.segment_files import SegmentBuffers, object_header
 from tapectl.gateway.transfer.stored_segment import StoredSegment, locate
 from tapectl.medium.errors import MediumFormatError
 from tapectl.state import segments
+from tapectl.state.errors import TapeNotFoundError
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tapes import TapeRecord
 from tapectl.store.interface import (
@@ -94,9 +95,17 @@ class SegmentVerifier:
     ) -> Verdict | None:
         """Look at the copies of a segment, the store's only where that is asked for or needed.
 
-        None if they have been moved meanwhile: look again. Raises StoreError of a store that
-        cannot be used, StoppedError.
+        None if they have been moved meanwhile, or deleted with the tape: look again. Raises
+        StoreError of a store that cannot be used, StoppedError.
         """
+        try:
+            return self._verify(tape, record, local_only=local_only)
+        except TapeNotFoundError:
+            return None
+
+    def _verify(
+        self, tape: TapeRecord, record: SegmentRecord, *, local_only: bool
+    ) -> Verdict | None:
         local = LocalDisks.read(self._context)
         paths = {
             copy: path

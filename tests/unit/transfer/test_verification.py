@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import cast
 
 import pytest
 
+from tapectl.gateway.transfer import segment_verifier
 from tapectl.gateway.transfer.engine import TransferEngine
-from tapectl.gateway.transfer.stored_segment import object_key
+from tapectl.gateway.transfer.stored_segment import ObjectPlace, object_key
 from tapectl.gateway.verification import describe_verification, request_verification
 from tapectl.state import events, segments, verifications
+from tapectl.state.errors import TapeNotFoundError
 from tapectl.state.events import EventFilter
+from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.verifications import VerificationRecord
 from tapectl.store.interface import ObjectStore, StoreError
@@ -242,6 +246,28 @@ def test_the_scrub_takes_the_tape_that_waited_longest(
     engine.run_pass()
     with gateway.state.read() as db:
         assert not verifications.running(db)
+
+
+def test_a_tape_that_is_deleted_while_its_object_is_looked_at_is_no_fault(
+    gateway: TransferGateway, engine: TransferEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.create_tape(TAPE)
+    write(gateway, 2)
+    run_until_idle(engine)
+
+    def locate_too_late(_db: sqlite3.Connection, record: SegmentRecord) -> ObjectPlace:
+        raise TapeNotFoundError(record.barcode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segment_verifier, "locate", locate_too_late)
+        request_verification(gateway.state, [TAPE], now_ms=lambda: gateway.ms)
+        for _ in range(3):
+            engine.run_pass()
+            gateway.ms += 1000
+            time.sleep(0.01)
+    gateway.change_status(TAPE, TapeStatus.DELETING)
+    run_until_idle(engine)
+    assert describe_verification(gateway.state, TAPE) is None
 
 
 def test_a_tape_that_is_deleted_while_it_is_verified_is_forgotten(
