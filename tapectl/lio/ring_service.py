@@ -89,8 +89,6 @@ class RingService:
         self._aborted: set[int] = set()
         self._running: int | None = None
         self._gathered = memoryview(bytearray())
-        # What the last reply has left to be done.
-        self._afterwards: Callable[[], None] | None = None
         self._stopping = False
         self._thread = threading.Thread(target=self._serve, name="ring", daemon=True)
 
@@ -130,8 +128,6 @@ class RingService:
                 self._take()
                 if self._waiting:
                     self._run(self._waiting.popleft())
-                elif self._afterwards is not None:
-                    self._do_afterwards(self._afterwards)
                 else:
                     self._device.wait()
         except StoppingError:
@@ -140,11 +136,6 @@ class RingService:
             _log.error("the ring of the kernel's target is broken: %s", exc)
         except OSError as exc:
             _log.info("the ring ends: %s", exc)
-
-    def _do_afterwards(self, work: Callable[[], None]) -> None:
-        self._afterwards = None
-        with self._lock:
-            work()
 
     def _answer_first(self) -> None:
         """Answer the command that the last process was at, if it is known how it ended; else run
@@ -257,7 +248,6 @@ class RingService:
                     outcome = FAILED
                 else:
                     outcome = self._deliver(command, reply)
-                    self._afterwards = reply.afterwards
                 if continuity is not None:
                     continuity.done(command, outcome)
         finally:

@@ -53,9 +53,9 @@ class BusyPolling:
         self._sleeps_left = 0
 
     @property
-    def crowded(self) -> bool:
-        """Whether others wanted the processor not long ago."""
-        return self._sleeps_left > 0
+    def awake(self) -> bool:
+        """Whether the peer is quick and nobody else wants the processor, as far as is known."""
+        return self._awake
 
     def wait(self, timeout_s: float, awake_us: float) -> list[tuple[int, int]]:
         """Return what is readable (descriptor, event), nothing after `timeout_s`.

@@ -270,8 +270,8 @@ class ConnectionLoop:
                 self._answer(task, reply)
                 if not host.shared:
                     self.flush()
-                    # The initiator makes its next command meanwhile; not where it could not.
-                    if reply.afterwards is not None and not self._commands.crowded:
+                    # A quick initiator makes its next command meanwhile, on a processor of its own.
+                    if reply.afterwards is not None and self._commands.awake:
                         reply.afterwards()
                     return
                 # The data is a view of the device server's buffer, which another session's
@@ -287,7 +287,7 @@ class ConnectionLoop:
 
     def _send_unlocked(self, outgoing: Sequence[bytes], reply: Reply) -> None:
         send_all(self.stream, outgoing)
-        if reply.afterwards is not None and not self._commands.crowded:
+        if reply.afterwards is not None and self._commands.awake:
             with self._lock:
                 reply.afterwards()
 

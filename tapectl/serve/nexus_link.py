@@ -166,7 +166,6 @@ def _serve(stream: socket.socket, nexus: UnitNexus) -> None:
             _answer(stream, _Outcome.ABORTED, Reply(Status.GOOD))
         else:
             _answer(stream, _Outcome.DONE, reply)
-            nexus.answered(reply)
 
 
 def _run(nexus: UnitNexus, what: int, cdb: bytes, data: memoryview) -> Reply:

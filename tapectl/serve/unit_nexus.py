@@ -74,12 +74,6 @@ class UnitNexus:
             self._living = False
             return _with_own_data(reply)
 
-    def answered(self, reply: Reply) -> None:
-        """Do what a reply has left to be done once it is on its way."""
-        if reply.afterwards is not None:
-            with self._host.lock:
-                reply.afterwards()
-
     def reset(self) -> None:
         """Logical unit reset."""
         self._forget_command()

@@ -65,7 +65,7 @@ def test_others_that_want_the_processor_go_first() -> None:
         sockets.put_aside += 1
         sockets.look_ns = 30_000
         assert sockets.wait(looks=1000) == [LOOK, ASLEEP]
-        assert sockets.waiting.crowded
+        assert not sockets.waiting.awake
         sockets.look_ns = 1000
         sleeps = 0
         while sockets.wait() == [ASLEEP]:
@@ -74,7 +74,7 @@ def test_others_that_want_the_processor_go_first() -> None:
 
     first = sleeps_when_put_aside()
     assert first > 10
-    assert not sockets.waiting.crowded
+    assert sockets.waiting.awake
     assert sleeps_when_put_aside() > 1.5 * first
     for _ in range(10 * first):
         sockets.wait()

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 
 import pytest
 
 from tapectl.scsi.cartridge import CartridgeBusyError
-from tapectl.scsi.logical_unit import Reply, Status
-from tapectl.serve.nexus_link import NexusLink, serve_nexus
-from tapectl.serve.unit_host import UnitHost
+from tapectl.serve.busy_polling import BusyPolling
 from tests.support.initiator import Session, SessionOptions
-from tests.support.nexus_unit import ScriptedUnit
 from tests.unit.serve.one_unit import PATIENCE_S, TARGET, Unit, serving
 
 TEST_UNIT_READY = bytes(16)
+
+
+@pytest.fixture(autouse=True)
+def quick_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BusyPolling, "awake", True)
+
+
+def test_nobody_does_it_for_a_slow_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BusyPolling, "awake", False)
+    with serving(monkeypatch) as (address, unit):
+        session = Session(address, TARGET)
+        work = unit.afterwards = Work()
+        session.execute(TEST_UNIT_READY)
+        session.execute(TEST_UNIT_READY)
+        assert not work.begun.is_set()
+        session.logout()
 
 
 class Work:
@@ -78,21 +90,3 @@ def refuse_once(unit: Unit) -> None:
             raise CartridgeBusyError("on its way", retry_after_s=0.01)
 
     unit.before = before
-
-
-def test_a_nexus_of_the_library_target_is_answered_before_it_too() -> None:
-    unit, work = ScriptedUnit(), Work()
-    unit.outcomes = [Reply(Status.GOOD, afterwards=work)]
-    ours, theirs = socket.socketpair()
-    arguments = (theirs, UnitHost(unit), "one", "iqn.2000-01.com.example:one")
-    thread = threading.Thread(target=serve_nexus, args=arguments)
-    thread.start()
-    link = NexusLink(ours)
-    assert link.execute(TEST_UNIT_READY, memoryview(b"")).status is Status.GOOD
-    assert work.begun.wait(PATIENCE_S)
-    assert not work.done
-    work.may_end.set()
-    assert link.execute(TEST_UNIT_READY, memoryview(b"")).status is Status.GOOD
-    assert work.done == 1
-    link.close()
-    thread.join(PATIENCE_S)
