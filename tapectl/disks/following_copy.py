@@ -46,11 +46,15 @@ class FollowingCopy:
     def follow(self, end: int) -> None:
         """Bring the whole pages before `end` to the other disk, which may still lose them.
 
-        Does nothing once it is closed. Raises OSError.
+        Does nothing while another thread does it, or once it is closed. Raises OSError.
         """
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
             if self._open:
                 self._copy_pages(end)
+        finally:
+            self._lock.release()
 
     def complete(self, end: int) -> int:
         """Bring everything before `end` there; return the descriptor that is to be flushed.

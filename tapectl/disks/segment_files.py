@@ -136,7 +136,11 @@ class SegmentFiles:
     def _let_second_follow(self, sequence: int, what: str) -> None:
         """Have a second file follow the first, if there is memory to note in how far that is."""
         self._sequence = sequence
-        if self._staging is not None and len(self.fds) > 1:
+        if self._staging is None:
+            return
+        # One that was given up may have had this number.
+        self._staging.reach(sequence, 0)
+        if len(self.fds) > 1:
             first, second = self.fds
             with self._asking(self._disks[1], what):
                 self._following = FollowingCopy(first, second, self.names[1])
