@@ -64,11 +64,11 @@ class DiskLab:
     def start_the_store(self) -> None:
         self.gateway.store.with_name("away").rename(self.gateway.store)
 
-    def drive(self) -> TapeDrive:
-        """Return the drive, one session for the whole test."""
+    def drive(self, ready_s: float = WAIT_S) -> TapeDrive:
+        """Return the drive once it is ready, one session for the whole test."""
         if self._drive is None:
             self._drive = self.gateway.drive()
-        self._drive.wait_ready()
+        self._drive.wait_ready(ready_s)
         return self._drive
 
     def load(self, barcode: str) -> None:
