@@ -136,12 +136,14 @@ class FollowingCopy:
 
     def _copy_bytes(self, end: int) -> None:
         """Copy the rest through the page cache."""
-        at = self._copied_bytes
-        while at < end:
-            data = os.pread(self._source, min(_AT_ONCE_BYTES, end - at), at)
-            if not data:
-                raise OSError(errno.EIO, "short read")
-            if os.pwrite(self._target, data, at) != len(data):
-                raise OSError(errno.EIO, "short write")
-            at += len(data)
+        copy_range(self._source, self._target, self._copied_bytes, end)
         self._copied_bytes = max(self._copied_bytes, end - end % _ALIGNMENT)
+
+
+def copy_range(source: int, target: int, start: int, end: int) -> None:
+    """Copy bytes of a file to the same place of another one, by descriptors; raise OSError."""
+    while start < end:
+        data = os.pread(source, min(_AT_ONCE_BYTES, end - start), start)
+        if not data:
+            raise OSError(errno.EIO, "short read")
+        start += os.pwrite(target, data, start)

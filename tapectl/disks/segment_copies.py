@@ -7,13 +7,13 @@ the name, so that whoever has the old one open goes on with that.
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import uuid
 from pathlib import Path
 
 from tapectl.disks.disk_directory import give_to_owner_of, sync_folder
+from tapectl.disks.following_copy import copy_range
 from tapectl.disks.segment_reader import read_frame
 from tapectl.disks.tape_files import COPYING
 from tapectl.medium.errors import MediumFormatError
@@ -28,7 +28,6 @@ from tapectl.medium.segment import (
 )
 from tapectl.medium.summary import SegmentSummary
 
-_COPY_BYTES = 1 << 20
 _serials = itertools.count()
 
 
@@ -110,10 +109,5 @@ def _write_copy(source: Path, draft: Path, size_bytes: int) -> None:
     with open(source, "rb", buffering=0) as read, open(draft, "xb", buffering=0) as write:
         os.fchmod(write.fileno(), 0o600)
         os.posix_fallocate(write.fileno(), 0, size_bytes)
-        offset = 0
-        while offset < size_bytes:
-            data = os.pread(read.fileno(), min(_COPY_BYTES, size_bytes - offset), offset)
-            if not data:
-                raise OSError(errno.EIO, "short read", str(source))
-            offset += os.pwrite(write.fileno(), data, offset)
+        copy_range(read.fileno(), write.fileno(), 0, size_bytes)
         os.fsync(write.fileno())

@@ -252,12 +252,11 @@ class SegmentFiles:
 
     def _follow(self, following: FollowingCopy, end: int) -> None:
         """Bring the second copy nearer; if its disk refuses, the next block goes elsewhere."""
-        with contextlib.suppress(DiskFailedError):
-            try:
-                following.follow(end)
-            except OSError as exc:
-                self.failed = True
-                raise self._failure(f"copy of {self.names[0].name}", self._disks[1], exc) from exc
+        try:
+            following.follow(end)
+        except OSError as exc:
+            self.failed = True
+            self._failure(f"copy of {self.names[0].name}", self._disks[1], exc)
 
     def _take_back(self, offset: int) -> None:
         """Make the frame at `offset` none in the copies that got it."""
@@ -381,6 +380,7 @@ class SegmentFiles:
             raise self._failure(what, disk, exc) from exc
 
     def _failure(self, what: str, disk: Path, exc: OSError) -> DiskFailedError:
+        """Return the error of a disk that refuses, which is told of if it is sick."""
         failure = DiskFailedError(f"{what}: {exc}", disk, exc)
         if failure.sick:
             self._on_failure(disk, f"{what}: {exc.strerror}")

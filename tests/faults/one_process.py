@@ -45,12 +45,11 @@ BLOCK_BYTES_MAX = 1 << 15
 TAPE = "FAULT1L5"
 LABEL = 0x0803  # USER MEDIUM TEXT LABEL (SPC-5 7.4.2.3)
 _LABEL_BYTES = 160
-# Segments are small here: their second copies go past the page cache as those of large ones do.
-following_copy.DIRECT_BYTES_MIN = 4096
 _PASSES_MAX = 60
 _BUSY_MAX = 2000
-# As small beside these as pieces are elsewhere.
-segment_files.PIECE_BYTES = 1 << 12
+# Segments are small here: what is written behind answers, or past the page cache, is as small
+# beside these as elsewhere.
+segment_files.PIECE_BYTES = following_copy.DIRECT_BYTES_MIN = 1 << 12
 # A test's directories are on one file system, in no fstab, on a machine that may be full or busy.
 OF_THE_HOST = frozenset(
     (

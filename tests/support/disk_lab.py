@@ -64,7 +64,7 @@ class DiskLab:
     def start_the_store(self) -> None:
         self.gateway.store.with_name("away").rename(self.gateway.store)
 
-    def drive(self, ready_s: float = WAIT_S) -> TapeDrive:
+    def drive(self, ready_s: float = 30.0) -> TapeDrive:
         """Return the drive once it is ready, one session for the whole test."""
         if self._drive is None:
             self._drive = self.gateway.drive()
