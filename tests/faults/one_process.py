@@ -126,7 +126,9 @@ class OneProcess:
         self.gateway = TransferGateway(root, cache_bytes=disk_bytes)
         (root / "store").mkdir(exist_ok=True)
         self._store = wrap(DirectoryStore(root / "store", now_ms=lambda: self.gateway.ms))
-        settings = dataclasses.replace(SETTINGS, segment_bytes=SEGMENT_BYTES)
+        settings = dataclasses.replace(
+            SETTINGS, segment_bytes=SEGMENT_BYTES, state_path=self.gateway.state.path
+        )
         kind = StateJournal if shared else _Journal
         self._journal = kind(self.gateway.state, settings, now_ms=lambda: self.gateway.ms)
         self._settings = settings
