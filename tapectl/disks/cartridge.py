@@ -16,6 +16,7 @@ from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.disks.tape_files import TapeDescription
 from tapectl.disks.tape_loading import load_chains
 from tapectl.disks.tape_map import TapeMap, Totals
+from tapectl.disks.void_segments import VoidSegments
 from tapectl.medium.chain import Chain
 from tapectl.medium.frame import FRAME_HEADER_BYTES, FrameKind
 from tapectl.medium.sequences import SequenceSet
@@ -84,7 +85,8 @@ class SegmentedCartridge:
         known = SequenceSet(one.summary.sequence for one in journal.segments(tape.barcode))
         recover(tape, journal, known)
         volume = journal.volume(tape.barcode)
-        readers = ReaderCache(tape.barcode, fetcher, sealer)
+        void = VoidSegments(tape.barcode, journal, sealer)
+        readers = ReaderCache(tape.barcode, fetcher, void)
         try:
             loaded = load_chains(tape.barcode, volume, journal, readers)
         except BaseException:
@@ -95,7 +97,7 @@ class SegmentedCartridge:
             volume,
             [TapeMap(chain, readers) for chain in loaded.chains],
             journal=journal,
-            new_segments=NewSegments(tape, journal, segment_bytes, loaded.next_sequence),
+            new_segments=NewSegments(tape, journal, void, segment_bytes, loaded.next_sequence),
             seals=SealQueue(tape.barcode, journal, readers, sealer),
             readers=readers,
         )

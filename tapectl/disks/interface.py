@@ -92,6 +92,11 @@ class SegmentJournal(Protocol):
         """
         ...
 
+    def release(self, barcode: str, sequences: Collection[int]) -> Sequence[Path]:
+        """Leave to the store which of some segments it has, and the upload buffer no more; return
+        their files in the cache, which the caller writes over or removes. Raises nothing."""
+        ...
+
     def note_failure(self, disk: Path, reason: str) -> None:
         """A disk has refused a write or a flush. Raises nothing."""
         ...

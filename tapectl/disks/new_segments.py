@@ -11,19 +11,27 @@ from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.disks.staging import Staging
 from tapectl.disks.tape_files import TapeDescription
 from tapectl.disks.tape_map import Totals
+from tapectl.disks.void_segments import VoidSegments
 from tapectl.medium.segment import SegmentHeader
 from tapectl.scsi.cartridge import CartridgeWriteError
 
 
 class NewSegments:
-    """`sequence` is the number of the next one, `segment_bytes` how long one is at least."""
+    """`sequence` is the number of the next one, `segment_bytes` how long one is at least, `void`
+    may have files to be written over."""
 
     def __init__(
-        self, tape: TapeDescription, journal: SegmentJournal, segment_bytes: int, sequence: int
+        self,
+        tape: TapeDescription,
+        journal: SegmentJournal,
+        void: VoidSegments,
+        segment_bytes: int,
+        sequence: int,
     ) -> None:
         self.sequence = sequence
         self._tape = tape
         self._journal = journal
+        self._void = void
         self._segment_bytes = segment_bytes
         self._staging: Staging | None = None
 
@@ -80,6 +88,7 @@ class NewSegments:
             size_bytes=size_bytes,
             on_failure=self._journal.note_failure,
             staging=self._staging,
+            void=self._void,
         )
         try:
             return SegmentWriter(header, files, placement, size_bytes)

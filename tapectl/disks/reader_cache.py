@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tapectl.disks.interface import SegmentFetcher, StoredSegment
-from tapectl.disks.page_cache import drop_pages
 from tapectl.disks.segment_reader import FetchedCopy, SegmentReader, open_segment
 from tapectl.disks.tape_files import SEALED, segment_name
+from tapectl.disks.void_segments import VoidSegments
 from tapectl.medium.chain import ChainEntry
 from tapectl.medium.summary import SegmentSummary
 from tapectl.scsi.cartridge import CartridgeBusyError
@@ -49,19 +48,11 @@ class _FoldersOf:
 
 
 class ReaderCache:
-    """Opens segments by their entry in the chain. Segments being sealed are pinned.
+    """Opens segments by their entry in the chain. Segments being sealed are pinned."""
 
-    `background` runs a job, perhaps in another thread.
-    """
-
-    def __init__(
-        self,
-        barcode: str,
-        fetcher: SegmentFetcher | None,
-        background: Callable[[Callable[[], None]], None],
-    ) -> None:
+    def __init__(self, barcode: str, fetcher: SegmentFetcher | None, void: VoidSegments) -> None:
         self._barcode = barcode
-        self._background = background
+        self._void = void
         self._fetcher = fetcher
         self._folders = _FoldersOf()
         self._readers: OrderedDict[int, SegmentReader] = OrderedDict()
@@ -117,19 +108,14 @@ class ReaderCache:
         return reader
 
     def forget(self, sequences: Sequence[int]) -> None:
-        """Let go of segments that no reader will ask for again, and of the memory they are in.
-
-        What is written over them takes that memory, instead of some that was not used lately.
-        """
+        """Let go of segments that no reader will ask for again."""
         # Those that are being sealed have to be in memory until they are.
         void = [sequence for sequence in sequences if sequence not in self._pinned]
         for sequence in void:
             reader = self._readers.pop(sequence, None)
             if reader is not None:
                 reader.close()
-        paths = [path for sequence in void for path in self._paths(sequence)]
-        if paths:
-            self._background(functools.partial(drop_pages, paths))
+        self._void.add({sequence: self._paths(sequence) for sequence in void})
 
     def close_sealed(self) -> None:
         """Close the files of what is sealed, to be opened again when it is read."""
@@ -143,6 +129,7 @@ class ReaderCache:
             reader.close()
         self._pinned.clear()
         self._readers.clear()
+        self._void.close()
 
     def watched(self, reader: SegmentReader) -> SegmentReader:
         """Return a reader whose recovered blocks are counted here."""

@@ -105,8 +105,11 @@ class RecoveredCopies:
             except OSError as exc:
                 unreadable = exc
                 continue
-            if (header.tape_uuid, header.sequence) != (tape.uuid, sequence):
+            if header.tape_uuid != tape.uuid or header.sequence > sequence:
                 raise CartridgeReadError(f"segment of another tape: {self._names[0].path}")
+            if header.sequence < sequence:
+                # What this file was before; the power went before it became another.
+                continue
             found.append((header, file))
         if found:
             newest = max((header for header, _ in found), key=lambda one: one.created_ms)
@@ -124,8 +127,8 @@ class RecoveredCopies:
                 self._staged = staged_frames(self._staging, header.encode())
                 return header
         for file in self._files:
-            frame = os.pread(file.fd, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES)
-            if decode_frame(frame) is not None:
+            frame = decode_frame(os.pread(file.fd, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES))
+            if frame is not None and frame.sequence == sequence & 0xFFFFFFFF:
                 raise CartridgeReadError(f"damaged header: {self._names[0].path}")
         return None
 

@@ -21,6 +21,7 @@ from tapectl.disks.following_copy import FollowingCopy
 from tapectl.disks.interface import Placement
 from tapectl.disks.staging import STAGED_BYTES_MAX, STAGING_BYTES, Buffer, Staging
 from tapectl.disks.tape_files import OPEN, SEALED, segment_name, tape_folder
+from tapectl.disks.void_segments import VoidSegments, take_over
 from tapectl.medium.frame import FRAME_HEADER_BYTES
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError
 
@@ -98,8 +99,11 @@ class SegmentFiles:
         size_bytes: int,
         on_failure: Callable[[Path, str], None],
         staging: Staging | None = None,
+        void: VoidSegments | None = None,
     ) -> SegmentFiles:
         """Make the file or files and allocate their room, so that no later write finds none.
+
+        The first may be one of `void`.
 
         Raises CartridgeBusyError if a disk is full, DiskFailedError if it fails; nothing
         is left behind then.
@@ -110,7 +114,8 @@ class SegmentFiles:
         try:
             for disk in (placement.cache_path, placement.buffer_path):
                 with files._asking(disk, what):
-                    files._add(disk, tape_folder(disk, barcode) / name, shared=placement.shared)
+                    path = tape_folder(disk, barcode) / name
+                    files._add(disk, path, shared=placement.shared, void=void)
             for fd, disk in zip(files.fds, files._disks, strict=True):
                 with files._asking(disk, what):
                     os.posix_fallocate(fd, 0, size_bytes)
@@ -122,12 +127,16 @@ class SegmentFiles:
             raise
         return files
 
-    def _add(self, disk: Path, name: Path, *, shared: bool) -> None:
+    def _add(self, disk: Path, name: Path, *, shared: bool, void: VoidSegments | None) -> None:
         name.parent.mkdir(mode=0o700, exist_ok=True)
         if shared and self.fds:
             os.link(self.names[0], name)
         else:
-            self.fds += (os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600),)
+            old = void.take(name.parent) if void is not None else None
+            fd = take_over(old, name) if old is not None else None
+            if fd is None:
+                fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            self.fds += (fd,)
             self._disks += (disk,)
         self.names += (name,)
         for made in (name.parent, name):

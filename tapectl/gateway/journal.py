@@ -159,6 +159,27 @@ class StateJournal:
         disk = max(_with_room(allowed, size_bytes), key=lambda room: room.free_bytes).disk
         return DiskPlace(disk.id, disk.path)
 
+    def release(self, barcode: str, sequences: Collection[int]) -> Sequence[Path]:
+        """See disks.SegmentJournal.release."""
+        if not sequences:
+            return ()
+        try:
+            with self._state.write() as db:
+                present = _present(disks.all_disks(db))
+                paths = {disk.id: disk.path for disk in present if not disk.draining}
+                released = [
+                    (record, path)
+                    for record in segments.evictable_of_tape(db, barcode, sequences)
+                    if (path := _segment_path(paths, record.cache_disk_id, record)) is not None
+                ]
+                for record, _ in released:
+                    segments.set_cache_disk(db, barcode, record.sequence, None)
+        except StateError as exc:
+            # They stay in the cache.
+            _log.warning("tape %s: segments that are written over: %s", barcode, exc)
+            return ()
+        return [path for _, path in released]
+
     def note_failure(self, disk: Path, reason: str) -> None:
         """See disks.SegmentJournal.note_failure."""
         try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tapectl.medium.summary import SegmentSummary
@@ -201,6 +202,18 @@ def evictable(
         "SELECT * FROM segment WHERE cache_disk_id = ? AND uploaded_at_ms IS NOT NULL"
         " AND buffer_disk_id IS NULL ORDER BY last_read_at_ms LIMIT ?",
         (cache_disk_id, limit),
+    )
+    return [record_of(row) for row in rows]
+
+
+def evictable_of_tape(
+    db: sqlite3.Connection, barcode: str, sequences: Collection[int]
+) -> Sequence[SegmentRecord]:
+    """Return those of a tape's segments that are like `evictable`, on any disk."""
+    rows = db.execute(
+        "SELECT * FROM segment WHERE barcode = ? AND sequence IN (SELECT value FROM json_each(?))"
+        " AND cache_disk_id IS NOT NULL AND uploaded_at_ms IS NOT NULL AND buffer_disk_id IS NULL",
+        (barcode, json.dumps(sorted(sequences))),
     )
     return [record_of(row) for row in rows]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -98,6 +99,16 @@ class TapeDisks:
             return None
         return DiskPlace(f"disk-{path.name}", path)
 
+    def release(self, barcode: str, sequences: Collection[int]) -> Sequence[Path]:
+        assert barcode == TAPE.barcode
+        released = []
+        for sequence in sorted(set(sequences) & set(self.records)):
+            record = self.records[sequence]
+            if record.uploaded and record.cache_path and not record.buffer_path:
+                self.records[sequence] = dataclasses.replace(record, cache_path=None)
+                released.append(record.cache_path)
+        return released
+
     def note_failure(self, disk: Path, reason: str) -> None:
         self.failures.append((disk, reason))
 
@@ -122,6 +133,13 @@ class TapeDisks:
         return SegmentedCartridge.open(
             tape, journal=self, fetcher=fetcher, segment_bytes=segment_bytes, sealer=sealer
         )
+
+    def upload(self) -> None:
+        """Have the store take all sealed segments, and the upload buffer let go of them."""
+        for sequence, record in self.records.items():
+            if record.buffer_path is not None:
+                record.buffer_path.unlink()
+            self.records[sequence] = dataclasses.replace(record, buffer_path=None, uploaded=True)
 
     def files(self, suffix: str = "") -> list[Path]:
         """Return the segment files on both disks."""

@@ -195,3 +195,37 @@ def test_a_read_only_file_system_takes_no_segment(
     monkeypatch.setattr(os, "statvfs", lambda _path: status)
     with pytest.raises(CartridgeWriteError):
         journal.place("VTL001", SEGMENT_BYTES)
+
+
+def test_only_what_the_store_has_and_the_buffer_no_more_is_released(
+    state: State, journal: StateJournal
+) -> None:
+    placement = journal.place("VTL001", SEGMENT_BYTES)
+    for sequence in range(4):
+        sealed(journal, placement, replace(SUMMARY, sequence=sequence))
+    with state.write() as db:
+        for sequence in (0, 1, 2):
+            segments.mark_uploaded(db, "VTL001", sequence, object_bytes=1, now_ms=1)
+        for sequence in (1, 2, 3):
+            segments.clear_buffer_disk(db, "VTL001", sequence)
+    (path,) = journal.release("VTL001", (0, 1, 3, 9))
+    assert path == placement.cache_path / "tapes" / "VTL001" / "00000001.seg"
+    kept = {one.summary.sequence: one.cache_path for one in journal.segments("VTL001")}
+    assert [sequence for sequence, path in kept.items() if path is None] == [1]
+    assert journal.release("VTL001", (1,)) == []
+
+
+def test_what_is_on_a_disk_that_is_away_or_to_go_is_not_released(
+    state: State, journal: StateJournal
+) -> None:
+    placement = journal.place("VTL001", SEGMENT_BYTES)
+    sealed(journal, placement)
+    with state.write() as db:
+        segments.mark_uploaded(db, "VTL001", 0, object_bytes=1, now_ms=1)
+        segments.clear_buffer_disk(db, "VTL001", 0)
+        disks.set_draining(db, placement.cache_disk_id, 1)
+    assert journal.release("VTL001", (0,)) == []
+    with state.write() as db:
+        disks.set_draining(db, placement.cache_disk_id, None)
+    lose(placement.cache_path)
+    assert journal.release("VTL001", (0,)) == []
