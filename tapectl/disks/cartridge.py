@@ -169,12 +169,7 @@ class SegmentedCartridge:
         self._seals.require_room()
         self._seal_open_segment()
         through = self._new_segments.sequence - 1
-        kept = {
-            key: stored
-            for key, stored in self._volume.attributes.items()
-            if key[0] < len(partition_bytes)
-        }
-        self._record(VolumeRecord(tuple(partition_bytes), through, kept))
+        self._record(self._volume.formatted(partition_bytes, through))
         self._maps = [TapeMap(Chain(), self._readers) for _ in partition_bytes]
         self.select_partition(0)
 
@@ -188,10 +183,9 @@ class SegmentedCartridge:
 
     def set_attributes(self, changes: Mapping[AttributeKey, StoredAttribute | None]) -> None:
         """See Cartridge."""
-        merged = {**self._volume.attributes, **changes}
-        kept = {key: stored for key, stored in merged.items() if stored is not None}
-        if kept != self._volume.attributes:
-            self._record(dataclasses.replace(self._volume, attributes=kept))
+        changed = self._volume.with_attributes(changes)
+        if changed != self._volume:
+            self._record(changed)
 
     def _record(self, volume: VolumeRecord) -> None:
         self._journal.record_volume(self.barcode, volume)
@@ -407,10 +401,8 @@ class SegmentedCartridge:
         if target < 0:
             self._move(0, 0)
             return file_number, Mark.BEGINNING_OF_PARTITION
-        if count > 0:
-            self._move(self._map.filemark_object(target - 1) + 1, target)
-        else:
-            self._move(self._map.filemark_object(target), target)
+        after = count > 0  # forwards it is passed, too
+        self._move(self._map.filemark_object(target - after) + after, target)
         return abs(count), None
 
     def space_end_of_data(self) -> None:

@@ -6,7 +6,7 @@ docs/medium-format.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +42,23 @@ class VolumeRecord:
         if kept and kept[-1][1] == first - 1:
             first, kept = kept[-1][0], kept[:-1]
         return replace(self, undone=(*kept, (first, last)))
+
+    def formatted(self, partition_bytes: Sequence[int], through: int) -> VolumeRecord:
+        """Return the record after FORMAT MEDIUM: new partitions, of the segments up to `through`
+        none counts, and the attributes of the partitions that are still there stay."""
+        kept = {
+            key: stored for key, stored in self.attributes.items() if key[0] < len(partition_bytes)
+        }
+        return VolumeRecord(tuple(partition_bytes), through, kept)
+
+    def with_attributes(
+        self, changes: Mapping[AttributeKey, StoredAttribute | None]
+    ) -> VolumeRecord:
+        """Return the record with attributes changed, and removed where the change is None."""
+        merged = {**self.attributes, **changes}
+        return replace(
+            self, attributes={key: stored for key, stored in merged.items() if stored is not None}
+        )
 
     def to_document(self) -> dict[str, Any]:
         """Return it as what JSON can hold."""
