@@ -34,6 +34,14 @@ def measure_drives(options: argparse.Namespace, folder: Path) -> list[Table]:
     return drives.tables(results, drives.ONE_DRIVE)
 
 
+def measure_uploaded(options: argparse.Namespace, folder: Path) -> list[Table]:
+    """The same while the transfer process takes to a directory what has been written."""
+    results = drives.new_results()
+    for _ in repeated(options, folder, results, drives.UPLOADED, uploads=True):
+        pass
+    return drives.tables(results, drives.UPLOADED)
+
+
 def measure_many(options: argparse.Namespace, folder: Path) -> list[Table]:
     """Several drives at once, filemarks of several, and what all that leaves of memory."""
     results = drives.new_results()
@@ -57,6 +65,8 @@ def repeated(
     folder: Path,
     results: drives.Results,
     groups: Sequence[drives.Group],
+    *,
+    uploads: bool = False,
 ) -> Iterator[tuple[Tapebench, list[Target], Gateway]]:
     """Measure groups as often as there is time for; yield after each time what is served then."""
     tapebench = Tapebench.build(folder)
@@ -71,11 +81,15 @@ def repeated(
             if repetition and time.monotonic() > until_s:
                 break
             with ExitStack() as ours:
-                one, gateway = ours.enter_context(served("tapectl", folder / "one", count))
+                one, gateway = ours.enter_context(
+                    served("tapectl", folder / "one", count, uploads=uploads)
+                )
                 targets = [reference, one]
                 if disk is not None:
                     two = served(
-                        "tapectl, two disks", folder / "two", count, buffer=disk / "buffer"
+                        *("tapectl, two disks", folder / "two", count),
+                        buffer=disk / "buffer",
+                        uploads=uploads,
                     )
                     targets.append(ours.enter_context(two)[0])
                 drives.measure(
@@ -108,6 +122,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace, Path], list[Table]]] = {
     "positions": measure_positions,
     "store": measure_store,
     "drives": measure_drives,
+    "uploaded": measure_uploaded,
     "many": measure_many,
 }
 # How long all of it may take, in seconds; what is under way then is finished.

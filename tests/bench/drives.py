@@ -6,7 +6,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.bench.report import Table
@@ -59,6 +59,7 @@ ONE_DRIVE = (
         for block in ("10k", "64k", "256k", "1m")
     )),
 )
+UPLOADED = (replace(ONE_DRIVE[0], title="One drive whose tape is uploaded meanwhile"),)
 MANY_DRIVES = (
     Group("Four drives at once, all of them together", _sizes((), (
         ("10k", 48, None), ("64k", 192, (1.8, 1.8)), ("256k", 256, (1.8, 1.8)), ("1m", 256, None),

@@ -98,11 +98,17 @@ def _script(verb: str, environment: dict[str, str]) -> None:
 
 @contextmanager
 def served(
-    name: str, root: Path, drives: int, *, buffer: Path | None = None, **settings: str
+    name: str,
+    root: Path,
+    drives: int,
+    *,
+    buffer: Path | None = None,
+    uploads: bool = False,
+    **settings: str,
 ) -> Iterator[tuple[Target, Gateway]]:
     """Serve a new gateway with a tape in each drive; `buffer` is a folder on another file system.
 
-    Its store is away, as in an outage: uploads have a section of their own.
+    Without `uploads` its store is away, as in an outage.
     """
     gateway = Gateway(root, **settings)
     if buffer is not None:
@@ -114,7 +120,8 @@ def served(
         gateway.serve()
         for number, barcode in enumerate(barcodes, start=1):
             gateway.load(barcode, number)
-        gateway.store.rename(gateway.store.with_name("store-away"))
+        if not uploads:
+            gateway.store.rename(gateway.store.with_name("store-away"))
         pids = (gateway.server_pid, *gateway.child_pids())
         yield Target(name, gateway.urls(range(1, drives + 1)), pids), gateway
     finally:
