@@ -115,7 +115,7 @@ class ReaderCache:
             reader = self._readers.pop(sequence, None)
             if reader is not None:
                 reader.close()
-        self._void.add({sequence: self._paths(sequence) for sequence in void})
+        self._void.add(void, self._paths)
 
     def close_sealed(self) -> None:
         """Close the files of what is sealed, to be opened again when it is read."""

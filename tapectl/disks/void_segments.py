@@ -4,6 +4,9 @@ A new file gets new pages, and on a virtual machine perhaps some that its host h
 what it replaces was in memory a moment ago. Where the store has a void segment, its file is written
 over as it is: its pages stay, and so do its blocks on the disk. Of all others only the memory is
 let go: they stay for older recovery points, or have to be uploaded yet.
+
+That takes a processor milliseconds for each segment, and so is done by a thread of its own, a
+segment at a time, as new ones need the memory.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tapectl.disks.interface import SegmentJournal
@@ -24,6 +28,12 @@ from tapectl.disks.page_cache import bytes_in_memory, drop_pages
 # until they are written over, or removed when the tape is unloaded.
 _TAKEN_BYTES_MAX = 512 << 20
 _LOOKS_MAX = 64
+# Of a tape of many thousand segments no more are in memory.
+_IN_MEMORY_MAX = 1024
+# So many are let go of at once, of a tape that begins to be written over: one new segment is under
+# way then, and the next one has to find memory, too.
+_AHEAD = 2
+_dropping = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drop")
 
 
 class VoidSegments:
@@ -39,19 +49,26 @@ class VoidSegments:
         self._journal = journal
         self._background = background
         self._lock = threading.Lock()
-        self._files: deque[Path] = deque()
+        self._files: list[Path] = []
+        # Copies of each that are in memory, perhaps, and of no use there.
+        self._in_memory: deque[Sequence[Path]] = deque(maxlen=_IN_MEMORY_MAX)
         self._closed = False
 
-    def add(self, copies: Mapping[int, Sequence[Path]]) -> None:
-        """No reader will ask for these segments again; their files are closed here."""
+    def add(self, sequences: Sequence[int], paths_of: Callable[[int], Sequence[Path]]) -> None:
+        """No reader will ask for these segments again; their files are closed here. `paths_of`
+        returns the copies of one."""
+        copies = {sequence: paths_of(sequence) for sequence in sequences[-_IN_MEMORY_MAX:]}
         if copies:
             self._background(lambda: self._take_from_cache(copies))
 
     def take(self, folder: Path) -> Path | None:
-        """Return a file in a folder that may be written over, None if there is none."""
+        """A new segment begins: return a file in a folder that may be written over, None if there
+        is none."""
         with self._lock:
             found = next((path for path in self._files if path.parent == folder), None)
-            if found is not None:
+            if found is None:
+                self._let_go(1)
+            else:
                 self._files.remove(found)
             return found
 
@@ -59,18 +76,24 @@ class VoidSegments:
         """Remove what has not been written over. Idempotent."""
         with self._lock:
             self._closed = True
-            files = tuple(self._files)
-            self._files.clear()
+            files, self._files = self._files, []
+            self._let_go(len(self._in_memory))
         _remove(files)
 
     def _take_from_cache(self, copies: Mapping[int, Sequence[Path]]) -> None:
-        taken = self._journal.release(self._barcode, _hot(copies))
-        drop_pages({path for paths in copies.values() for path in paths}.difference(taken))
+        taken = set(self._journal.release(self._barcode, _hot(copies)))
         with self._lock:
+            self._in_memory += [paths for paths in copies.values() if taken.isdisjoint(paths)]
             if not self._closed:
-                self._files.extend(taken)
+                self._files += sorted(taken)
+                self._let_go(0 if taken else _AHEAD)
                 return
+            self._let_go(len(self._in_memory))
         _remove(taken)
+
+    def _let_go(self, count: int) -> None:
+        for _ in range(min(count, len(self._in_memory))):
+            _dropping.submit(drop_pages, self._in_memory.popleft())
 
 
 def _hot(copies: Mapping[int, Sequence[Path]]) -> Sequence[int]:
@@ -85,7 +108,7 @@ def _hot(copies: Mapping[int, Sequence[Path]]) -> Sequence[int]:
     return hot
 
 
-def _remove(files: Sequence[Path]) -> None:
+def _remove(files: Iterable[Path]) -> None:
     for path in files:
         with contextlib.suppress(OSError):
             path.unlink()
