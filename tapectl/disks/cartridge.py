@@ -14,7 +14,7 @@ from tapectl.disks.sealing import Sealer, SealQueue
 from tapectl.disks.segment_reader import SegmentReader
 from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.disks.tape_files import TapeDescription
-from tapectl.disks.tape_loading import load_chains
+from tapectl.disks.tape_loading import LoadProgress, load_chains
 from tapectl.disks.tape_map import TapeMap, Totals
 from tapectl.medium.chain import Chain
 from tapectl.medium.frame import FRAME_HEADER_BYTES, FrameKind
@@ -75,18 +75,20 @@ class SegmentedCartridge:
         fetcher: SegmentFetcher | None,
         segment_bytes: int,
         sealer: Sealer,
+        progress: LoadProgress,
     ) -> SegmentedCartridge:
         """Load a tape at its beginning, having recovered what a killed process left of it.
 
         `segment_bytes` is the size at which a segment is sealed. `sealer` runs a job, in another
-        thread if it likes. Raises CartridgeBusyError, CartridgeReadError, CartridgeWriteError.
+        thread if it likes. Whoever tries again after CartridgeBusyError gives the same `progress`
+        again. Raises CartridgeBusyError, CartridgeReadError, CartridgeWriteError.
         """
         known = SequenceSet(one.summary.sequence for one in journal.segments(tape.barcode))
         recover(tape, journal, known)
         volume = journal.volume(tape.barcode)
         readers = ReaderCache(tape.barcode, fetcher, sealer)
         try:
-            loaded = load_chains(tape.barcode, volume, journal, readers)
+            loaded = load_chains(tape, volume, journal, readers, progress)
         except BaseException:
             readers.close()
             raise

@@ -21,6 +21,7 @@ from tapectl.disks import following_copy, segment_files
 from tapectl.disks.cartridge import SegmentedCartridge
 from tapectl.disks.interface import Placement
 from tapectl.disks.tape_files import TapeDescription
+from tapectl.disks.tape_loading import LoadProgress
 from tapectl.gateway.check.findings import Code, Finding, Severity
 from tapectl.gateway.check.run import CheckRequest, check_gateway
 from tapectl.gateway.check.view import Serving
@@ -169,6 +170,7 @@ class OneProcess:
         description = TapeDescription(
             TAPE, tape.tape_uuid, tape.size_bytes, write_protected=tape.write_protected
         )
+        progress = LoadProgress()
         self.cartridge = self._when_not_busy(
             lambda: SegmentedCartridge.open(
                 description,
@@ -176,6 +178,7 @@ class OneProcess:
                 fetcher=_Fetcher(self.engine),
                 segment_bytes=SEGMENT_BYTES,
                 sealer=self._seal,
+                progress=progress,
             )
         )
         self._when_not_busy(lambda: self.drive.load(self._loaded))

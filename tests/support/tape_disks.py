@@ -12,6 +12,7 @@ from tapectl.disks.cartridge import SegmentedCartridge
 from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, DiskMarker
 from tapectl.disks.interface import DiskPlace, Placement, SegmentFetcher, StoredSegment
 from tapectl.disks.tape_files import SEALED, TapeDescription, segment_name, tape_folder
+from tapectl.disks.tape_loading import LoadProgress
 from tapectl.medium.summary import SegmentSummary
 from tapectl.medium.volume import VolumeRecord
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError, EncryptedBlock, Mark
@@ -120,7 +121,12 @@ class TapeDisks:
     ) -> SegmentedCartridge:
         """Load the tape."""
         return SegmentedCartridge.open(
-            tape, journal=self, fetcher=fetcher, segment_bytes=segment_bytes, sealer=sealer
+            tape,
+            journal=self,
+            fetcher=fetcher,
+            segment_bytes=segment_bytes,
+            sealer=sealer,
+            progress=LoadProgress(),
         )
 
     def files(self, suffix: str = "") -> list[Path]:
