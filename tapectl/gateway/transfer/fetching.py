@@ -254,8 +254,11 @@ class FetchService:
             thread.start()
 
     def _run(self) -> None:
-        while not self._context.stopping.is_set():
+        while True:
             with self._work:
+                # Under the lock: who stops wakes those that wait, and none is to begin after that.
+                if self._context.stopping.is_set():
+                    return
                 job = self._next_job()
                 if job is None:
                     self._work.wait(_RETRY_S if self._fills else None)
