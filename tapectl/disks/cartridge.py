@@ -14,7 +14,7 @@ from tapectl.disks.sealing import Sealer, SealQueue
 from tapectl.disks.segment_reader import SegmentReader
 from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.disks.tape_files import TapeDescription
-from tapectl.disks.tape_loading import load_chains
+from tapectl.disks.tape_loading import LoadProgress, load_chains
 from tapectl.disks.tape_map import TapeMap, Totals
 from tapectl.disks.void_segments import VoidSegments
 from tapectl.medium.chain import Chain
@@ -76,11 +76,13 @@ class SegmentedCartridge:
         fetcher: SegmentFetcher | None,
         segment_bytes: int,
         sealer: Sealer,
+        progress: LoadProgress,
     ) -> SegmentedCartridge:
         """Load a tape at its beginning, having recovered what a killed process left of it.
 
         `segment_bytes` is the size at which a segment is sealed. `sealer` runs a job, in another
-        thread if it likes. Raises CartridgeBusyError, CartridgeReadError, CartridgeWriteError.
+        thread if it likes. Whoever tries again after CartridgeBusyError gives the same `progress`
+        again. Raises CartridgeBusyError, CartridgeReadError, CartridgeWriteError.
         """
         known = SequenceSet(one.summary.sequence for one in journal.segments(tape.barcode))
         recover(tape, journal, known)
@@ -88,7 +90,7 @@ class SegmentedCartridge:
         void = VoidSegments(tape.barcode, journal, sealer)
         readers = ReaderCache(tape.barcode, fetcher, void)
         try:
-            loaded = load_chains(tape.barcode, volume, journal, readers)
+            loaded = load_chains(tape, volume, journal, readers, progress)
         except BaseException:
             readers.close()
             raise

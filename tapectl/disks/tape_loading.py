@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tapectl.disks.interface import SegmentJournal
 from tapectl.disks.reader_cache import ReaderCache
+from tapectl.disks.tape_files import TapeDescription
 from tapectl.medium.chain import Chain, ChainFold
 from tapectl.medium.errors import ChainGapError
 from tapectl.medium.summary import SegmentSummary
@@ -22,8 +24,31 @@ class LoadedChains:
     next_sequence: int
 
 
+class LoadProgress:
+    """What the attempts to load a tape have found out, each of which may end where it has to wait.
+
+    Whoever tries again keeps it: no attempt reads what an earlier one has, so a load comes to its
+    end however few of the segments that it looks into find room in the cache at a time.
+    """
+
+    def __init__(self) -> None:
+        self._tape_uuid: uuid.UUID | None = None
+        # Filemarks and data bytes by sequence, and by how many objects of the segment count.
+        self._totals: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def of_tape(self, tape_uuid: uuid.UUID) -> dict[tuple[int, int], tuple[int, int]]:
+        """Return what is known of a tape, to be added to; what was of another is forgotten."""
+        if tape_uuid != self._tape_uuid:
+            self._tape_uuid, self._totals = tape_uuid, {}
+        return self._totals
+
+
 def load_chains(
-    barcode: str, volume: VolumeRecord, journal: SegmentJournal, readers: ReaderCache
+    tape: TapeDescription,
+    volume: VolumeRecord,
+    journal: SegmentJournal,
+    readers: ReaderCache,
+    progress: LoadProgress,
 ) -> LoadedChains:
     """Fold the sealed segments of a tape into chains, and tell `readers` where they are.
 
@@ -31,17 +56,21 @@ def load_chains(
     """
     next_sequence = 1
     folds = [ChainFold() for _ in volume.partition_bytes or (0,)]
+    known = progress.of_tape(tape.uuid)
 
     def counts(summary: SegmentSummary, objects: int) -> tuple[int, int]:
-        whole = Chain()
-        whole.truncate(summary.first_object, file_number=0, data_bytes=0)
-        whole.append(summary)
-        index = readers.get(whole.entry(0)).index
-        return index.filemarks_before(objects), index.data_bytes_before(objects)
+        key = summary.sequence, objects
+        if key not in known:
+            whole = Chain()
+            whole.truncate(summary.first_object, file_number=0, data_bytes=0)
+            whole.append(summary)
+            index = readers.get(whole.entry(0)).index
+            known[key] = index.filemarks_before(objects), index.data_bytes_before(objects)
+        return known[key]
 
     try:
         # One at a time: a full tape has a quarter of a million.
-        for segment in journal.segments(barcode):
+        for segment in journal.segments(tape.barcode):
             readers.add(segment)
             summary = segment.summary
             next_sequence = summary.sequence + 1
@@ -49,4 +78,4 @@ def load_chains(
                 folds[summary.partition].add(summary)
         return LoadedChains([fold.finish(counts) for fold in folds], next_sequence)
     except ChainGapError as exc:
-        raise CartridgeReadError(f"tape {barcode}: {exc}") from exc
+        raise CartridgeReadError(f"tape {tape.barcode}: {exc}") from exc

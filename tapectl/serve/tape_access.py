@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from tapectl.disks.cartridge import SegmentedCartridge
 from tapectl.disks.tape_files import TapeDescription
+from tapectl.disks.tape_loading import LoadProgress
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.barcodes import check_barcode
 from tapectl.gateway.elements import ElementError, ElementMap
@@ -176,6 +177,8 @@ def _usable_tape(state: State, barcode: str, *, writing: bool) -> TapeRecord:
 
 
 def _open(state: State, settings: Settings, tape: TapeRecord, data: ColdData) -> SegmentedCartridge:
+    progress = LoadProgress()
+
     def open_it() -> SegmentedCartridge:
         return SegmentedCartridge.open(
             TapeDescription(
@@ -190,6 +193,7 @@ def _open(state: State, settings: Settings, tape: TapeRecord, data: ColdData) ->
             fetcher=data,
             segment_bytes=settings.segment_bytes,
             sealer=lambda job: job(),
+            progress=progress,
         )
 
     try:

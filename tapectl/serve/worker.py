@@ -20,6 +20,7 @@ from typing import cast
 
 from tapectl.disks.cartridge import SegmentedCartridge
 from tapectl.disks.tape_files import TapeDescription
+from tapectl.disks.tape_loading import LoadProgress
 from tapectl.gateway.clock import now_ms
 from tapectl.gateway.drive_types import drive_personalities
 from tapectl.gateway.initiators import access_changed
@@ -89,6 +90,8 @@ class DriveWorker:
         self._sessions = SessionServer(self._host, self._times)
         self._ring: RingService | None = None
         self._cartridge: SegmentedCartridge | None = None
+        # A load that has waited for too long is done again by whoever wanted it.
+        self._load_progress = LoadProgress()
         # Held while the cartridge is in the drive: commands use tapes, too.
         self._use = TapeUse(self._settings.state_path)
         self._idle_position: tuple[int, int] | None = None
@@ -228,6 +231,7 @@ class DriveWorker:
             fetcher=self._fetcher,
             segment_bytes=self._settings.segment_bytes,
             sealer=self._seal_in_background,
+            progress=self._load_progress,
         )
 
     def _unload(self) -> Message:

@@ -21,6 +21,7 @@ from tapectl.disks import following_copy, segment_files
 from tapectl.disks.cartridge import SegmentedCartridge
 from tapectl.disks.interface import Placement
 from tapectl.disks.tape_files import TapeDescription
+from tapectl.disks.tape_loading import LoadProgress
 from tapectl.gateway.check.findings import Code, Finding, Severity
 from tapectl.gateway.check.run import CheckRequest, check_gateway
 from tapectl.gateway.check.view import Serving
@@ -47,6 +48,8 @@ LABEL = 0x0803  # USER MEDIUM TEXT LABEL (SPC-5 7.4.2.3)
 _LABEL_BYTES = 160
 _PASSES_MAX = 60
 _BUSY_MAX = 2000
+# The transfer process looks by itself too: what waits for data may wait for room for it.
+_TRIES_A_PASS = 100
 # Segments are small here: what is written behind answers, or past the page cache, is as small
 # beside these as elsewhere.
 segment_files.PIECE_BYTES = following_copy.DIRECT_BYTES_MIN = 1 << 12
@@ -169,6 +172,7 @@ class OneProcess:
         description = TapeDescription(
             TAPE, tape.tape_uuid, tape.size_bytes, write_protected=tape.write_protected
         )
+        progress = LoadProgress()
         self.cartridge = self._when_not_busy(
             lambda: SegmentedCartridge.open(
                 description,
@@ -176,6 +180,7 @@ class OneProcess:
                 fetcher=_Fetcher(self.engine),
                 segment_bytes=SEGMENT_BYTES,
                 sealer=self._seal,
+                progress=progress,
             )
         )
         self._when_not_busy(lambda: self.drive.load(self._loaded))
@@ -217,11 +222,11 @@ class OneProcess:
 
     def _when_not_busy(self, action: Callable[[], T]) -> T:
         """Run what may have to wait, again and again, as the connection loop does."""
-        for _ in range(_BUSY_MAX):
+        for attempt in range(1, _BUSY_MAX + 1):
             try:
                 return action()
             except CartridgeBusyError as busy:
-                if busy.retry_after_s >= FULL_RETRY_S:
+                if busy.retry_after_s >= FULL_RETRY_S or attempt % _TRIES_A_PASS == 0:
                     with contextlib.suppress(StoreError):
                         self.engine().run_pass()
                 time.sleep(min(busy.retry_after_s, 0.003))

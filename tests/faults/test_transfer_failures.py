@@ -58,6 +58,7 @@ class Life:
             try:
                 report = engine.run_pass()
             except (StoreError, KilledError):
+                engine.close()  # its threads die with it
                 engine = self._process()
                 continue
             if done() and not report.done:

@@ -13,6 +13,7 @@ from tapectl.disks.cartridge import SegmentedCartridge
 from tapectl.disks.disk_directory import BUFFER_ROLE, CACHE_ROLE, DiskMarker
 from tapectl.disks.interface import DiskPlace, Placement, SegmentFetcher, StoredSegment
 from tapectl.disks.tape_files import SEALED, TapeDescription, segment_name, tape_folder
+from tapectl.disks.tape_loading import LoadProgress
 from tapectl.medium.summary import SegmentSummary
 from tapectl.medium.volume import VolumeRecord
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError, EncryptedBlock, Mark
@@ -131,7 +132,12 @@ class TapeDisks:
     ) -> SegmentedCartridge:
         """Load the tape."""
         return SegmentedCartridge.open(
-            tape, journal=self, fetcher=fetcher, segment_bytes=segment_bytes, sealer=sealer
+            tape,
+            journal=self,
+            fetcher=fetcher,
+            segment_bytes=segment_bytes,
+            sealer=sealer,
+            progress=LoadProgress(),
         )
 
     def upload(self) -> None:

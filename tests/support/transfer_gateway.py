@@ -13,6 +13,7 @@ from tapectl.disks.cartridge import SegmentedCartridge
 from tapectl.disks.disk_directory import DiskMarker, prepare
 from tapectl.disks.interface import SegmentFetcher
 from tapectl.disks.tape_files import TapeDescription
+from tapectl.disks.tape_loading import LoadProgress
 from tapectl.gateway.journal import StateJournal
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.transfer.bucket_layout import archive_key
@@ -123,9 +124,15 @@ class TransferGateway:
         )
 
     def load(
-        self, barcode: str, *, fetcher: SegmentFetcher | None = None, segment_bytes: int = 1 << 20
+        self,
+        barcode: str,
+        *,
+        fetcher: SegmentFetcher | None = None,
+        segment_bytes: int = 1 << 20,
+        progress: LoadProgress | None = None,
     ) -> SegmentedCartridge:
-        """Return the cartridge as a drive loads it; it seals in the thread that writes."""
+        """Return the cartridge as a drive loads it; it seals in the thread that writes. Give
+        `progress` to try again."""
         tape = self.tape(barcode)
         return SegmentedCartridge.open(
             TapeDescription(barcode, tape.tape_uuid, tape.size_bytes, tape.write_protected),
@@ -133,6 +140,7 @@ class TransferGateway:
             fetcher=fetcher,
             segment_bytes=segment_bytes,
             sealer=lambda job: job(),
+            progress=progress or LoadProgress(),
         )
 
     def create_tape(self, barcode: str, *, pool: str = "GLACIER") -> TapeRecord:

@@ -20,7 +20,7 @@ _HYSTERESIS_PERCENT = 10
 
 class Eviction:
     """The step, and room for the fetch service. `filling_bytes` returns what unfinished fetches
-    take on each disk."""
+    will take on each disk."""
 
     def __init__(
         self, context: TransferContext, filling_bytes: Callable[[], Mapping[str, int]]
@@ -43,7 +43,7 @@ class Eviction:
         return StepReport(done=evicted)
 
     def used_bytes(self) -> Mapping[str, int]:
-        """Return the bytes in use on each cache disk."""
+        """Return the bytes in use on each cache disk, or about to be."""
         local = LocalDisks.read(self._context)
         with self._context.state.read() as db:
             used = segments.bytes_by_disk(db)
@@ -54,13 +54,19 @@ class Eviction:
             if role is DiskRole.CACHE_STORAGE
         }
 
-    def make_room(self, disk_id: str) -> bool:
-        """Evict until a cache disk is not over its size; return whether that could be done."""
+    def make_room(self, disk_id: str, filling_bytes: int) -> bool:
+        """Evict until a cache disk takes fills of so many bytes in all; return whether that could
+        be done."""
         local = LocalDisks.read(self._context)
-        excess = self.used_bytes().get(disk_id, 0) - local.sizes.get(disk_id, 0)
+        room_bytes = local.sizes.get(disk_id, 0) - filling_bytes
+        excess = self._segment_bytes(disk_id) - room_bytes
         if excess > 0:
             self._evict(local, disk_id, excess)
-        return self.used_bytes().get(disk_id, 0) <= local.sizes.get(disk_id, 0)
+        return self._segment_bytes(disk_id) <= room_bytes
+
+    def _segment_bytes(self, disk_id: str) -> int:
+        with self._context.state.read() as db:
+            return segments.bytes_by_disk(db).get(disk_id, 0)
 
     def _evict(self, local: LocalDisks, disk_id: str, excess_bytes: int) -> int:
         """Evict at least `excess_bytes` where there is so much; return how many segments went."""

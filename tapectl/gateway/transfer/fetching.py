@@ -66,6 +66,9 @@ class _Fill:
 
     fill: SegmentFill
     demanded: bool
+    # Room on its disk: it has that, and was refused it. One that waits keeps none from others.
+    has_room: bool = False
+    lacks_room: bool = False
     # Being opened or sealed, by one thread; `users` are those that fetch chunks.
     busy: bool = False
     users: int = 0
@@ -100,6 +103,8 @@ class FetchService:
         self._refused_until_s: dict[str, float] = {}
         self._serials = itertools.count()
         self._work = threading.Condition()
+        # One fill asks for room at a time: two that both counted could refuse it to each other.
+        self._making_room = threading.Lock()
         self._threads: list[threading.Thread] = []
 
     def ensure(
@@ -249,8 +254,11 @@ class FetchService:
             thread.start()
 
     def _run(self) -> None:
-        while not self._context.stopping.is_set():
+        while True:
             with self._work:
+                # Under the lock: who stops wakes those that wait, and none is to begin after that.
+                if self._context.stopping.is_set():
+                    return
                 job = self._next_job()
                 if job is None:
                     self._work.wait(_RETRY_S if self._fills else None)
@@ -280,10 +288,8 @@ class FetchService:
         return None
 
     def _open(self, entry: _Fill) -> None:
-        source = entry.fill.source
         try:
-            if not self._eviction.make_room(source.disk_id):
-                self._postpone(entry, "the cache is full of segments that are not uploaded yet")
+            if not self._take_room(entry):
                 return
             entry.fill.open()
         except (StoreError, MediumFormatError, OSError, StateError) as error:
@@ -296,8 +302,31 @@ class FetchService:
         finally:
             with self._work:
                 entry.busy = False
+                entry.has_room = entry.fill.opened
                 self._end_abandoned(entry)
                 self._work.notify_all()
+
+    def _take_room(self, entry: _Fill) -> bool:
+        """Make room for a fill; where there is none, it is put off if somebody waits for it."""
+        source = entry.fill.source
+        with self._making_room:
+            with self._work:
+                held_bytes = sum(
+                    one.fill.source.summary.file_bytes
+                    for one in self._fills.values()
+                    if one.has_room and one.fill.source.disk_id == source.disk_id
+                )
+            wanted_bytes = held_bytes + source.summary.file_bytes
+            entry.has_room = self._eviction.make_room(source.disk_id, wanted_bytes)
+        if entry.has_room:
+            return True
+        with self._work:
+            entry.lacks_room = True
+            if not entry.demanded:
+                self._abandon(entry)
+                return False
+        self._postpone(entry, "the cache is full of what is on its way, or is not uploaded yet")
+        return False
 
     def _fetch(self, entry: _Fill, run: Sequence[int]) -> None:
         try:
@@ -345,6 +374,10 @@ class FetchService:
             entry.fill.sealed_path.unlink(missing_ok=True)
         with self._work:
             self._fills.pop(place, None)
+            for waiting in self._fills.values():
+                if waiting.lacks_room:
+                    # What has just become whole can be evicted.
+                    waiting.lacks_room, waiting.retry_at_s = False, 0.0
             self._retired.append(entry.fill.path)
             gone = self._retired.popleft() if len(self._retired) > _RETIRED_NAMES else None
         # Not before: what is above may fail, and is then done again.
