@@ -379,8 +379,7 @@ class SegmentedCartridge:
 
     def _space_blocks_back(self, count: int) -> tuple[int, Mark | None]:
         file_number = self.file_number
-        # The place after the filemark before the position, or the beginning of the partition.
-        limit = self._map.filemark_object(file_number - 1) + 1 if file_number else 0
+        limit = self._map.file_start(file_number)
         if self._position - count >= limit:
             self._move(self._position - count, file_number)
             return count, None
@@ -403,8 +402,8 @@ class SegmentedCartridge:
         if target < 0:
             self._move(0, 0)
             return file_number, Mark.BEGINNING_OF_PARTITION
-        after = count > 0  # forwards it is passed, too
-        self._move(self._map.filemark_object(target - after) + after, target)
+        at = self._map.file_start(target) if count > 0 else self._map.filemark_object(target)
+        self._move(at, target)
         return abs(count), None
 
     def space_end_of_data(self) -> None:
@@ -424,8 +423,7 @@ class SegmentedCartridge:
         if file_number > self._map.filemark_count:
             self.space_end_of_data()
             return Mark.END_OF_DATA
-        at = self._map.filemark_object(file_number - 1) + 1 if file_number else 0
-        self._move(at, file_number)
+        self._move(self._map.file_start(file_number), file_number)
         return None
 
     def _move(self, position: int, file_number: int | None) -> None:

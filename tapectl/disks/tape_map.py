@@ -147,6 +147,10 @@ class TapeMap:
         index = self._readers.get(entry).index
         return entry.first_object + index.filemark(number - entry.filemarks_before)
 
+    def file_start(self, number: int) -> int:
+        """Return where a file begins: after the filemark before it, the first at the beginning."""
+        return self.filemark_object(number - 1) + 1 if number else 0
+
     def _totals_without_index(self, position: int) -> Totals | None:
         """Return the totals where no closed segment need be looked into, else None."""
         if position == self.end_object:
