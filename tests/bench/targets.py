@@ -138,7 +138,7 @@ def second_disk(folder: Path) -> Iterator[Path | None]:
         yield None
         return
     image, mounted = folder / "disk.img", folder / "disk"
-    mounted.mkdir(parents=True)
+    mounted.mkdir(parents=True, exist_ok=True)
     with ExitStack() as undo:
         undo.callback(image.unlink, missing_ok=True)
         with image.open("wb") as file:
