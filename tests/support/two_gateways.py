@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from tapectl.disks.tape_loading import LoadProgress
 from tapectl.gateway.recovery import restore
 from tapectl.gateway.recovery_points import WhichPoint
 from tapectl.gateway.restoration import Restoration, RestoreRequest
@@ -43,7 +44,8 @@ def write(
 ) -> None:
     """Write blocks from object `at` on, None for end of data, and a filemark, and unload."""
     fetcher = Fetcher(engine) if engine is not None else None
-    cartridge = _patiently(lambda: gateway.load(barcode, fetcher=fetcher))
+    progress = LoadProgress()
+    cartridge = _patiently(lambda: gateway.load(barcode, fetcher=fetcher, progress=progress))
     cartridge.locate(cartridge.end_of_data if at is None else at)
     for one in blocks:
         cartridge.write_blocks(memoryview(one), len(one))
@@ -54,7 +56,8 @@ def write(
 
 def read(gateway: TransferGateway, barcode: str, engine: TransferEngine) -> list[bytes | None]:
     """Return every block of the tape, None for a filemark, from wherever they are."""
-    cartridge = _patiently(lambda: gateway.load(barcode, fetcher=Fetcher(engine)))
+    fetcher, progress = Fetcher(engine), LoadProgress()
+    cartridge = _patiently(lambda: gateway.load(barcode, fetcher=fetcher, progress=progress))
     buffer = memoryview(bytearray(1 << 20))
     found: list[bytes | None] = []
     while True:

@@ -137,14 +137,14 @@ class FetchService:
                 self._abandon(entry)
                 raise CartridgeReadError(entry.failure)
             self._fills.move_to_end((barcode, sequence), last=False)
-            if entry.fill.opened:
-                self._read_ahead_of_reader(barcode, sequence, local)
             entry.fill.want(offset)
             self._start_threads()
             self._work.notify_all()
             ready = self._work.wait_for(
                 lambda: entry.fill.has(offset, size_bytes) or entry.abandoned, wait_s
             )
+            if ready or entry.fill.opened:  # it may have come while this waited
+                self._read_ahead_of_reader(barcode, sequence, local)
         return entry.fill.path, ready and not entry.abandoned
 
     def discard(self, barcode: str, sequence: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -53,8 +53,10 @@ def store(gateway: TransferGateway) -> MemoryStore:
 
 
 @pytest.fixture
-def engine(gateway: TransferGateway, store: MemoryStore) -> TransferEngine:
-    return gateway.engine(store, archive_object_bytes=TWO_SEGMENTS, upload_workers=1)
+def engine(gateway: TransferGateway, store: MemoryStore) -> Iterator[TransferEngine]:
+    engine = gateway.engine(store, archive_object_bytes=TWO_SEGMENTS, upload_workers=1)
+    yield engine
+    engine.close()
 
 
 def write(gateway: TransferGateway, count: int) -> list[bytes]:

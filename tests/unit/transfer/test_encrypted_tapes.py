@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,10 @@ def store(gateway: TransferGateway) -> MemoryStore:
 
 
 @pytest.fixture
-def engine(gateway: TransferGateway, store: MemoryStore) -> TransferEngine:
-    return gateway.engine(store)
+def engine(gateway: TransferGateway, store: MemoryStore) -> Iterator[TransferEngine]:
+    engine = gateway.engine(store)
+    yield engine
+    engine.close()
 
 
 def written(gateway: TransferGateway, engine: TransferEngine) -> list[bytes]:

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,10 @@ def store(gateway: TransferGateway) -> MemoryStore:
 
 
 @pytest.fixture
-def engine(gateway: TransferGateway, store: MemoryStore) -> TransferEngine:
-    return gateway.engine(store)
+def engine(gateway: TransferGateway, store: MemoryStore) -> Iterator[TransferEngine]:
+    engine = gateway.engine(store)
+    yield engine
+    engine.close()
 
 
 def blocks(count: int = 3, size_bytes: int = 100_000) -> list[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,8 +74,10 @@ def store(gateway: TransferGateway) -> MemoryStore:
 
 
 @pytest.fixture
-def engine(gateway: TransferGateway, store: MemoryStore) -> TransferEngine:
-    return gateway.engine(store, archive_object_bytes=1)  # each segment an object of its own
+def engine(gateway: TransferGateway, store: MemoryStore) -> Iterator[TransferEngine]:
+    engine = gateway.engine(store, archive_object_bytes=1)  # each segment an object of its own
+    yield engine
+    engine.close()
 
 
 def archive(gateway: TransferGateway, engine: TransferEngine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -42,8 +42,10 @@ def store(gateway: TransferGateway) -> MemoryStore:
 
 
 @pytest.fixture
-def engine(gateway: TransferGateway, store: MemoryStore) -> TransferEngine:
-    return gateway.engine(store)
+def engine(gateway: TransferGateway, store: MemoryStore) -> Iterator[TransferEngine]:
+    engine = gateway.engine(store)
+    yield engine
+    engine.close()
 
 
 def write(gateway: TransferGateway, count: int) -> None:
