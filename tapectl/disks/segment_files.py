@@ -132,8 +132,9 @@ class SegmentFiles:
         if shared and self.fds:
             os.link(self.names[0], name)
         else:
-            old = void.take(name.parent) if void is not None else None
-            fd = take_over(old, name) if old is not None else None
+            # Only the cache keeps what the store has, and the first copy is there.
+            old = None if void is None or self.fds else void.take(name.parent)
+            fd = None if old is None else take_over(old, name)
             if fd is None:
                 fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             self.fds += (fd,)
