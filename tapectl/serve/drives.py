@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import threading
 from collections.abc import Callable, Sequence
 
 from tapectl.gateway.devices import DeviceInfo
@@ -44,6 +45,9 @@ class DriveUnit:
         self._state = state
         self._settings = settings
         self._alerts: frozenset[int] = frozenset()
+        self._loading = threading.Lock()
+        # The tape that is in it could not be loaded.
+        self.lacks_tape = False
         self.child = Child(
             f"drive-{device.drive_number:02d}",
             "tapectl.serve.worker",
@@ -160,7 +164,7 @@ class DriveUnit:
         }
 
     def _started(self, restarted: bool) -> None:
-        self._load_what_it_holds(restarted)
+        self._load_what_it_holds(attention=not restarted)
         ring = self._ring_of()
         if ring is None:
             return
@@ -169,13 +173,31 @@ class DriveUnit:
         if not answer["ok"]:
             raise KernelTargetError(f"{self.child.name}: {answer.get('message')}")
 
-    def _load_what_it_holds(self, restarted: bool) -> None:
-        barcode = barcode_in_element(self._state, self.device.element_address)
-        if barcode is None:
-            return
-        answer = self.child.request({"op": "load", "barcode": barcode, "attention": not restarted})
-        if not answer["ok"]:
-            _log.error("%s: cannot load %s: %s", self.child.name, barcode, answer.get("message"))
+    def load_again(self) -> None:
+        """Try once more to load a tape that could not be when the drive started.
+
+        The caller keeps it from being moved meanwhile.
+        """
+        with contextlib.suppress(ChannelClosedError):  # a worker that starts anew does it, too
+            if self.child.ready:
+                self._load_what_it_holds(attention=True, again=True)
+
+    def _load_what_it_holds(self, *, attention: bool, again: bool = False) -> None:
+        with self._loading:
+            if again and not self.lacks_tape:
+                return
+            barcode = barcode_in_element(self._state, self.device.element_address)
+            if barcode is None:
+                self.lacks_tape = False
+                return
+            answer = self.child.request(
+                {"op": "load", "barcode": barcode, "attention": attention, "patient": not again}
+            )
+            self.lacks_tape = not answer["ok"]
+            if self.lacks_tape and not again:
+                _log.error(
+                    "%s: cannot load %s yet: %s", self.child.name, barcode, answer.get("message")
+                )
 
 
 class WorkerDrives:

@@ -33,6 +33,7 @@ from tapectl.serve.json_lines import Message
 from tapectl.serve.json_server import JsonServer
 from tapectl.serve.logs import configure_log
 from tapectl.serve.metrics import MetricsServer
+from tapectl.serve.missing_tapes import MissingTapes
 from tapectl.serve.reloading import plan_reload
 from tapectl.serve.service_manager import ServiceManager
 from tapectl.serve.user_front_end import UserFrontEnd
@@ -84,6 +85,7 @@ class Supervisor:
         self._alerts = AlertMonitor(
             state, settings, transfer_status=self._transfer_status, tell=self._tell_alerts
         )
+        self._missing_tapes = MissingTapes(self._drives, self._changer.host.lock)
         self._metrics = BoundAddresses(
             lambda address: MetricsServer(address, state, lambda: self._status({})),
             MetricsServer.close,
@@ -128,6 +130,7 @@ class Supervisor:
             for drive in self._drives:
                 drive.child.begin()
             self._alerts.start()
+            self._missing_tapes.start()
             self._feeds.start(self._settings)
             self._front_end.open()
             control.start()
@@ -140,6 +143,7 @@ class Supervisor:
             self._measure(())
             self._feeds.stop()
             self._alerts.stop()
+            self._missing_tapes.stop()
             self._front_end.close(keep=self._keep_target)
             # All at once: each waits for its initiators to leave, and may have a segment to flush.
             children = self._children

@@ -118,7 +118,11 @@ class DriveWorker:
                 self._take_nexus(request, socket.socket(fileno=fds.pop()))
                 return {"ok": True}
             case "load":
-                self._load(str(request["barcode"]), attention=bool(request.get("attention", True)))
+                self._load(
+                    str(request["barcode"]),
+                    attention=bool(request.get("attention", True)),
+                    wait_s=LOAD_WAIT_S if request.get("patient", True) else 0.0,
+                )
                 return {"ok": True}
             case "unload":
                 return self._unload()
@@ -201,8 +205,8 @@ class DriveWorker:
             lambda name: access_changed(self._state, self._device_name, name, initiator_name)
         )
 
-    def _load(self, barcode: str, *, attention: bool) -> None:
-        deadline = time.monotonic() + LOAD_WAIT_S
+    def _load(self, barcode: str, *, attention: bool, wait_s: float) -> None:
+        deadline = time.monotonic() + wait_s
         self._use.begin(barcode)
         try:
             cartridge = self._open_patiently(barcode, deadline)
