@@ -7,8 +7,10 @@ import shutil
 
 import pytest
 
-from tapectl.disks.page_cache import drop_pages
+from tapectl.disks import void_segments
+from tapectl.disks.page_cache import bytes_in_memory, drop_pages
 from tapectl.disks.tape_files import OPEN, SEALED
+from tests.support.gateway import wait_until
 from tests.support.tape_disks import TapeDisks, read_all, write
 
 OLD = [bytes([at]) * 1000 for at in range(1, 10)]
@@ -61,15 +63,28 @@ def test_what_is_not_uploaded_stays(disks):
     assert {path: path.read_bytes() for path in old} == old
 
 
-def test_what_is_in_memory_no_more_stays_in_the_cache(disks):
+def test_what_is_in_memory_no_more_stays_in_the_cache(disks, monkeypatch):
     disks.upload()
     old = disks.files(SEALED)
-    os.sync()
-    drop_pages(old)
+    monkeypatch.setattr(void_segments, "bytes_in_memory", lambda _path: 0)
     cartridge = disks.load()
     write(cartridge, *NEW)
     cartridge.close()
     assert set(old) <= set(disks.files())
+
+
+def test_the_memory_of_a_file_is_let_go_of(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1 << 20))
+    assert bytes_in_memory(path) == 1 << 20
+    os.sync()
+
+    def is_gone():
+        # To look brings the kernel to read, so that it is let go of before each look.
+        drop_pages([path])
+        return not bytes_in_memory(path)
+
+    wait_until(is_gone, "the memory", 30)
 
 
 def test_who_has_a_void_segment_open_goes_on_reading_it(disks):
