@@ -61,6 +61,7 @@ class DriveUnit:
         answer = self._ask({"op": "load", "barcode": barcode})
         if not answer["ok"]:
             raise MoveError(MoveRefusal.DRIVE_FAILED, str(answer.get("message")))
+        self.lacks_tape = False
 
     def unload(self) -> None:
         """Take the cartridge out, sealed; raise MoveError if an initiator prevents it."""
@@ -69,6 +70,7 @@ class DriveUnit:
             raise MoveError(MoveRefusal.REMOVAL_PREVENTED)
         if not answer["ok"]:
             raise MoveError(MoveRefusal.DRIVE_FAILED, str(answer.get("message")))
+        self.lacks_tape = False
 
     def take_session(self, stream: socket.socket, handed_over: Message, peer: str) -> None:
         """Hand a logged-in connection over; closes our copy of the socket in any case.

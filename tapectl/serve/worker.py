@@ -207,6 +207,9 @@ class DriveWorker:
 
     def _load(self, barcode: str, *, attention: bool, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s
+        if self._cartridge is not None:
+            # To open a tape anew seals what is being written to it.
+            raise RuntimeError(f"{barcode}: {self._cartridge.barcode} is in the drive")
         self._use.begin(barcode)
         try:
             cartridge = self._open_patiently(barcode, deadline)
