@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,12 @@ def sealed(journal: StateJournal, placement: Placement, summary: SegmentSummary 
     )
 
 
+def leave_to_the_store(db: sqlite3.Connection, sequence: int) -> None:
+    """The store has it, and the upload buffer no more."""
+    segments.mark_uploaded(db, "VTL001", sequence, object_bytes=1, now_ms=1)
+    segments.clear_buffer_disk(db, "VTL001", sequence)
+
+
 def lose(disk: Path) -> None:
     disk.rename(disk.with_name("away"))
 
@@ -68,8 +75,7 @@ def test_a_sealed_segment_names_its_files(state: State, journal: StateJournal) -
     assert stored.buffer_path == placement.buffer_path / "tapes/VTL001/00000000.seg"
     assert not stored.uploaded
     with state.write() as db:
-        segments.mark_uploaded(db, "VTL001", 0, object_bytes=1, now_ms=1)
-        segments.clear_buffer_disk(db, "VTL001", 0)
+        leave_to_the_store(db, 0)
         segments.set_cache_disk(db, "VTL001", 0, None)
     (stored,) = journal.segments("VTL001")
     assert (stored.cache_path, stored.buffer_path, stored.uploaded) == (None, None, True)
@@ -85,8 +91,7 @@ def test_a_full_buffer_makes_the_writer_wait_and_an_upload_ends_it(
         journal.place("VTL001", SEGMENT_BYTES)
     assert caught.value.retry_after_s > 0
     with state.write() as db:
-        segments.mark_uploaded(db, "VTL001", 0, object_bytes=1, now_ms=1)
-        segments.clear_buffer_disk(db, "VTL001", 0)
+        leave_to_the_store(db, 0)
     with pytest.raises(CartridgeBusyError, match="CACHE_STORAGE"):
         journal.place("VTL001", SEGMENT_BYTES)
     with state.write() as db:
@@ -156,8 +161,7 @@ def test_the_emptier_disk_is_taken(
     placement = journal.place("VTL001", SEGMENT_BYTES)
     sealed(journal, placement)
     with state.write() as db:
-        segments.mark_uploaded(db, "VTL001", 0, object_bytes=1, now_ms=1)
-        segments.clear_buffer_disk(db, "VTL001", 0)
+        leave_to_the_store(db, 0)
     larger = add_cache(60 * MIB)
     assert journal.place("VTL001", SEGMENT_BYTES).cache_path == larger
 
@@ -204,10 +208,10 @@ def test_only_what_the_store_has_and_the_buffer_no_more_is_released(
     for sequence in range(4):
         sealed(journal, placement, replace(SUMMARY, sequence=sequence))
     with state.write() as db:
-        for sequence in (0, 1, 2):
-            segments.mark_uploaded(db, "VTL001", sequence, object_bytes=1, now_ms=1)
-        for sequence in (1, 2, 3):
-            segments.clear_buffer_disk(db, "VTL001", sequence)
+        segments.mark_uploaded(db, "VTL001", 0, object_bytes=1, now_ms=1)
+        leave_to_the_store(db, 1)
+        leave_to_the_store(db, 2)
+        segments.clear_buffer_disk(db, "VTL001", 3)
     (path,) = journal.release("VTL001", (0, 1, 3, 9))
     assert path == placement.cache_path / "tapes" / "VTL001" / "00000001.seg"
     kept = {one.summary.sequence: one.cache_path for one in journal.segments("VTL001")}
@@ -221,8 +225,7 @@ def test_what_is_on_a_disk_that_is_away_or_to_go_is_not_released(
     placement = journal.place("VTL001", SEGMENT_BYTES)
     sealed(journal, placement)
     with state.write() as db:
-        segments.mark_uploaded(db, "VTL001", 0, object_bytes=1, now_ms=1)
-        segments.clear_buffer_disk(db, "VTL001", 0)
+        leave_to_the_store(db, 0)
         disks.set_draining(db, placement.cache_disk_id, 1)
     assert journal.release("VTL001", (0,)) == []
     with state.write() as db:
