@@ -68,6 +68,8 @@ class Terminal:
         self._pid, self._fd = pty.fork()
         if self._pid == 0:
             os.execvpe(words[0], words, environment)
+        self._readable = select.poll()  # select(2) knows no descriptor above 1023
+        self._readable.register(self._fd, select.POLLIN | select.POLLHUP)
 
     def type(self, text: str) -> None:
         os.write(self._fd, text.encode())
@@ -77,7 +79,7 @@ class Terminal:
         seen, deadline = "", time.monotonic() + LIMIT_S
         while (found := re.search(pattern, seen)) is None:
             assert time.monotonic() < deadline, f"no {pattern!r} in {seen!r}"
-            if select.select([self._fd], [], [], 1.0)[0]:
+            if self._readable.poll(1000):
                 seen += os.read(self._fd, 65536).decode(errors="replace")
         return found
 
