@@ -1,36 +1,79 @@
 #!/bin/bash
-# Amanda's view of a drive: amlabel writes a label, amdevcheck reads it.
+# Amanda as its users run it: its changer on the library, a dump that goes on with a second cartridge
+# when a small one's early warning comes (device property LEOM), a check of it, and a restore. Its
+# client's package is in /job/packages.
 . /job/lib.sh
-with_tape "$SMALL_BARCODE" >"$LOGS/amanda-setup.log" 2>&1 || { fail setup "$(tail -1 "$LOGS/amanda-setup.log")"; exit 1; }
-command -v amtapetype >/dev/null || { skip amanda "the guest has no amtapetype"; exit 0; }
-M() { mt -f "$TAPE" "$@"; }
-C=/etc/amanda/test
-mkdir -p "$C" /var/lib/amanda/test "$T/amanda"
+find_devices
+changer_home >"$LOGS/amanda-setup.log" 2>&1 || { fail setup "$(tail -1 "$LOGS/amanda-setup.log")"; exit 1; }
+drive_map >>"$LOGS/amanda-setup.log" 2>&1 || { fail setup "$(tail -1 "$LOGS/amanda-setup.log")"; exit 1; }
+changer_home >>"$LOGS/amanda-setup.log" 2>&1
+read -r DRIVE TAPE TSG </run/drive.map
+for package in /job/packages/amanda*.deb /job/packages/libxml*.deb; do dpkg-deb --fsys-tarfile "$package" | tar -x -C / --keep-directory-symlink; done
+W=$T/amanda C=/etc/amanda/jobs V=/var/lib/amanda/jobs
+mkdir -p "$W/source" "$W/restored" "$C" "$V" /var/log/amanda /tmp/amanda
+cp -r /usr/lib/python3.11/asyncio "$W/source/"
+for i in 1 2 3; do head -c 3000000 /dev/urandom >"$W/source/random-$i"; done
+chmod 755 "$T"
 cat >"$C/amanda.conf" <<CONF
-org "test"
+org "jobs"
 mailto ""
-dumpuser "root"
+dumpuser "backup"
 tapetype LTO
 define tapetype LTO {
   length 100 mbytes
   filemark 0 kbytes
-  speed 10000 kps
   blocksize 256 kbytes
+  part-size 2 mbytes
 }
-tapedev "tape:$TAPE"
-labelstr "^TEST-[0-9]+\$"
-infofile "/var/lib/amanda/test/info"
-logdir "/var/lib/amanda/test"
-indexdir "/var/lib/amanda/test/index"
-tapelist "/var/lib/amanda/test/tapelist"
+define changer library {
+  tpchanger "chg-robot:$CHG"
+  changerfile "$V/changer"
+  property "tape-device" "$DRIVE=tape:$TAPE"
+  property "use-slots" "4-6"
+  device-property "LEOM" "true"
+}
+tpchanger "library"
+runtapes 3
+tapecycle 3
+autolabel "JOBS-%" any
+labelstr "^JOBS-[0-9]+\$"
+infofile "$V/info"
+logdir "$V/log"
+indexdir "$V/index"
+tapelist "$V/tapelist"
+define dumptype local {
+  program "GNUTAR"
+  auth "local"
+  compress none
+  holdingdisk never
+  index no
+}
 CONF
-touch /var/lib/amanda/test/tapelist
-c_label() { M rewind; amlabel test TEST-1 && amlabel -f test TEST-1; }
-check label 120 c_label
-c_check() { amdevcheck test "tape:$TAPE" | tee "$T/x"; grep -q SUCCESS "$T/x"; }
-check device-check 60 c_check
-# Not amtapetype: it writes for a minute, more than a small cartridge holds, to find out whether a
-# drive compresses.
-c_properties() { amdevcheck --properties LEOM,BLOCK_SIZE test "tape:$TAPE" | tee "$T/x"; grep -q 'LEOM=' "$T/x"; }
+echo "localhost $W/source local" >"$C/disklist"
+touch "$V/tapelist"
+mkdir -p "$V/log"
+chown -R backup:backup "$C" "$V" /var/log/amanda /tmp/amanda "$W/restored"
+chmod 666 "$CHG" "$TAPE" "$TSG"
+A() { su -s /bin/bash backup -c "cd $V && PATH=/usr/sbin:/usr/bin:/sbin:/bin $*" 2>&1 | tee "$W/said"; }
+
+c_inventory() { A amtape jobs inventory && expect "slots" 3 "$(grep -c '^slot [456]:' "$W/said")"; }
+c_properties() { A amdevcheck --properties LEOM,BLOCK_SIZE jobs "tape:$TAPE" && grep -q 'LEOM=' "$W/said"; }
+c_dump() {
+    A amdump jobs
+    local rc=$?
+    A amreport jobs
+    expect "exit of amdump" 0 $rc && expect "cartridges used" 2 "$(grep -c JOBS "$V/tapelist")"
+}
+c_validated() { A amcheckdump jobs && grep -q 'successfully validated' "$W/said"; }
+c_restore() {
+    A "amfetchdump -p -a jobs localhost 2>$V/errors | tar -x -C $W/restored -f -" || { cat "$V/errors"; return 1; }
+    diff -r "$W/source" "$W/restored"
+}
+check inventory 120 c_inventory
+check dump 300 c_dump
+check validated 240 c_validated
+check restore 240 c_restore
 check properties 60 c_properties
 check home 60 changer_home
+mkdir -p "$LOGS/amanda"
+cp -r "$V/log" /var/log/amanda "$LOGS/amanda/"
