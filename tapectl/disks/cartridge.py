@@ -15,11 +15,12 @@ from tapectl.disks.segment_reader import SegmentReader
 from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.disks.tape_files import TapeDescription
 from tapectl.disks.tape_loading import LoadProgress, load_chains
-from tapectl.disks.tape_map import TapeMap, Totals
+from tapectl.disks.tape_map import TapeMap
 from tapectl.disks.void_segments import VoidSegments
 from tapectl.medium.chain import Chain
 from tapectl.medium.frame import FRAME_HEADER_BYTES, FrameKind
 from tapectl.medium.sequences import SequenceSet
+from tapectl.medium.summary import Totals
 from tapectl.medium.volume import VolumeRecord
 from tapectl.scsi.cartridge import (
     AttributeKey,

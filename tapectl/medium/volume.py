@@ -6,11 +6,13 @@ docs/medium-format.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tapectl.medium.chain import voids
 from tapectl.medium.errors import MediumFormatError
+from tapectl.medium.summary import SegmentSummary
 from tapectl.scsi.cartridge import AttributeKey, StoredAttribute
 
 
@@ -33,6 +35,29 @@ class VolumeRecord:
         return sequence > self.formatted_through and not any(
             first <= sequence <= last for first, last in self.undone
         )
+
+    def used_bytes(self, latest_first: Iterable[SegmentSummary]) -> int | None:
+        """Return the user data in all partitions, of a log from its last segment back to its first.
+
+        No more of it is taken than the last segment of each partition. None if one of those does
+        not say what stands before it.
+        """
+        left = set(range(len(self.partition_bytes) or 1))
+        used_bytes = 0
+        for summary in latest_first:
+            if summary.sequence <= self.formatted_through:
+                break
+            if summary.partition not in left or not voids(summary):
+                continue
+            if not self.counts(summary.sequence):
+                continue
+            if summary.before is None:
+                return None
+            used_bytes += summary.before.data_bytes + summary.data_bytes
+            left.remove(summary.partition)
+            if not left:
+                break
+        return used_bytes
 
     def without(self, first: int, last: int) -> VolumeRecord:
         """Return the record with segments `first` to `last` undone; as it is if there are none."""

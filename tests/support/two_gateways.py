@@ -14,6 +14,7 @@ from tapectl.disks.tape_loading import LoadProgress
 from tapectl.gateway.recovery import restore
 from tapectl.gateway.recovery_points import WhichPoint
 from tapectl.gateway.restoration import Restoration, RestoreRequest
+from tapectl.gateway.tapes import record_used_bytes
 from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.scsi.cartridge import CartridgeBusyError, EncryptedBlock, Mark
 from tapectl.store.interface import ObjectStore
@@ -51,6 +52,7 @@ def write(
         cartridge.write_blocks(memoryview(one), len(one))
     cartridge.write_filemarks(1)
     cartridge.close()
+    record_used_bytes(gateway.state, barcode, cartridge.volume_used_bytes)
     gateway.ms += 1000
 
 
