@@ -76,6 +76,10 @@ class TransferGateway:
 
     def __post_init__(self) -> None:
         self.root.mkdir(exist_ok=True)
+        self._make_state()
+        self.journal = StateJournal(self.state, SETTINGS, now_ms=lambda: self.ms)
+
+    def _make_state(self) -> None:
         if (self.root / "tapectl.db").exists():
             self.state = State.open(self.root / "tapectl.db")
             return
@@ -138,7 +142,7 @@ class TransferGateway:
         tape = self.tape(barcode)
         return SegmentedCartridge.open(
             TapeDescription(barcode, tape.tape_uuid, tape.size_bytes, tape.write_protected),
-            journal=StateJournal(self.state, SETTINGS, now_ms=lambda: self.ms),
+            journal=self.journal,
             fetcher=fetcher,
             segment_bytes=segment_bytes,
             sealer=lambda job: job(),

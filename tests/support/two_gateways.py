@@ -46,7 +46,7 @@ def write(
     """Write blocks from object `at` on, None for end of data, and a filemark, and unload."""
     fetcher = Fetcher(engine) if engine is not None else None
     progress = LoadProgress()
-    cartridge = _patiently(lambda: gateway.load(barcode, fetcher=fetcher, progress=progress))
+    cartridge = patiently(lambda: gateway.load(barcode, fetcher=fetcher, progress=progress))
     cartridge.locate(cartridge.end_of_data if at is None else at)
     for one in blocks:
         cartridge.write_blocks(memoryview(one), len(one))
@@ -59,11 +59,11 @@ def write(
 def read(gateway: TransferGateway, barcode: str, engine: TransferEngine) -> list[bytes | None]:
     """Return every block of the tape, None for a filemark, from wherever they are."""
     fetcher, progress = Fetcher(engine), LoadProgress()
-    cartridge = _patiently(lambda: gateway.load(barcode, fetcher=fetcher, progress=progress))
+    cartridge = patiently(lambda: gateway.load(barcode, fetcher=fetcher, progress=progress))
     buffer = memoryview(bytearray(1 << 20))
     found: list[bytes | None] = []
     while True:
-        got = _patiently(lambda: cartridge.read_block(buffer))
+        got = patiently(lambda: cartridge.read_block(buffer))
         assert not isinstance(got, EncryptedBlock)
         if got is Mark.END_OF_DATA:
             break
@@ -99,7 +99,8 @@ class Fetcher:
         pass
 
 
-def _patiently(call: Callable[[], Result]) -> Result:
+def patiently(call: Callable[[], Result]) -> Result:
+    """Call again until it has what it waits for."""
     deadline = time.monotonic() + FETCH_WAIT_S
     while True:
         with contextlib.suppress(CartridgeBusyError):
