@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from tapectl.disks.cartridge import SegmentedCartridge
@@ -76,10 +77,6 @@ class TransferGateway:
 
     def __post_init__(self) -> None:
         self.root.mkdir(exist_ok=True)
-        self._make_state()
-        self.journal = StateJournal(self.state, SETTINGS, now_ms=lambda: self.ms)
-
-    def _make_state(self) -> None:
         if (self.root / "tapectl.db").exists():
             self.state = State.open(self.root / "tapectl.db")
             return
@@ -114,6 +111,11 @@ class TransferGateway:
     @property
     def stamp(self) -> Stamp:
         return Stamp("test", self.ms)
+
+    @cached_property
+    def journal(self) -> StateJournal:
+        """The journal of all tapes that are loaded here."""
+        return StateJournal(self.state, SETTINGS, now_ms=lambda: self.ms)
 
     def engine(
         self, store: ObjectStore, *, drives_run: bool = True, **settings: object
