@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tapectl.disks.cartridge import SegmentedCartridge
+from tapectl.gateway.warming import keep_cached
+from tapectl.state import segments
 from tapectl.state.errors import StateBusyError
 from tapectl.store.memory import MemoryStore
 from tests.support.gateway import wait_until
@@ -52,6 +54,29 @@ def test_what_is_read_again_and_again_stays_in_the_cache(tmp_path: Path) -> None
     assert cached() == [OFTEN]
     for cartridge in (often, once):
         cartridge.close()
+    engine.close()
+
+
+def test_a_tape_that_is_warmed_makes_room_elsewhere(tmp_path: Path) -> None:
+    gateway = TransferGateway(tmp_path)
+    engine = gateway.engine(MemoryStore())
+    for barcode in (OFTEN, ONCE):
+        gateway.create_tape(barcode)
+    run_until_idle(engine)
+    for barcode in (OFTEN, OFTEN, ONCE):
+        write(gateway, barcode, [block(1, BLOCK_BYTES)], at=None)
+    run_until_idle(engine)
+    second = gateway.segments(OFTEN)[1]
+    with gateway.state.write() as db:
+        segments.set_cache_disk(db, OFTEN, second.sequence, None)
+        db.execute("UPDATE disk SET size_bytes = ? WHERE id = ?", (5 * BLOCK_BYTES // 2, CACHE))
+    keep_cached(gateway.state, OFTEN, now_ms=lambda: gateway.ms)
+    fetch = Fetcher(engine).ensure
+    patiently(lambda: fetch(OFTEN, second.sequence, 0, second.summary.file_bytes))
+    wait_until(
+        lambda: all(one.cache_disk_id for one in gateway.segments(OFTEN)), "all is there", WAIT_S
+    )
+    assert gateway.segments(ONCE)[0].cache_disk_id is None
     engine.close()
 
 
