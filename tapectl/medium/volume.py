@@ -6,7 +6,8 @@ docs/medium-format.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,27 +37,25 @@ class VolumeRecord:
             first <= sequence <= last for first, last in self.undone
         )
 
-    def used_bytes(self, latest_first: Iterable[SegmentSummary]) -> int | None:
-        """Return the user data in all partitions, of a log from its last segment back to its first.
+    def used_bytes(self, latest_first: Callable[[int], Iterable[SegmentSummary]]) -> int | None:
+        """Return the user data in all partitions, of a log.
 
-        No more of it is taken than the last segment of each partition. None if one of those does
-        not say what stands before it.
+        `latest_first` returns the segments of a partition from the last back to the first, of which
+        no more are taken than it needs. None if the last one that counts does not say what stands
+        before it.
         """
-        left = set(range(len(self.partition_bytes) or 1))
         used_bytes = 0
-        for summary in latest_first:
-            if summary.sequence <= self.formatted_through:
-                break
-            if summary.partition not in left or not voids(summary):
+        for partition in range(len(self.partition_bytes) or 1):
+            since_format = itertools.takewhile(
+                lambda summary: summary.sequence > self.formatted_through, latest_first(partition)
+            )
+            counting = (one for one in since_format if voids(one) and self.counts(one.sequence))
+            last = next(counting, None)
+            if last is None:
                 continue
-            if not self.counts(summary.sequence):
-                continue
-            if summary.before is None:
+            if last.before is None:
                 return None
-            used_bytes += summary.before.data_bytes + summary.data_bytes
-            left.remove(summary.partition)
-            if not left:
-                break
+            used_bytes += last.before.data_bytes + last.data_bytes
         return used_bytes
 
     def without(self, first: int, last: int) -> VolumeRecord:

@@ -97,12 +97,15 @@ def of_tape_after(
     return [record_of(row) for row in rows]
 
 
-def latest_first(db: sqlite3.Connection, barcode: str, *, through: int) -> Iterator[SegmentSummary]:
-    """Yield what the segments of a tape are, from sequence `through` back to the first, each read
-    when it is asked for."""
+def latest_first(
+    db: sqlite3.Connection, barcode: str, *, through: int, partition: int
+) -> Iterator[SegmentSummary]:
+    """Yield what the segments of a tape's partition are, from sequence `through` back to the first,
+    each read when it is asked for."""
     rows = db.execute(
-        "SELECT * FROM segment WHERE barcode = ? AND sequence <= ? ORDER BY sequence DESC",
-        (barcode, through),
+        "SELECT * FROM segment WHERE barcode = ? AND sequence <= ? AND partition = ?"
+        " ORDER BY sequence DESC",
+        (barcode, through, partition),
     )
     with contextlib.closing(rows):  # few are asked for, and what is left would hold the snapshot
         for row in rows:

@@ -154,7 +154,11 @@ def _used_bytes(
         record.summary for record in last_uploaded(db, tape.barcode, count=1)
     ]
     through = last[0].sequence if last else 0
-    found = volume.used_bytes(segments.latest_first(db, tape.barcode, through=through))
+    found = volume.used_bytes(
+        lambda partition: segments.latest_first(
+            db, tape.barcode, through=through, partition=partition
+        )
+    )
     return tape.used_bytes if found is None else found
 
 
