@@ -15,11 +15,12 @@ from tapectl.disks.segment_reader import SegmentReader
 from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.disks.tape_files import TapeDescription
 from tapectl.disks.tape_loading import LoadProgress, load_chains
-from tapectl.disks.tape_map import TapeMap, Totals
+from tapectl.disks.tape_map import TapeMap
 from tapectl.disks.void_segments import VoidSegments
 from tapectl.medium.chain import Chain
 from tapectl.medium.frame import FRAME_HEADER_BYTES, FrameKind
 from tapectl.medium.sequences import SequenceSet
+from tapectl.medium.summary import Totals
 from tapectl.medium.volume import VolumeRecord
 from tapectl.scsi.cartridge import (
     AttributeKey,
@@ -62,8 +63,7 @@ class SegmentedCartridge:
         # no run is known; `length` is the payload of each, 0 for filemarks.
         self._run_reader: SegmentReader
         self._run_kind = FrameKind.BLOCK
-        self._run_left = self._run_length = self._run_step = self._run_offset = 0
-        self._position = 0
+        self._position = self._run_left = self._run_length = self._run_step = self._run_offset = 0
         self._file_number: int | None = 0  # None: not known until somebody asks
         self.select_partition(0)
 
@@ -88,7 +88,7 @@ class SegmentedCartridge:
         recover(tape, journal, known)
         volume = journal.volume(tape.barcode)
         void = VoidSegments(tape.barcode, journal, sealer)
-        readers = ReaderCache(tape.barcode, fetcher, void)
+        readers = ReaderCache(tape.barcode, fetcher, void, journal.reads(tape.barcode))
         try:
             loaded = load_chains(tape, volume, journal, readers, progress)
         except BaseException:

@@ -97,6 +97,14 @@ class SegmentJournal(Protocol):
         their files in the cache, which the caller writes over or removes. Raises nothing."""
         ...
 
+    def reads(self, barcode: str) -> set[int]:
+        """Return the set to which whoever reads a segment of the tape adds its sequence number.
+
+        It is emptied now and then, from any thread: what is in it was used, and stays in the cache
+        for longer.
+        """
+        ...
+
     def note_failure(self, disk: Path, reason: str) -> None:
         """A disk has refused a write or a flush. Raises nothing."""
         ...

@@ -10,9 +10,9 @@ from tapectl.disks.segment_files import DiskFailedError, SegmentFiles
 from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.disks.staging import Staging
 from tapectl.disks.tape_files import TapeDescription
-from tapectl.disks.tape_map import Totals
 from tapectl.disks.void_segments import VoidSegments
 from tapectl.medium.segment import SegmentHeader
+from tapectl.medium.summary import Totals
 from tapectl.scsi.cartridge import CartridgeWriteError
 
 

@@ -48,11 +48,19 @@ class _FoldersOf:
 
 
 class ReaderCache:
-    """Opens segments by their entry in the chain. Segments being sealed are pinned."""
+    """Opens segments by their entry in the chain. Segments being sealed are pinned. What is read
+    is added to `reads`."""
 
-    def __init__(self, barcode: str, fetcher: SegmentFetcher | None, void: VoidSegments) -> None:
+    def __init__(
+        self,
+        barcode: str,
+        fetcher: SegmentFetcher | None,
+        void: VoidSegments,
+        reads: set[int],
+    ) -> None:
         self._barcode = barcode
         self._void = void
+        self._reads = reads
         self._fetcher = fetcher
         self._folders = _FoldersOf()
         self._readers: OrderedDict[int, SegmentReader] = OrderedDict()
@@ -98,6 +106,7 @@ class ReaderCache:
                 raise
             self._awaited = None
             self._keep(sequence, reader)
+        self._reads.add(sequence)
         return reader
 
     def opened(self, sequence: int) -> SegmentReader | None:

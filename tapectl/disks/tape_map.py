@@ -9,14 +9,8 @@ from tapectl.disks.segment_reader import SegmentReader
 from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.medium.chain import Chain, ChainEntry
 from tapectl.medium.run_index import RunIndex
+from tapectl.medium.summary import Totals
 from tapectl.scsi.cartridge import CartridgeReadError, CartridgeWriteError
-
-
-class Totals(NamedTuple):
-    """What the partition holds before a position."""
-
-    file_number: int
-    data_bytes: int
 
 
 class SegmentSpan(NamedTuple):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,7 @@ class StateJournal:
         self._staging_path = settings.state_path.with_name(STAGING_FOLDER)
         self._now_ms = now_ms
         self._open_segments = OpenSegments()
+        self._reads: defaultdict[str, set[int]] = defaultdict(set)
 
     def segments(self, barcode: str) -> Iterator[StoredSegment]:
         """Yield the sealed segments of a tape by ascending sequence, voided ones included."""
@@ -180,6 +183,27 @@ class StateJournal:
             return ()
         return [path for _, path in released]
 
+    def reads(self, barcode: str) -> set[int]:
+        """See disks.SegmentJournal.reads."""
+        return self._reads[barcode]
+
+    def record_reads(self) -> None:
+        """Enter which segments were read since this was last called. Raises nothing.
+
+        The way of a block only adds to a set: this is for a thread beside it.
+        """
+        # One by one, each of which is whole: what is read meanwhile is in the set afterwards.
+        taken = {barcode: _drained(reads) for barcode, reads in list(self._reads.items())}
+        if not any(taken.values()):
+            return
+        try:
+            with self._state.write() as db:
+                for barcode, sequences in taken.items():
+                    segments.touch(db, barcode, sequences, now_ms=self._now_ms())
+        except StateError as exc:
+            # They are evicted a little earlier.
+            _log.warning("what was read is not noted: %s", exc)
+
     def note_failure(self, disk: Path, reason: str) -> None:
         """See disks.SegmentJournal.note_failure."""
         try:
@@ -265,6 +289,14 @@ def _with_room(rooms: Sequence[_Room], size_bytes: int) -> Sequence[_Room]:
     if not fitting:
         raise CartridgeBusyError(f"every {rooms[0].disk.role} disk is full", FULL_RETRY_S)
     return [room for room in fitting if not room.disk.failed] or fitting
+
+
+def _drained(reads: set[int]) -> Sequence[int]:
+    taken = []
+    with contextlib.suppress(KeyError):
+        while True:
+            taken.append(reads.pop())
+    return taken
 
 
 def is_present(disk: DiskRecord) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.barcodes import check_barcode
+from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.settings import Settings
 from tapectl.medium.volume import VolumeRecord
 from tapectl.state import disks, segments, tapes, volumes
@@ -14,6 +16,7 @@ from tapectl.state.database import State
 from tapectl.state.disks import DiskRole
 from tapectl.state.errors import TapeStatusError
 from tapectl.state.tape_status import LOADABLE
+from tapectl.state.transfer_queries import cached_of_tape
 from tapectl.units import format_size
 
 
@@ -61,6 +64,14 @@ def warmth(state: State, barcode: str) -> Warmth:
         sum(one.summary.file_bytes for one in records if one.cache_disk_id is not None),
         tuple(ColdSegment(one.sequence, one.summary.file_bytes) for one in cold),
     )
+
+
+def keep_cached(state: State, barcode: str, *, now_ms: Callable[[], int] = clock_now_ms) -> None:
+    """Have what of a tape is in the cache stay there, while the rest of it is fetched, as if it had
+    been read just now."""
+    with state.write() as db:
+        cached = [place.sequence for place in cached_of_tape(db, barcode)]
+        segments.touch(db, barcode, cached, now_ms=now_ms())
 
 
 def is_cached(state: State, barcode: str, sequence: int) -> bool:

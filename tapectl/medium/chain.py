@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from tapectl.medium.errors import ChainGapError
-from tapectl.medium.summary import SegmentSummary
+from tapectl.medium.summary import SegmentSummary, Totals
 
 
 class ChainEntry(NamedTuple):
@@ -75,7 +75,8 @@ class Chain:
     ) -> Chain:
         """Fold the segments of a tape, by ascending sequence, into what still counts.
 
-        `counts(summary, objects)` is asked only for segments voided in part, and may raise.
+        `counts(summary, objects)` is asked only for segments voided in part, where the one that
+        voids the rest does not say what stands before it, and may raise.
         Raises ChainGapError if objects in the middle are in no segment.
         """
         fold = ChainFold()
@@ -154,7 +155,7 @@ class ChainFold:
     """Takes the segments of one partition one at a time, by ascending sequence, and keeps of each
     that still counts a few numbers: a tape of a million segments need not be in memory."""
 
-    __slots__ = ("_columns", "_firsts", "_kept")
+    __slots__ = ("_columns", "_cuts", "_firsts", "_kept")
 
     def __init__(self) -> None:
         self._firsts = array("Q")
@@ -162,6 +163,9 @@ class ChainFold:
         self._kept = array("Q")
         # Sequence, objects, filemarks, bytes of user data, bytes of the file, partition.
         self._columns = tuple(array("Q") for _ in range(6))
+        # What stands before the first void object of a segment that is void in part, as the segment
+        # says that begins there; by sequence, and few.
+        self._cuts: dict[int, Totals] = {}
 
     def add(self, summary: SegmentSummary) -> None:
         """Take the next segment; raise ChainGapError if objects before it are in no segment."""
@@ -175,8 +179,12 @@ class ChainFold:
         while firsts and firsts[-1] >= first:
             for column in (firsts, kept, *self._columns):
                 column.pop()
-        if firsts:
-            kept[-1] = min(kept[-1], first - firsts[-1])
+        if firsts and first < firsts[-1] + kept[-1]:
+            kept[-1] = first - firsts[-1]
+            cut = self._columns[0][-1]
+            self._cuts.pop(cut, None)
+            if summary.before is not None:
+                self._cuts[cut] = summary.before
         if summary.object_count:
             firsts.append(first)
             kept.append(summary.object_count)
@@ -211,12 +219,15 @@ class ChainFold:
             )
             chain.append(summary)
             if kept < objects:
-                filemarks, data_bytes = counts(summary, kept)
-                entry = chain.entry(len(chain) - 1)
+                before = self._cuts.get(sequence)
+                if before is None:
+                    filemarks, data_bytes = counts(summary, kept)
+                    entry = chain.entry(len(chain) - 1)
+                    before = Totals(
+                        entry.filemarks_before + filemarks, entry.data_bytes_before + data_bytes
+                    )
                 chain.truncate(
-                    first + kept,
-                    file_number=entry.filemarks_before + filemarks,
-                    data_bytes=entry.data_bytes_before + data_bytes,
+                    first + kept, file_number=before.file_number, data_bytes=before.data_bytes
                 )
         return chain
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tapectl.medium.checksum import crc32c
 from tapectl.medium.errors import MediumFormatError, UnknownFormatError
-from tapectl.medium.summary import SegmentSummary
+from tapectl.medium.summary import SegmentSummary, Totals
 from tapectl.medium.volume import VolumeRecord
 
 # Format 1 had no volume record, format 2 no composed objects, format 3 no encrypted data. A
@@ -131,7 +131,7 @@ def encode_manifest(
         "volume": head.volume.to_document(),
         "pages": [[epoch, len(list(run))] for epoch, run in itertools.groupby(page_epochs)],
         "page_rows": PAGE_ROWS,
-        "segments": _encode_rows(rows),
+        **_encode_rows(rows),
     }
     return _with_crc(document)
 
@@ -140,7 +140,7 @@ def encode_page(number: int, rows: Sequence[ManifestRow]) -> bytes:
     """Return page `number` (from 0) of a log: rows number * 512 to number * 512 + 511."""
     if len(rows) != PAGE_ROWS:
         raise ValueError(f"page {number} has {len(rows)} rows")
-    return _with_crc({"format": _PLAIN_FORMAT, "page": number, "segments": _encode_rows(rows)})
+    return _with_crc({"format": _PLAIN_FORMAT, "page": number, **_encode_rows(rows)})
 
 
 def decode_manifest(data: bytes) -> Manifest:
@@ -164,7 +164,7 @@ def decode_manifest(data: bytes) -> Manifest:
             }
         )
         page_epochs = [int(epoch) for epoch, count in document["pages"] for _ in range(int(count))]
-        return Manifest(head, page_epochs, _decode_rows(document["segments"]))
+        return Manifest(head, page_epochs, _decode_rows(document))
     except (KeyError, TypeError, ValueError) as error:
         raise MediumFormatError(f"manifest lacks or misspells {error}") from error
 
@@ -173,7 +173,7 @@ def decode_page(data: bytes, number: int) -> Sequence[ManifestRow]:
     """Decode page `number` of a log; raise MediumFormatError if it is another or is damaged."""
     document = _checked(data)
     try:
-        rows = _decode_rows(document["segments"])
+        rows = _decode_rows(document)
         if document["page"] != number or len(rows) != PAGE_ROWS:
             raise MediumFormatError(f"page {document['page']} of {len(rows)} rows, not {number}")
     except (KeyError, TypeError, ValueError) as error:
@@ -181,8 +181,10 @@ def decode_page(data: bytes, number: int) -> Sequence[ManifestRow]:
     return rows
 
 
-def _encode_rows(rows: Iterable[ManifestRow]) -> list[list[int]]:
-    return [
+def _encode_rows(rows: Sequence[ManifestRow]) -> dict[str, Any]:
+    """Return the members that hold rows: themselves, and of each of which it does not follow from
+    the rows before it what its partition holds before it, that."""
+    segments = [
         [
             row.summary.sequence,
             row.summary.partition,
@@ -197,11 +199,34 @@ def _encode_rows(rows: Iterable[ManifestRow]) -> list[list[int]]:
         ]
         for row in rows
     ]
+    before: list[list[int | None]] = []
+    after: dict[int, Totals | None] = {}
+    for place, row in enumerate(rows):
+        summary = row.summary
+        if summary.before != after.get(summary.partition):
+            before.append([place, *(summary.before or (None, None))])
+        after[summary.partition] = _after(summary)
+    return {"segments": segments, "before": before}
 
 
-def _decode_rows(rows: Sequence[Sequence[int]]) -> Sequence[ManifestRow]:
+def _after(summary: SegmentSummary) -> Totals | None:
+    """Return what the partition holds before the object after a segment."""
+    if summary.before is None:
+        return None
+    filemarks, data_bytes = summary.before
+    return Totals(filemarks + summary.filemark_count, data_bytes + summary.data_bytes)
+
+
+def _decode_rows(document: Mapping[str, Any]) -> Sequence[ManifestRow]:
+    rows: Sequence[Sequence[int]] = document["segments"]
+    given = {
+        place: None if filemarks is None else Totals(filemarks, data_bytes)
+        for place, filemarks, data_bytes in document.get("before", ())
+    }
+    after: dict[int, Totals | None] = {}
     decoded = []
-    for sequence, partition, first, objects, filemarks, data, file, erases, stored, epoch in rows:
+    for place, row in enumerate(rows):
+        sequence, partition, first, objects, filemarks, data, file, erases, stored, epoch = row
         summary = SegmentSummary(
             sequence=sequence,
             first_object=first,
@@ -211,7 +236,9 @@ def _decode_rows(rows: Sequence[Sequence[int]]) -> Sequence[ManifestRow]:
             file_bytes=file,
             partition=partition,
             erases=bool(erases),
+            before=given.get(place, after.get(partition)),
         )
+        after[partition] = _after(summary)
         decoded.append(ManifestRow(summary, stored, epoch))
     return decoded
 

@@ -17,7 +17,7 @@ from tapectl.medium.checksum import crc32c
 from tapectl.medium.errors import MediumFormatError
 from tapectl.medium.frame import FRAME_HEADER_BYTES, FrameKind, decode_frame
 from tapectl.medium.run_index import RUN_ENTRY_BYTES, RunIndex
-from tapectl.medium.summary import SegmentSummary
+from tapectl.medium.summary import SegmentSummary, Totals
 
 FORMAT_VERSION = 1
 SEGMENT_HEADER_BYTES = 256
@@ -164,6 +164,7 @@ def summarize(header: SegmentHeader, index: RunIndex, *, erases: bool) -> Segmen
         file_bytes=frames_end + index.encoded_bytes() + SEGMENT_FOOTER_BYTES,
         partition=header.partition,
         erases=erases,
+        before=Totals(header.file_number, header.data_bytes_before),
     )
 
 

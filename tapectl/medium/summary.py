@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Totals(NamedTuple):
+    """Filemarks and bytes of user data that a partition holds before a position."""
+
+    file_number: int
+    data_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +22,9 @@ class SegmentSummary:
     `object_count` counts blocks and filemarks, `filemark_count` the filemarks
     among them. `data_bytes` are bytes of user data, `file_bytes` the whole file
     with header, frames, index and footer. `erases` says that the segment ends
-    in an END_OF_DATA frame though it may hold no object.
+    in an END_OF_DATA frame though it may hold no object. `before` is what its
+    partition holds before `first_object`, None where that was not kept: summaries
+    with and without it are equal.
     """
 
     sequence: int
@@ -25,3 +35,4 @@ class SegmentSummary:
     file_bytes: int
     partition: int = 0
     erases: bool = False
+    before: Totals | None = field(default=None, compare=False)

@@ -6,11 +6,14 @@ docs/medium-format.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tapectl.medium.chain import voids
 from tapectl.medium.errors import MediumFormatError
+from tapectl.medium.summary import SegmentSummary
 from tapectl.scsi.cartridge import AttributeKey, StoredAttribute
 
 
@@ -33,6 +36,27 @@ class VolumeRecord:
         return sequence > self.formatted_through and not any(
             first <= sequence <= last for first, last in self.undone
         )
+
+    def used_bytes(self, latest_first: Callable[[int], Iterable[SegmentSummary]]) -> int | None:
+        """Return the user data in all partitions, of a log.
+
+        `latest_first` returns the segments of a partition from the last back to the first, of which
+        no more are taken than it needs. None if the last one that counts does not say what stands
+        before it.
+        """
+        used_bytes = 0
+        for partition in range(len(self.partition_bytes) or 1):
+            since_format = itertools.takewhile(
+                lambda summary: summary.sequence > self.formatted_through, latest_first(partition)
+            )
+            counting = (one for one in since_format if voids(one) and self.counts(one.sequence))
+            last = next(counting, None)
+            if last is None:
+                continue
+            if last.before is None:
+                return None
+            used_bytes += last.before.data_bytes + last.data_bytes
+        return used_bytes
 
     def without(self, first: int, last: int) -> VolumeRecord:
         """Return the record with segments `first` to `last` undone; as it is if there are none."""

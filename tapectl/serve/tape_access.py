@@ -145,13 +145,15 @@ def open_tape(
         use.begin(barcode)
         tape = _usable_tape(state, barcode, writing=writing)
         with cold_data(settings, "tape") as data:
-            cartridge = _open(state, settings, tape, data)
+            journal = StateJournal(state, settings)
+            cartridge = _open(journal, settings, tape, data)
             try:
                 yield OpenTape(cartridge, data)
             except CartridgeKeyError as exc:
                 raise TapeKeyError(str(exc), hint=IMPORT_HINT) from exc
             finally:
                 patiently(cartridge.close, data.make_room)
+                journal.record_reads()
             if writing:
                 record_used_bytes(state, barcode, cartridge.volume_used_bytes)
 
@@ -176,7 +178,9 @@ def _usable_tape(state: State, barcode: str, *, writing: bool) -> TapeRecord:
     return tape
 
 
-def _open(state: State, settings: Settings, tape: TapeRecord, data: ColdData) -> SegmentedCartridge:
+def _open(
+    journal: StateJournal, settings: Settings, tape: TapeRecord, data: ColdData
+) -> SegmentedCartridge:
     progress = LoadProgress()
 
     def open_it() -> SegmentedCartridge:
@@ -189,7 +193,7 @@ def _open(state: State, settings: Settings, tape: TapeRecord, data: ColdData) ->
                 worm=tape.worm,
                 generation=tape.generation,
             ),
-            journal=StateJournal(state, settings),
+            journal=journal,
             fetcher=data,
             segment_bytes=settings.segment_bytes,
             sealer=lambda job: job(),

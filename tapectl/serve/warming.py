@@ -7,7 +7,14 @@ from collections.abc import Callable
 
 from tapectl.gateway.keyring import IMPORT_HINT, TapeKeyError
 from tapectl.gateway.settings import Settings
-from tapectl.gateway.warming import ColdSegment, Warmth, is_cached, refuse_too_large, warmth
+from tapectl.gateway.warming import (
+    ColdSegment,
+    Warmth,
+    is_cached,
+    keep_cached,
+    refuse_too_large,
+    warmth,
+)
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeError, CartridgeKeyError
 from tapectl.serve.cold_data import TapeUnreadableError, cold_data, patiently
 from tapectl.state.database import State
@@ -23,6 +30,7 @@ def warm(
     """
     found = warmth(state, barcode)
     refuse_too_large(state, settings, found)
+    keep_cached(state, barcode)
     if not found.cold:
         return found
     done_bytes, total_bytes = found.cached_bytes, found.cached_bytes + found.cold_bytes

@@ -60,6 +60,8 @@ RATE_WINDOW_S = 5.0
 
 # How soon a drained disk is let go of: a query of a few rows.
 DISKS_LOOK_S = 2.0
+# How old what the state knows of reads may be: little against what decides about eviction.
+READS_RECORD_S = 10.0
 
 
 class DriveWorker:
@@ -104,6 +106,7 @@ class DriveWorker:
             self._drive.power_on_attention()
         threading.Thread(target=self._seal_when_idle, name="idle-seal", daemon=True).start()
         threading.Thread(target=self._leave_drained_disks, name="disks", daemon=True).start()
+        threading.Thread(target=self._record_reads, name="reads", daemon=True).start()
 
     def handle(self, request: Message, fds: list[int]) -> Message:
         """Answer one request of the supervisor."""
@@ -268,6 +271,7 @@ class DriveWorker:
         finally:
             self._use.end()
         self._note_used_bytes(cartridge)
+        self._journal.record_reads()
 
     def _seal_all(self, cartridge: SegmentedCartridge) -> SegmentedCartridge:
         try:
@@ -356,6 +360,11 @@ class DriveWorker:
                 seen = in_use | to_go
             except (CartridgeError, StateError) as exc:
                 _log.warning("leaving drained disks: %s", exc)
+
+    def _record_reads(self) -> None:
+        """Enter which segments are read, so that the cache keeps them."""
+        while not self._stopped.wait(READS_RECORD_S):
+            self._journal.record_reads()
 
     def _status(self) -> Message:
         # Without the lock: a status must not wait for a command, and counters that are a

@@ -412,6 +412,15 @@ BEGIN
         WHERE disk_id IN (NEW.cache_disk_id, NEW.buffer_disk_id);
 END;
 """,
+    # What stands before a segment says what is left of one that it voids in part, and how much a
+    # tape held when a segment was its last one.
+    """
+-- filemarks_before, data_bytes_before: filemarks and user data of its partition before its first
+-- object, as its header says; NULL: sealed by a program that did not enter them.
+ALTER TABLE segment ADD COLUMN filemarks_before INTEGER CHECK (filemarks_before >= 0);
+ALTER TABLE segment ADD COLUMN data_bytes_before INTEGER CHECK (data_bytes_before >= 0)
+    CHECK ((data_bytes_before IS NULL) = (filemarks_before IS NULL));
+""",
 )
 
 

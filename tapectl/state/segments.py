@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tapectl.medium.summary import SegmentSummary
+from tapectl.medium.summary import SegmentSummary, Totals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +48,9 @@ def insert_all(db: sqlite3.Connection, records: Iterable[SegmentRecord]) -> None
     db.executemany(
         "INSERT INTO segment (barcode, sequence, partition, first_object, object_count,"
         " filemark_count, data_bytes, file_bytes, erases, sealed_at_ms, cache_disk_id,"
-        " buffer_disk_id, uploaded_at_ms, object_bytes, store_epoch, last_read_at_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " buffer_disk_id, uploaded_at_ms, object_bytes, store_epoch, last_read_at_ms,"
+        " filemarks_before, data_bytes_before)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (barcode, sequence) DO NOTHING",
         map(_values, records),
     )
@@ -73,6 +75,7 @@ def _values(record: SegmentRecord) -> tuple[object, ...]:
         record.object_bytes,
         record.store_epoch,
         record.last_read_at_ms or record.sealed_at_ms,
+        *(summary.before or (None, None)),
     )
 
 
@@ -92,6 +95,21 @@ def of_tape_after(
         (barcode, sequence, limit),
     )
     return [record_of(row) for row in rows]
+
+
+def latest_first(
+    db: sqlite3.Connection, barcode: str, *, through: int, partition: int
+) -> Iterator[SegmentSummary]:
+    """Yield what the segments of a tape's partition are, from sequence `through` back to the first,
+    each read when it is asked for."""
+    rows = db.execute(
+        "SELECT * FROM segment WHERE barcode = ? AND sequence <= ? AND partition = ?"
+        " ORDER BY sequence DESC",
+        (barcode, through, partition),
+    )
+    with contextlib.closing(rows):  # few are asked for, and what is left would hold the snapshot
+        for row in rows:
+            yield record_of(row).summary
 
 
 def of_tape_on_disks(db: sqlite3.Connection, barcode: str) -> Sequence[SegmentRecord]:
@@ -292,6 +310,7 @@ def delete_of_tape(db: sqlite3.Connection, barcode: str) -> None:
 
 def record_of(row: sqlite3.Row) -> SegmentRecord:
     """Return the segment of a whole row."""
+    filemarks_before = row["filemarks_before"]
     return SegmentRecord(
         barcode=row["barcode"],
         summary=SegmentSummary(
@@ -303,6 +322,11 @@ def record_of(row: sqlite3.Row) -> SegmentRecord:
             file_bytes=row["file_bytes"],
             partition=row["partition"],
             erases=bool(row["erases"]),
+            before=(
+                None
+                if filemarks_before is None
+                else Totals(filemarks_before, row["data_bytes_before"])
+            ),
         ),
         sealed_at_ms=row["sealed_at_ms"],
         cache_disk_id=row["cache_disk_id"],

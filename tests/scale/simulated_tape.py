@@ -26,7 +26,7 @@ from tapectl.medium.segment_object import (
     ObjectHeader,
     encode_object,
 )
-from tapectl.medium.summary import SegmentSummary
+from tapectl.medium.summary import SegmentSummary, Totals
 from tests.support.transfer_gateway import START_MS
 
 BLOCK_BYTES = 256 * 1024
@@ -60,7 +60,8 @@ class SimulatedTape:
 
     def summary(self, sequence: int) -> SegmentSummary:
         first_object = (sequence - 1) * self.blocks
-        return replace(self._first, sequence=sequence, first_object=first_object)
+        before = Totals(0, first_object * BLOCK_BYTES)
+        return replace(self._first, sequence=sequence, first_object=first_object, before=before)
 
     def stored(self, sequence: int, offset: int, size_bytes: int) -> bytes:
         """Return a part of the object of a segment."""

@@ -40,6 +40,7 @@ class TapeDisks:
     records: dict[int, StoredSegment] = field(default_factory=dict)
     volume_document: dict[str, object] | None = None
     failures: list[tuple[Path, str]] = field(default_factory=list)
+    read_sequences: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for path, role in ((self.cache, CACHE_ROLE), (self.buffer, BUFFER_ROLE)):
@@ -109,6 +110,10 @@ class TapeDisks:
                 self.records[sequence] = dataclasses.replace(record, cache_path=None)
                 released.append(record.cache_path)
         return released
+
+    def reads(self, barcode: str) -> set[int]:
+        assert barcode == TAPE.barcode
+        return self.read_sequences
 
     def note_failure(self, disk: Path, reason: str) -> None:
         self.failures.append((disk, reason))

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from tapectl.disks.cartridge import SegmentedCartridge
@@ -27,6 +28,7 @@ from tapectl.medium.segment import (
     encode_tail,
     summarize,
 )
+from tapectl.medium.summary import Totals
 from tapectl.state import archive_objects, disks, gateways, segments, tapes
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord, DiskRole
@@ -38,6 +40,7 @@ from tapectl.store.interface import ObjectStore
 
 START_MS = 1_800_000_000_000
 FIRST_SLOT = 1000
+_NOTHING = Totals(0, 0)
 CACHE, BUFFER = "disk-0000000c", "disk-0000000b"
 SETTINGS = Settings.load({}, Path(os.devnull), hold_s=0, retrieval_poll_s=10)
 GATEWAY = GatewayRecord(
@@ -109,6 +112,11 @@ class TransferGateway:
     def stamp(self) -> Stamp:
         return Stamp("test", self.ms)
 
+    @cached_property
+    def journal(self) -> StateJournal:
+        """The journal of all tapes that are loaded here."""
+        return StateJournal(self.state, SETTINGS, now_ms=lambda: self.ms)
+
     def engine(
         self, store: ObjectStore, *, drives_run: bool = True, **settings: object
     ) -> TransferEngine:
@@ -136,7 +144,7 @@ class TransferGateway:
         tape = self.tape(barcode)
         return SegmentedCartridge.open(
             TapeDescription(barcode, tape.tape_uuid, tape.size_bytes, tape.write_protected),
-            journal=StateJournal(self.state, SETTINGS, now_ms=lambda: self.ms),
+            journal=self.journal,
             fetcher=fetcher,
             segment_bytes=segment_bytes,
             sealer=lambda job: job(),
@@ -170,6 +178,10 @@ class TransferGateway:
             sequence=last.sequence + 1 if last else 1,
             first_object=last.first_object + last.object_count if last else 0,
             blocks=blocks,
+            before=Totals(
+                sum(one.summary.filemark_count for one in before),
+                sum(one.summary.data_bytes for one in before),
+            ),
         )
         header = SegmentHeader.decode(content[:SEGMENT_HEADER_BYTES])
         summary = summarize(header, _index(blocks), erases=False)
@@ -238,10 +250,15 @@ def run_until_idle(engine: TransferEngine, passes_max: int = 50) -> PassReport:
 
 
 def sealed_segment(
-    tape: TapeRecord, *, sequence: int, first_object: int, blocks: Sequence[bytes]
+    tape: TapeRecord,
+    *,
+    sequence: int,
+    first_object: int,
+    blocks: Sequence[bytes],
+    before: Totals = _NOTHING,
 ) -> bytes:
     """Return a sealed segment file with `blocks` and a filemark."""
-    header = _header(tape, sequence, first_object)
+    header = _header(tape, sequence, first_object, before)
     encoder = FrameEncoder(sequence)
     content = bytearray(header.encode())
     index = _index(blocks)
@@ -251,14 +268,14 @@ def sealed_segment(
     return bytes(content) + encode_tail(summarize(header, index, erases=False), index)
 
 
-def _header(tape: TapeRecord, sequence: int, first_object: int) -> SegmentHeader:
+def _header(tape: TapeRecord, sequence: int, first_object: int, before: Totals) -> SegmentHeader:
     return SegmentHeader(
         tape_uuid=uuid.UUID(tape.tape_uuid),
         barcode=tape.barcode,
         sequence=sequence,
         first_object=first_object,
-        file_number=0,
-        data_bytes_before=0,
+        file_number=before.file_number,
+        data_bytes_before=before.data_bytes,
         created_ms=START_MS,
     )
 

@@ -14,6 +14,7 @@ from tapectl.disks.tape_loading import LoadProgress
 from tapectl.gateway.recovery import restore
 from tapectl.gateway.recovery_points import WhichPoint
 from tapectl.gateway.restoration import Restoration, RestoreRequest
+from tapectl.gateway.tapes import record_used_bytes
 from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.scsi.cartridge import CartridgeBusyError, EncryptedBlock, Mark
 from tapectl.store.interface import ObjectStore
@@ -45,23 +46,24 @@ def write(
     """Write blocks from object `at` on, None for end of data, and a filemark, and unload."""
     fetcher = Fetcher(engine) if engine is not None else None
     progress = LoadProgress()
-    cartridge = _patiently(lambda: gateway.load(barcode, fetcher=fetcher, progress=progress))
+    cartridge = patiently(lambda: gateway.load(barcode, fetcher=fetcher, progress=progress))
     cartridge.locate(cartridge.end_of_data if at is None else at)
     for one in blocks:
         cartridge.write_blocks(memoryview(one), len(one))
     cartridge.write_filemarks(1)
     cartridge.close()
+    record_used_bytes(gateway.state, barcode, cartridge.volume_used_bytes)
     gateway.ms += 1000
 
 
 def read(gateway: TransferGateway, barcode: str, engine: TransferEngine) -> list[bytes | None]:
     """Return every block of the tape, None for a filemark, from wherever they are."""
     fetcher, progress = Fetcher(engine), LoadProgress()
-    cartridge = _patiently(lambda: gateway.load(barcode, fetcher=fetcher, progress=progress))
+    cartridge = patiently(lambda: gateway.load(barcode, fetcher=fetcher, progress=progress))
     buffer = memoryview(bytearray(1 << 20))
     found: list[bytes | None] = []
     while True:
-        got = _patiently(lambda: cartridge.read_block(buffer))
+        got = patiently(lambda: cartridge.read_block(buffer))
         assert not isinstance(got, EncryptedBlock)
         if got is Mark.END_OF_DATA:
             break
@@ -97,7 +99,8 @@ class Fetcher:
         pass
 
 
-def _patiently(call: Callable[[], Result]) -> Result:
+def patiently(call: Callable[[], Result]) -> Result:
+    """Call again until it has what it waits for."""
     deadline = time.monotonic() + FETCH_WAIT_S
     while True:
         with contextlib.suppress(CartridgeBusyError):

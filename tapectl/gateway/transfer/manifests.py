@@ -20,7 +20,7 @@ from tapectl.medium.manifest import (
     encode_page,
 )
 from tapectl.medium.volume import VolumeRecord
-from tapectl.state import archive_objects, tags, tapes, volumes
+from tapectl.state import archive_objects, segments, tags, tapes, volumes
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
 from tapectl.state.transfer_queries import epochs_of_rows, last_uploaded, uploaded_by_epoch
@@ -66,7 +66,9 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
     """
     with context.state.read() as db:
         tape = tapes.get(db, barcode)
-        volume = volumes.get(db, barcode)
+        row = volumes.get(db, barcode)
+        volume = VolumeRecord.from_document(row.document) if row else VolumeRecord()
+        used_bytes = _used_bytes(db, tape, volume, point)
         by_epoch = uploaded_by_epoch(db, barcode)
         count = sum(uploaded for _, uploaded in by_epoch)
         first_page = count // PAGE_ROWS
@@ -93,8 +95,9 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
         head = replace(
             _head(context, tape, point),
             number=number,
+            used_bytes=used_bytes,
             archive_objects=composed,
-            volume=VolumeRecord.from_document(volume.document) if volume else VolumeRecord(),
+            volume=volume,
         )
         try:
             context.store.put_if_absent(
@@ -105,12 +108,13 @@ def put_manifest(context: TransferContext, barcode: str, point: RecoveryPoint) -
         except PreconditionFailedError:
             _require_ours(context, head)
         else:
-            return PutManifest(number, volume.version if volume else 0, _facts(tape))
+            return PutManifest(number, row.version if row else 0, _facts(tape))
     raise FencedError(f"tape {barcode} has manifests this gateway knows nothing of")
 
 
 def _head(context: TransferContext, tape: TapeRecord, point: RecoveryPoint) -> ManifestHead:
-    """Return what a manifest says of a tape as the state has it, but for its volume record."""
+    """Return what a manifest says of a tape as the state has it, but for what the segments that it
+    names come to, and the volume record."""
     composed = point.composed
     return ManifestHead(
         number=0,
@@ -120,7 +124,7 @@ def _head(context: TransferContext, tape: TapeRecord, point: RecoveryPoint) -> M
         barcode=tape.barcode,
         tape_uuid=tape.tape_uuid,
         size_bytes=tape.size_bytes,
-        used_bytes=tape.used_bytes,
+        used_bytes=0,
         status=(point.status or tape.status).value,
         pool=tape.pool_id,
         worm=tape.worm,
@@ -138,6 +142,24 @@ def _head(context: TransferContext, tape: TapeRecord, point: RecoveryPoint) -> M
         kms_key=tape.kms_key,
         data_key=tape.data_key,
     )
+
+
+def _used_bytes(
+    db: sqlite3.Connection, tape: TapeRecord, volume: VolumeRecord, point: RecoveryPoint
+) -> int:
+    """Return the user data that the segments of a point hold: on the tape may be more by now, in
+    segments that are on their way or still written. Where the last one of them does not say what
+    stands before it, return what is on the tape."""
+    last = [row.summary for row in point.added[-1:]] or [
+        record.summary for record in last_uploaded(db, tape.barcode, count=1)
+    ]
+    through = last[0].sequence if last else 0
+    found = volume.used_bytes(
+        lambda partition: segments.latest_first(
+            db, tape.barcode, through=through, partition=partition
+        )
+    )
+    return tape.used_bytes if found is None else found
 
 
 def _facts(tape: TapeRecord) -> tuple[str, str, int | None]:

@@ -15,7 +15,7 @@ from tapectl.gateway.recovery import list_points, restore
 from tapectl.gateway.recovery_points import RecoveryPointNotFoundError, WhichPoint
 from tapectl.gateway.restoration import NotRestorableError, RestoreRequest
 from tapectl.gateway.takeover import NewOwner, take_over
-from tapectl.gateway.tapes import TapeInDriveError
+from tapectl.gateway.tapes import TapeInDriveError, record_used_bytes
 from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.gateway.transfer.ownership import FencedError, read_ownership
 from tapectl.scsi.cartridge import CartridgeWriteError
@@ -130,6 +130,82 @@ def test_an_erase_and_a_format_are_undone(
     run_until_idle(engine)
     assert read(gateway, TAPE, engine) == [block(7), None]
     assert len(gateway.load(TAPE).partitions) == 2
+
+
+def test_a_point_says_what_a_tape_made_of_it_holds(
+    gateway: TransferGateway,
+    store: MemoryStore,
+    engine: TransferEngine,
+    other: TransferGateway,
+    other_engine: TransferEngine,
+) -> None:
+    """Whatever is still written, waits for its upload, was written over, or is in which partition:
+    a drive notes what is on the whole tape meanwhile."""
+    gateway.create_tape(TAPE)
+    cartridge = gateway.load(TAPE)
+
+    def note() -> None:
+        record_used_bytes(gateway.state, TAPE, cartridge.volume_used_bytes)
+        run_until_idle(engine)
+
+    def append(count: int) -> None:
+        for _ in range(count):
+            cartridge.write_blocks(memoryview(block(1, 200_000)), 200_000)
+
+    def said() -> list[int]:
+        return [point.used_bytes for point in list_points(gateway.state, store, barcode=TAPE)]
+
+    append(8)  # of which a segment takes five
+    note()
+    assert gateway.tape(TAPE).used_bytes == 8 * 200_000
+    assert said()[0] == 5 * 200_000
+    cartridge.seal_open_segment()
+    note()
+    assert said()[0] == 8 * 200_000
+    cartridge.locate(3)
+    append(1)
+    cartridge.seal_open_segment()
+    append(1)
+    note()
+    assert said()[0] == 4 * 200_000
+    cartridge.locate(0)
+    cartridge.erase()
+    cartridge.seal_open_segment()
+    note()
+    assert said()[0] == 0
+    append(2)
+    cartridge.seal_open_segment()
+    append(2)
+    note()
+    two_blocks = latest(gateway)
+    assert said()[0] == 2 * 200_000
+    cartridge.format([50 << 30, 50 << 30])
+    note()
+    assert said()[0] == 0
+    append(3)
+    cartridge.seal_open_segment()
+    cartridge.select_partition(1)
+    append(1)
+    cartridge.seal_open_segment()
+    append(1)
+    note()
+    assert said()[0] == 4 * 200_000
+    cartridge.close()
+    note()
+    assert said()[0] == 5 * 200_000
+
+    assert restore_point(gateway, store, TAPE, two_blocks).point.used_bytes == 2 * 200_000
+    run_until_idle(engine)
+    assert said()[0] == gateway.tape(TAPE).used_bytes == 2 * 200_000
+    assert gateway.load(TAPE).volume_used_bytes == 2 * 200_000
+    disable_gateway(store, GATEWAY.id, by="test", now_ms=lambda: gateway.ms)
+    run_until_idle(other_engine)
+    restore_point(other, store, TAPE)
+    assert other.tape(TAPE).used_bytes == 2 * 200_000
+    assert len(read(other, TAPE, other_engine)) == 2
+    run_until_idle(other_engine)
+    (head,) = list_points(other.state, store)
+    assert head.used_bytes == 2 * 200_000
 
 
 def test_what_is_no_recovery_point_yet_is_not_given_up(

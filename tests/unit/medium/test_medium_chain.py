@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from tapectl.medium.chain import Chain
 from tapectl.medium.errors import ChainGapError
-from tapectl.medium.summary import SegmentSummary
+from tapectl.medium.summary import SegmentSummary, Totals
 
 
 def summary(sequence, first, objects, *, filemarks=0, erases=False, partition=0):
@@ -91,6 +92,24 @@ def test_lookups():
         chain.find_object(11)
     with pytest.raises(IndexError):
         chain.find_filemark(3)
+
+
+def test_what_a_segment_says_stands_before_it_needs_no_counting():
+    """However often the one before was cut, and whatever became of what cut it."""
+
+    def at(sequence, first, objects, before, *, erases=False):
+        return replace(summary(sequence, first, objects, erases=erases), before=before)
+
+    first = at(1, 0, 10, Totals(0, 0))
+    cut = [first, at(2, 8, 5, Totals(2, 77)), at(3, 6, 1, Totals(1, 55))]
+    chain = Chain.fold(cut, no_counts)
+    assert spans(chain) == [(1, 0, 6), (3, 6, 7)]
+    assert (chain.filemark_count, chain.data_bytes) == (1, 65)
+    erased = Chain.fold([first, at(2, 4, 0, Totals(1, 30), erases=True)], no_counts)
+    assert (erased.end_object, erased.filemark_count, erased.data_bytes) == (4, 1, 30)
+    # Cut again by one that does not say it: what the one before said is not true of that.
+    again = Chain.fold([first, at(2, 8, 5, Totals(2, 77)), summary(3, 6, 1)], half)
+    assert (spans(again), again.data_bytes) == ([(1, 0, 6), (3, 6, 7)], 70)
 
 
 def test_folding_is_the_same_as_appending_and_truncating():

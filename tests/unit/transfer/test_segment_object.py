@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tapectl.medium.checksum import crc32c
 from tapectl.medium.errors import MediumFormatError
 from tapectl.medium.manifest import (
     PAGE_ROWS,
@@ -30,7 +31,7 @@ from tapectl.medium.segment_object import (
     decode_table,
     encode_object,
 )
-from tapectl.medium.summary import SegmentSummary
+from tapectl.medium.summary import SegmentSummary, Totals
 
 UUID = uuid.UUID(int=0x1234)
 # Shrinks, does not shrink, one byte, a whole chunk and a rest.
@@ -152,6 +153,45 @@ def test_a_page_round_trips_and_is_full() -> None:
         encode_page(0, rows(5))
     with pytest.raises(ValueError, match="a page of their own"):
         encode_manifest(HEAD, [], rows(PAGE_ROWS))
+
+
+def test_rows_say_what_stands_before_them_where_it_was_known() -> None:
+    """Of most it follows from the row before; one may go on anywhere, or in another partition."""
+    before = [
+        Totals(0, 0),
+        Totals(2, 100),
+        Totals(1, 60),
+        None,
+        None,
+        Totals(0, 0),
+        Totals(1, 1003),
+        Totals(9, 9),
+    ]
+    log = [
+        replace(row, summary=replace(row.summary, before=totals, partition=number == 5))
+        for number, (row, totals) in enumerate(zip(rows(8), before, strict=True))
+    ]
+    manifest = decode_manifest(encode_manifest(HEAD, [], log))
+    assert [row.summary.before for row in manifest.rows] == before
+    assert list(manifest.rows) == log
+
+    in_order, at = [], Totals(0, 0)
+    for row in rows(PAGE_ROWS):
+        in_order.append(replace(row, summary=replace(row.summary, before=at)))
+        at = Totals(at.file_number + 1, at.data_bytes + row.summary.data_bytes)
+    page = encode_page(0, in_order)
+    found = [row.summary.before for row in decode_page(page, 0)]
+    assert found == [row.summary.before for row in in_order]
+    assert len(page) < len(encode_page(0, rows(PAGE_ROWS))) + 50
+
+
+def test_a_log_of_an_earlier_program_is_read() -> None:
+    body = encode_manifest(HEAD, [], rows(2)).rpartition(b',"crc32c"')[0]
+    text = body.replace(b',"before":[]', b"")
+    assert text != body
+    manifest = decode_manifest(b'%s,"crc32c":"%08x"}\n' % (text, crc32c(text)))
+    assert list(manifest.rows) == rows(2)
+    assert [row.summary.before for row in manifest.rows] == [None, None]
 
 
 @given(st.data())
