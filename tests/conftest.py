@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.closing import closing_at_end
 from tests.support.gateway import Gateway
+from tests.support.leftovers import Leftovers
 from tests.support.tapebench import Tapebench
 
 
@@ -23,6 +26,48 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start what boots the guest first: it takes longest."""
     items.sort(key=lambda item: not item.path.name.startswith("test_guest"))
+
+
+_leftovers = pytest.StashKey[Leftovers]()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> Iterator[None]:
+    """Close what the test has made, and fail it if it leaves threads or open files all the same.
+
+    They would be in the way of later tests: threads log within them, and descriptors run out.
+    """
+
+    def forget() -> None:
+        """Let go of what fixtures returned, and of what errors that were logged came from."""
+        request.node.funcargs.clear()
+        for phase in ("setup", "call", "teardown"):
+            for record in caplog.get_records(phase):
+                record.msg, record.args, record.exc_info = record.getMessage(), None, None
+
+    failed_before = request.session.testsfailed
+    request.config.stash[_leftovers] = leftovers = Leftovers(forget)
+    with closing_at_end():
+        yield
+    del request.config.stash[_leftovers]
+    # The traceback of one that has failed holds what it was at.
+    if request.session.testsfailed == failed_before:
+        names = leftovers.names()
+        assert not names, f"left behind: {', '.join(names)}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Fixtures of more than one test leave what they made, whichever test asks for them first."""
+    leftovers = request.config.stash.get(_leftovers, None)
+    if leftovers is None or fixturedef.scope == "function":
+        return (yield)
+    with leftovers.expected():
+        return (yield)
 
 
 @pytest.fixture

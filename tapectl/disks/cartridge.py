@@ -318,8 +318,11 @@ class SegmentedCartridge:
         Idempotent. What could not be sealed is recovered when the tape is loaded again.
         """
         try:
-            self._seal_open_segment()
-            self._seals.wait()
+            try:
+                self._seal_open_segment()
+            finally:
+                # Also then: another thread may be at work on the files that are closed below.
+                self._seals.wait()
             self._new_segments.remove_staging()
         finally:
             for objects in self._maps:

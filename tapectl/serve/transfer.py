@@ -129,8 +129,12 @@ def _seconds_to_next(report: PassReport, *, now_ms: int) -> float:
 
 @contextlib.contextmanager
 def _locked_engine(settings: Settings) -> Iterator[TransferEngine]:
-    with serve_lock(settings.state_path, "sync", wait_s=2.0):
-        yield open_engine(settings, drives_run=False)
+    # Closed while the lock is held: nothing of it goes on beside drives that are served then.
+    with (
+        serve_lock(settings.state_path, "sync", wait_s=2.0),
+        contextlib.closing(open_engine(settings, drives_run=False)) as engine,
+    ):
+        yield engine
 
 
 def run_sync(

@@ -132,12 +132,12 @@ def robot(target: Target) -> Robot:
 
 @pytest.fixture(scope="session")
 def features(target: Target) -> Callable[[tuple[str, int]], Features]:
-    """Return a function from a logical unit to what it lists, asked by a session of its own."""
+    """Return a function from a logical unit to what it lists."""
     known: dict[tuple[str, int], Features] = {}
 
     def of(unit: tuple[str, int]) -> Features:
         if unit not in known:
-            known[unit] = Features(target.connect(unit))
+            known[unit] = Features(lambda: target.connect(unit))
         return known[unit]
 
     return of

@@ -101,17 +101,22 @@ def requires(
 
 
 class Features:
-    """What one logical unit lists, asked once for each kind and only when a test needs it."""
+    """What one logical unit lists, asked once for each kind and only when a test needs it, by a
+    session of its own from `connect`."""
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(self, connect: Callable[[], Device]) -> None:
+        self._connect = connect
         self._known: dict[str, frozenset[tuple[int, ...]] | None] = {}
 
     def missing(self, feature: Feature) -> str | None:
         """Return a sentence about a feature that is not there, None where it is, or may be."""
         kind, codes = feature
         if kind not in self._known:
-            self._known[kind] = _LISTS[kind](self._device)
+            device = self._connect()
+            try:
+                self._known[kind] = _LISTS[kind](device)
+            finally:
+                device.session.close()
         listed = self._known[kind]
         # A row without a service action stands for all of them.
         if listed is None or codes in listed or codes[:1] in listed:

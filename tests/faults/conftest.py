@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults import shim
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_running() -> Iterator[None]:
-    """Fail a test that leaves a transfer engine's threads: they would log within later ones."""
-    before = set(threading.enumerate())
-    yield
-    left = [one.name for one in threading.enumerate() if one not in before]
-    assert not [name for name in left if name.startswith(("fetch-", "transfer_"))], left
 
 
 @pytest.fixture(scope="session")

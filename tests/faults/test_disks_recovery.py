@@ -13,6 +13,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ from tapectl.scsi.cartridge import (
     CartridgeWriteError,
     EncryptedBlock,
 )
-from tests.support.tape_disks import TAPE, TapeDisks, read_all, write
+from tests.support.tape_disks import TAPE, LateSealer, TapeDisks, read_all, write
 
 BLOCKS = [bytes([at]) * (40 + at) for at in range(1, 10)]
 
@@ -219,16 +221,6 @@ def test_recovery_writes_again_what_a_failed_flush_may_have_lost(disks, monkeypa
     assert min(written.values()) > 256 + sum(32 + len(block) for block in BLOCKS)
 
 
-class LateSealer:
-    """Takes segments to seal and does not come to it before the crash."""
-
-    def __init__(self):
-        self.jobs = []
-
-    def __call__(self, job):
-        self.jobs.append(job)
-
-
 def leave_two_open(disks, *, old=()):
     """Die with a segment that was not sealed yet and another that goes on from it.
 
@@ -289,9 +281,8 @@ def test_no_segment_is_sealed_after_one_that_could_not_be(disks, monkeypatch):
         cartridge.seal_open_segment()
     with monkeypatch.context() as patch:
         FailNth(patch, "fsync", 1)
-        for job in sealer.jobs:
-            job()
-    assert len(sealer.jobs) == 2
+        assert len(sealer.jobs) == 2
+        sealer.run()
     assert not disks.records
     assert read_all(disks.load()) == BLOCKS[:-1]
 
@@ -568,6 +559,35 @@ def test_acknowledged_blocks_outlive_an_unload_that_failed(disks, failing_writes
     cartridge.close()
     failing_writes.clear()
     assert read_all(disks.load()) == BLOCKS
+
+
+def test_files_that_are_being_sealed_stay_open_when_an_unload_fails(disks, failing_writes):
+    """Else the thread that seals them would write to whatever has their descriptors by then."""
+    go_on, sealed_in = threading.Event(), []
+
+    def seal(job):
+        def later():
+            go_on.wait(10)
+            job()
+            sealed_in.extend(record.summary.sequence for record in disks.records.values())
+
+        thread.submit(later)
+
+    with ThreadPoolExecutor(1) as thread, ThreadPoolExecutor(1) as unloading:
+        cartridge = disks.load(segment_bytes=1 << 16, sealer=seal)
+        write(cartridge, *BLOCKS)
+        cartridge.seal_open_segment()
+        write(cartridge, b"more")
+        failing_writes.append("now")
+        unload = unloading.submit(cartridge.close)
+        with pytest.raises(TimeoutError):
+            unload.result(0.05)
+        go_on.set()
+        with pytest.raises(CartridgeWriteError):
+            unload.result()
+    assert sealed_in == [1]
+    failing_writes.clear()
+    assert read_all(disks.load()) == [*BLOCKS, b"more"]
 
 
 def leave_behind(disks):

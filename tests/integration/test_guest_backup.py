@@ -13,9 +13,8 @@ import pytest
 
 from tests.support.clients import missing
 from tests.support.gateway import Gateway
-from tests.support.guest import run_guest, work_folder
+from tests.support.guest import JOBS, run_guest, work_folder
 
-JOBS = Path(__file__).parents[1] / "support" / "guest_jobs"
 # Beside those that the guest has.
 SUITES = ("bacula-jobs", "amanda")
 PACKAGES = (

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.guest import run_guest
-
-JOBS = Path(__file__).parents[1] / "support" / "guest_jobs"
 
 
 @pytest.mark.timeout(900)
@@ -25,7 +22,6 @@ def test_the_kernels_changer_driver(make_gateway: Callable[..., Gateway]) -> Non
         gateway.portal,
         "ch",
         "library",
-        JOBS=str(JOBS),
         TARGETS="mediachanger|tapedrive",
         EXPECT_DRIVES="2",
     )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.guest import run_guest
 
-JOBS = Path(__file__).parents[1] / "support" / "guest_jobs"
 SUITES = ("spc", "stenc", "eom", "bacula")
 SMALL, FILL = "SMALL001", "FILL0001"
 
@@ -23,9 +21,7 @@ def test_programs_for_tapes_are_content(make_gateway: Callable[..., Gateway]) ->
     gateway.create_tapes("--barcode", SMALL, "--allow-small", size="64MiB")
     gateway.create_tapes("--barcode", FILL, "--allow-small", size="400MiB")
     gateway.serve()
-    result = run_guest(
-        gateway.portal, *SUITES, JOBS=str(JOBS), SMALL_BARCODE=SMALL, FILL_BARCODE=FILL
-    )
+    result = run_guest(gateway.portal, *SUITES, SMALL_BARCODE=SMALL, FILL_BARCODE=FILL)
     gateway.stop()
     assert result.exit_status == 0, result.output
     assert not result.failed

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.guest import run_guest
-
-JOBS = Path(__file__).parents[1] / "support" / "guest_jobs"
 
 
 @pytest.mark.timeout(900)
@@ -21,7 +18,7 @@ def test_log_pages_and_a_store_outage(make_gateway: Callable[..., Gateway]) -> N
     gateway.serve()
     gateway.load(barcode)
     gateway.store.rename(gateway.store.with_name("away"))
-    result = run_guest(gateway.portal, "logs", JOBS=str(JOBS))
+    result = run_guest(gateway.portal, "logs")
     gateway.stop()
     assert result.exit_status == 0, result.output
     assert not result.failed

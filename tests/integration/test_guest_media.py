@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.guest import run_guest
-
-JOBS = Path(__file__).parents[1] / "support" / "guest_jobs"
 
 
 @pytest.mark.timeout(900)
@@ -21,7 +18,7 @@ def test_other_drives_and_media(make_gateway: Callable[..., Gateway]) -> None:
     gateway.create_tapes("--barcode", "DATA05L5", "--generation", "LTO-5")
     gateway.cli("tape", "create", "--cleaning", "--barcode", "CLNU01L1", "--to-slots", "--wait")
     gateway.serve()
-    result = run_guest(gateway.portal, "media", JOBS=str(JOBS))
+    result = run_guest(gateway.portal, "media")
     gateway.stop()
     assert result.exit_status == 0, result.output
     assert not result.failed

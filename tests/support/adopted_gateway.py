@@ -10,6 +10,7 @@ from tapectl.state import disks
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord, DiskRole
 from tapectl.store.interface import ObjectStore
+from tests.support.closing import closed_at_end
 from tests.support.transfer_gateway import BUFFER, CACHE, TransferGateway
 
 ADDRESS = StoreAddress(store_url="file:///elsewhere", region="mars")
@@ -24,7 +25,7 @@ def adopt_on(
     told = adopt(path, ADDRESS, store, now_ms=lambda: gateway.ms)
     machine = object.__new__(TransferGateway)
     machine.root, machine.gateway, machine.ms = root, told.gateway, gateway.ms
-    machine.cache_bytes, machine.state = gateway.cache_bytes, State.open(path)
+    machine.cache_bytes, machine.state = gateway.cache_bytes, closed_at_end(State.open(path))
     with machine.state.write() as db:
         for disk_id, role, folder in (
             (CACHE, DiskRole.CACHE_STORAGE, machine.cache),

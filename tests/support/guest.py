@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.support.clients import missing, require_program, require_shared
 
+JOBS = Path(__file__).with_name("guest_jobs")
 LIMIT_S = 1200
 # Each check has a limit of its own, meant for a machine that does nothing else.
 LIMITS_TIMES = 3
@@ -57,7 +58,10 @@ def build_guest() -> None:
 
 
 def run_guest(portal: tuple[str, int], *suites: str, **variables: str) -> GuestResult:
-    """Boot the guest against a portal and run these suites."""
+    """Boot the guest against a portal and run these suites, of the harness or of JOBS.
+
+    `variables` are those of run.sh; JOBS and ATTACH have defaults of our own.
+    """
     build_guest()
     host, port = portal
     done = subprocess.run(
@@ -65,7 +69,7 @@ def run_guest(portal: tuple[str, int], *suites: str, **variables: str) -> GuestR
         env=os.environ
         | {"WORK": str(work_folder()), "LIMIT": str(LIMIT_S), "SCALE": str(LIMITS_TIMES)}
         # Emulated, a second processor costs two thirds more and gains nothing beside other tests.
-        | {"SMP": "1"}
+        | {"SMP": "1", "JOBS": str(JOBS), "ATTACH": "roomy"}
         | variables,
         capture_output=True,
         text=True,

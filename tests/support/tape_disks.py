@@ -16,7 +16,14 @@ from tapectl.disks.tape_files import SEALED, TapeDescription, segment_name, tape
 from tapectl.disks.tape_loading import LoadProgress
 from tapectl.medium.summary import SegmentSummary
 from tapectl.medium.volume import VolumeRecord
-from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeWriteError, EncryptedBlock, Mark
+from tapectl.scsi.cartridge import (
+    CartridgeBusyError,
+    CartridgeError,
+    CartridgeWriteError,
+    EncryptedBlock,
+    Mark,
+)
+from tests.support.closing import closed_at_end
 from tests.support.memory_cartridge import LogicalObject
 
 TAPE = TapeDescription("TAP001L5", "6a1c1b1e-5f0e-4b39-9c3c-3c4d5e6f7a8b", 1 << 30)
@@ -25,6 +32,30 @@ TAPE = TapeDescription("TAP001L5", "6a1c1b1e-5f0e-4b39-9c3c-3c4d5e6f7a8b", 1 << 
 def run_now(job: Callable[[], None]) -> None:
     """A sealer without a thread."""
     job()
+
+
+class LateSealer:
+    """Takes segments to seal, and does not come to it before `run`; a process that dies never
+    does. When the test ends it does, so that the cartridge can be closed."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Callable[[], None]] = []
+        self._closed = False
+
+    def __call__(self, job: Callable[[], None]) -> None:
+        self.jobs.append(job)
+        if self._closed:
+            self.run()
+
+    def run(self) -> None:
+        """Seal what has been taken."""
+        jobs, self.jobs = self.jobs, []
+        for job in jobs:
+            job()
+
+    def close(self) -> None:
+        self._closed = True
+        self.run()
 
 
 @dataclass
@@ -136,7 +167,7 @@ class TapeDisks:
         sealer: Callable[[Callable[[], None]], None] = run_now,
     ) -> SegmentedCartridge:
         """Load the tape."""
-        return SegmentedCartridge.open(
+        cartridge = SegmentedCartridge.open(
             tape,
             journal=self,
             fetcher=fetcher,
@@ -144,6 +175,10 @@ class TapeDisks:
             sealer=sealer,
             progress=LoadProgress(),
         )
+        closed_at_end(cartridge, CartridgeError)
+        if isinstance(sealer, LateSealer):
+            closed_at_end(sealer)  # before the cartridge
+        return cartridge
 
     def upload(self) -> None:
         """Have the store take all sealed segments, and the upload buffer let go of them."""

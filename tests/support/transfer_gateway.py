@@ -29,6 +29,7 @@ from tapectl.medium.segment import (
     summarize,
 )
 from tapectl.medium.summary import Totals
+from tapectl.scsi.cartridge import CartridgeError
 from tapectl.state import archive_objects, disks, gateways, segments, tapes
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord, DiskRole
@@ -37,6 +38,7 @@ from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp, TapeRecord
 from tapectl.store.interface import ObjectStore
+from tests.support.closing import closed_at_end
 
 START_MS = 1_800_000_000_000
 FIRST_SLOT = 1000
@@ -78,10 +80,10 @@ class TransferGateway:
     def __post_init__(self) -> None:
         self.root.mkdir(exist_ok=True)
         if (self.root / "tapectl.db").exists():
-            self.state = State.open(self.root / "tapectl.db")
+            self.state = closed_at_end(State.open(self.root / "tapectl.db"))
             return
-        self.state = State.create(
-            self.root / "tapectl.db", lambda db: gateways.insert(db, self.gateway)
+        self.state = closed_at_end(
+            State.create(self.root / "tapectl.db", lambda db: gateways.insert(db, self.gateway))
         )
         with self.state.write() as db:
             for disk_id, role, path in (
@@ -121,14 +123,16 @@ class TransferGateway:
         self, store: ObjectStore, *, drives_run: bool = True, **settings: object
     ) -> TransferEngine:
         """Return an engine as a new process would make it."""
-        return TransferEngine(
-            self.state,
-            store,
-            replace(SETTINGS, **settings),  # type: ignore[arg-type]
-            now_ms=lambda: self.ms,
-            # Waits are over soon, and doubts too.
-            monotonic_s=lambda: 100 * time.monotonic(),
-            drives_run=drives_run,
+        return closed_at_end(
+            TransferEngine(
+                self.state,
+                store,
+                replace(SETTINGS, **settings),  # type: ignore[arg-type]
+                now_ms=lambda: self.ms,
+                # Waits are over soon, and doubts too.
+                monotonic_s=lambda: 100 * time.monotonic(),
+                drives_run=drives_run,
+            )
         )
 
     def load(
@@ -142,7 +146,7 @@ class TransferGateway:
         """Return the cartridge as a drive loads it; it seals in the thread that writes. Give
         `progress` to try again."""
         tape = self.tape(barcode)
-        return SegmentedCartridge.open(
+        cartridge = SegmentedCartridge.open(
             TapeDescription(barcode, tape.tape_uuid, tape.size_bytes, tape.write_protected),
             journal=self.journal,
             fetcher=fetcher,
@@ -150,6 +154,7 @@ class TransferGateway:
             sealer=lambda job: job(),
             progress=progress or LoadProgress(),
         )
+        return closed_at_end(cartridge, CartridgeError)
 
     def create_tape(self, barcode: str, *, pool: str = "GLACIER") -> TapeRecord:
         """Enter a CREATING tape that waits for its claim, in a slot of the library."""

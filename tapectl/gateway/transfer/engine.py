@@ -183,6 +183,8 @@ class TransferEngine:
         self.fetch_service.stop()
 
     def close(self) -> None:
-        """Stop, and wait for the threads."""
+        """Stop, wait for the threads, and let go of all files."""
         self.stop()
         self._context.pool.shutdown(wait=True)
+        self._verification.close()
+        self.fetch_service.close()

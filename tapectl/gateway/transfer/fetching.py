@@ -178,6 +178,14 @@ class FetchService:
         for thread in self._threads:
             thread.join(timeout=5.0)
 
+    def close(self) -> None:
+        """Stop, and let go of the files of unfinished fills; the next process removes them."""
+        self.stop()
+        with self._work:
+            for entry in self._fills.values():
+                if entry.idle:  # else a store does not answer, and its thread goes on
+                    entry.fill.close()
+
     def _enter(self, record: SegmentRecord, local: LocalDisks, *, demanded: bool) -> _Fill:
         """Return the fill of a segment, a new one if there is none; the lock is held."""
         place = (record.barcode, record.sequence)

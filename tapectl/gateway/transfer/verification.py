@@ -49,6 +49,11 @@ class Verification:
         # The rate asks for a pause until then.
         self._not_before_ms = 0
 
+    def close(self) -> None:
+        """Wait for the segment in hand, which ends early once the engine is to stop. What was
+        found of it is not entered: whoever comes next looks at it again."""
+        self._thread.shutdown(wait=True)
+
     def run(self) -> StepReport:
         report = StepReport()
         if self._job is not None:

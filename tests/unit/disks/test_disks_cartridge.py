@@ -18,7 +18,7 @@ from tapectl.scsi.cartridge import (
     Mark,
 )
 from tests.support.gateway import wait_until
-from tests.support.tape_disks import TAPE, TapeDisks, read_all, write
+from tests.support.tape_disks import TAPE, LateSealer, TapeDisks, read_all, write
 
 BLOCKS = [bytes([at]) * 1000 for at in range(1, 11)]
 
@@ -192,8 +192,8 @@ def test_full_disks_make_the_writer_wait_and_change_nothing(disks):
 
 
 def test_a_writer_faster_than_its_disks_waits_and_can_read_meanwhile(disks):
-    jobs = []
-    cartridge = disks.load(segment_bytes=2048, sealer=jobs.append)
+    sealer = LateSealer()
+    cartridge = disks.load(segment_bytes=2048, sealer=sealer)
     written = []
 
     def write_on():
@@ -206,8 +206,7 @@ def test_a_writer_faster_than_its_disks_waits_and_can_read_meanwhile(disks):
     # One is written to the disks, one is on its way there, and one is being filled.
     assert len(written) >= 3
     assert read_all(cartridge) == written
-    for job in jobs:
-        job()
+    sealer.run()
     cartridge.locate(len(written))
     write(cartridge, BLOCKS[3])
     assert read_all(cartridge) == [*written, BLOCKS[3]]

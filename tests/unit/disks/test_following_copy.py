@@ -10,6 +10,7 @@ from tapectl.disks import segment_files
 from tapectl.disks.following_copy import FollowingCopy
 from tapectl.disks.tape_files import OPEN, SEALED
 from tapectl.scsi.cartridge import CartridgeWriteError
+from tests.support.closing import closed_at_end
 from tests.support.tape_disks import TapeDisks, read_all, write
 
 DATA = random.Random(1).randbytes((3 << 20) + 777)
@@ -59,6 +60,12 @@ class Pair:
             os.posix_fallocate(fd, 0, 4 << 20)
         self.copy = FollowingCopy(*self.fds, self.paths[1])
         self.size_bytes = 0
+        closed_at_end(self)
+
+    def close(self):
+        self.copy.close()
+        for fd in self.fds:
+            os.close(fd)
 
     def grow(self, size_bytes):
         os.pwrite(
@@ -72,11 +79,7 @@ class Pair:
 
 @pytest.fixture
 def pair(tmp_path):
-    made = Pair(tmp_path)
-    yield made
-    made.copy.close()
-    for fd in made.fds:
-        os.close(fd)
+    return Pair(tmp_path)
 
 
 @pytest.mark.parametrize(

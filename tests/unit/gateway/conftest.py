@@ -17,6 +17,7 @@ from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp
 from tapectl.store.memory import MemoryStore
 from tapectl.units import GIB, MIB
+from tests.support.closing import closed_at_end
 
 # AWS-Gateway-VTL begins its drives, slots and import/export slots here.
 DRIVE, SLOT, IE = 10_000, 20_000, 30_000
@@ -60,7 +61,7 @@ def bare_state(
     """A gateway without disks."""
     path = tmp_path / "state" / "tapectl.db"
     activate(path, activation, open_store=lambda _record: store, now_ms=clock)
-    return State.open(path)
+    return closed_at_end(State.open(path))
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from tapectl.state.disks import DiskRole
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.memory import MemoryStore
 from tests.support.adopted_gateway import ADDRESS, adopt_on
+from tests.support.closing import closed_at_end
 from tests.support.transfer_gateway import CACHE, GATEWAY, TransferGateway, run_until_idle
 from tests.support.two_gateways import block, read, write
 
@@ -223,7 +224,7 @@ def test_disks_that_survive_bring_back_what_was_not_uploaded(
     adopt(path, ADDRESS, store, now_ms=lambda: gateway.ms)
     machine = object.__new__(TransferGateway)
     machine.root, machine.gateway, machine.ms = gateway.root, gateway.gateway, gateway.ms
-    machine.state = State.open(path)
+    machine.state = closed_at_end(State.open(path))
     for role, folder in (
         (DiskRole.CACHE_STORAGE, machine.cache),
         (DiskRole.UPLOAD_BUFFER, machine.buffer),

@@ -23,6 +23,7 @@ from tapectl.state.events import EventFilter
 from tapectl.state.tapes import TapeFilter
 from tapectl.store.memory import MemoryStore
 from tapectl.units import GIB, MIB
+from tests.support.closing import closed_at_end
 from tests.support.transfer_gateway import SETTINGS
 from tests.unit.gateway.conftest import IE, SLOT, Clock, Maker
 
@@ -33,7 +34,7 @@ RULE = CreationRule(
 
 @pytest.fixture
 def run_pass(state: State, store: MemoryStore, clock: Clock) -> Callable[[], None]:
-    engine = TransferEngine(state, store, SETTINGS, now_ms=clock, drives_run=False)
+    engine = closed_at_end(TransferEngine(state, store, SETTINGS, now_ms=clock, drives_run=False))
     return lambda: engine.run_pass() and None
 
 

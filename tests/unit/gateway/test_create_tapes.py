@@ -21,6 +21,7 @@ from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp, TapeRecord
 from tapectl.store.memory import MemoryStore
 from tapectl.units import GIB, MIB, PIB, TIB
+from tests.support.closing import closed_at_end
 from tests.unit.gateway.conftest import DRIVE, IE, SLOT, Clock, Maker
 
 ONE = TapeCreation(size_bytes=100 * GIB, barcode="VTL001")
@@ -109,7 +110,7 @@ def test_an_ibm_changer_takes_eight_characters(
     path = tmp_path / "tapectl.db"
     request = replace(activation, changer_type="IBM-03584L32-0402")
     activate(path, request, open_store=lambda _record: MemoryStore())
-    state = State.open(path)
+    state = closed_at_end(State.open(path))
     error = refused(state, replace(ONE, barcode="VTL000001"))
     assert error.message == "tape barcode is too long for the media changer: VTL000001"
     assert "too long" in refused(state, TapeCreation(size_bytes=TIB, prefix="VTL")).message

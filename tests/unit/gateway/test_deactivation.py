@@ -20,6 +20,7 @@ from tapectl.state.database import State
 from tapectl.state.events import EventFilter
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.memory import MemoryStore
+from tests.support.closing import closed_at_end
 from tests.support.transfer_gateway import SETTINGS
 from tests.unit.gateway.conftest import Clock, Maker
 
@@ -97,7 +98,7 @@ def test_where_another_machine_is_the_gateway_by_now_that_one_goes_on(
 
 
 def test_a_new_name_comes_to_the_bucket(state: State, store: MemoryStore, clock: Clock) -> None:
-    engine = TransferEngine(state, store, SETTINGS, now_ms=clock)
+    engine = closed_at_end(TransferEngine(state, store, SETTINGS, now_ms=clock))
     engine.run_pass()
     gateway = change_identity(state, name="basement", timezone="GMT-5:00")
     assert (gateway.name, gateway.timezone) == ("basement", "GMT-5:00")

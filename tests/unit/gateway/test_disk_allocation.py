@@ -22,6 +22,7 @@ from tapectl.state.database import State
 from tapectl.state.disks import DiskRole
 from tapectl.store.memory import MemoryStore
 from tapectl.units import GIB, MIB
+from tests.support.closing import closed_at_end
 
 CACHE, BUFFER = DiskRole.CACHE_STORAGE, DiskRole.UPLOAD_BUFFER
 
@@ -181,7 +182,7 @@ def test_a_disk_of_another_gateway_stays_its_own(
     add_disk(bare_state, addition(directory))
     other_path = tmp_path / "other" / "tapectl.db"
     activate(other_path, activation, open_store=lambda _record: MemoryStore())
-    other = State.open(other_path)
+    other = closed_at_end(State.open(other_path))
     for role in DiskRole:
         error = refused(other, addition(directory, role))
         assert error.exit_code == ExitCode.DISK_IN_USE

@@ -17,6 +17,7 @@ from tapectl.scsi.changer_personality import CHANGER_PERSONALITIES
 from tapectl.scsi.smc.changer import MediaChanger
 from tapectl.state.database import State
 from tapectl.store.memory import MemoryStore
+from tests.support.closing import closed_at_end
 from tests.support.scsi_initiator import Initiator
 
 Activate = Callable[..., State]
@@ -28,7 +29,7 @@ def activated(activation: ActivationRequest, tmp_path: Path) -> Activate:
         path = tmp_path / "state" / "tapectl.db"
         store = MemoryStore()
         activate(path, replace(activation, **changes), open_store=lambda _record: store)  # type: ignore[arg-type]
-        return State.open(path)
+        return closed_at_end(State.open(path))
 
     return make
 

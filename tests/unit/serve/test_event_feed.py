@@ -18,6 +18,7 @@ from tapectl.state import events
 from tapectl.state.database import State
 from tapectl.state.events import NewEvent
 from tapectl.store.memory import MemoryStore
+from tests.support.closing import closed_at_end
 
 WAIT_S = 30.0
 GATEWAY = "sgw-0A1B2C3D"
@@ -53,7 +54,7 @@ def state(tmp_path: Path) -> State:
     activate(
         path, ActivationRequest(name="lab", store_url="s3://bucket"), open_store=lambda _: store
     )
-    return State.open(path)
+    return closed_at_end(State.open(path))
 
 
 @pytest.fixture(autouse=True)

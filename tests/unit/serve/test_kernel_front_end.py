@@ -20,6 +20,7 @@ from tapectl.serve.front_end_choice import uses_kernel_target
 from tapectl.serve.kernel_front_end import KernelFrontEnd
 from tapectl.state.database import State
 from tapectl.store.memory import MemoryStore
+from tests.support.closing import closed_at_end
 from tests.support.fake_configfs import FakeConfigfs
 from tests.support.fake_kernel import FakeKernel
 
@@ -39,7 +40,7 @@ class Served:
         path = folder / "state" / "tapectl.db"
         request = ActivationRequest(name="lab", store_url="s3://bucket/x", drive_count=2)
         activate(path, request, open_store=lambda _record: MemoryStore(), now_ms=lambda: 1)
-        self.state = State.open(path)
+        self.state = closed_at_end(State.open(path))
         self.settings = Settings.load({}, Path("/dev/null"), state_path=path)
         self.gateway = describe_gateway(self.state)
 

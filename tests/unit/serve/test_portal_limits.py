@@ -59,8 +59,8 @@ def test_a_login_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_idle_discovery_session_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(portal_module, "DISCOVERY_IDLE_S", 0.2)
-    with serving(monkeypatch) as (address, _):
-        assert Session(address, None).receive_end()
+    with serving(monkeypatch) as (address, _), Session(address, None) as idle:
+        assert idle.receive_end()
 
 
 def test_sessions_of_a_unit_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tapectl.state.database import State
+from tests.support.closing import closed_at_end
 
 
 @pytest.fixture
@@ -16,4 +17,4 @@ def state_path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def state(state_path: Path) -> State:
-    return State.open(state_path, create=True)
+    return closed_at_end(State.open(state_path, create=True))

@@ -19,6 +19,7 @@ from tapectl.state.errors import (
     StateCorruptError,
     StateNewerError,
 )
+from tests.support.closing import closed_at_end
 
 
 def test_a_missing_file_means_not_activated(state_path: Path) -> None:
@@ -157,7 +158,7 @@ def test_an_exception_undoes_the_whole_write(state: State) -> None:
 
 
 def test_a_read_sees_one_snapshot_while_others_write(state: State, state_path: Path) -> None:
-    other = State.open(state_path)
+    other = closed_at_end(State.open(state_path))
     with state.read() as db:
         assert gateways.get_setting(db, "a") is None
         with other.write() as other_db:
@@ -204,7 +205,7 @@ def test_a_lock_that_sqlite_reports_at_once_is_waited_for(
     # No busy timeout at all: every collision comes back as SQLITE_BUSY.
     monkeypatch.setattr("tapectl.state.database.BUSY_TIMEOUT_S", 0.0)
     monkeypatch.setattr("tapectl.state.database.BUSY_PAUSE_S", 0.001)
-    impatient = State.open(state_path)
+    impatient = closed_at_end(State.open(state_path))
     started, release = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -229,7 +230,7 @@ def test_a_lock_that_never_goes_is_told_in_our_words(
     monkeypatch.setattr("tapectl.state.database.BUSY_TIMEOUT_S", 0.0)
     monkeypatch.setattr("tapectl.state.database.BUSY_LIMIT_S", 0.0)
     monkeypatch.setattr("tapectl.state.database.BUSY_PAUSE_S", 0.001)
-    other = State.open(state_path)
+    other = closed_at_end(State.open(state_path))
     with state.write(), pytest.raises(TapectlError) as caught, other.write():
         raise AssertionError("not reached")
     assert caught.value.exit_code == ExitCode.STATE_BUSY

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tapectl.state.migrations import MIGRATIONS, migrate
+from tests.support.closing import closed_at_end
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -18,7 +19,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 @pytest.fixture
 def db(tmp_path: Path) -> sqlite3.Connection:
-    return connect(tmp_path / "db")
+    return closed_at_end(connect(tmp_path / "db"))
 
 
 def version(db: sqlite3.Connection) -> int:
@@ -73,7 +74,7 @@ def test_an_unfinished_statement_is_no_migration(db: sqlite3.Connection) -> None
 
 def test_two_processes_that_come_at_once_run_each_step_once(tmp_path: Path) -> None:
     path = tmp_path / "db"
-    seed = connect(path)
+    seed = closed_at_end(connect(path))
     seed.execute("PRAGMA journal_mode = WAL")
     failures: list[BaseException] = []
 

@@ -32,7 +32,10 @@ from tapectl.store.interface import (
     StoreError,
 )
 from tapectl.store.memory import MemoryStore
+from tests.support.closing import closed_at_end
 from tests.support.failing_store import FailNth
+from tests.support.gateway import wait_until
+from tests.support.leftovers import open_files
 from tests.support.transfer_gateway import CACHE, GATEWAY, TransferGateway, run_until_idle
 
 TAPE = "TEST01L5"
@@ -443,7 +446,7 @@ def test_a_second_fill_does_not_touch_what_the_first_one_sealed(
         disk_id=CACHE,
         folder=gateway.cache / "tapes" / TAPE,
     )
-    first, second = (SegmentFill(source, store, serial) for serial in range(2))
+    first, second = (closed_at_end(SegmentFill(source, store, serial)) for serial in range(2))
     first.open()
     while run := first.take():
         first.fetch(run)
@@ -472,7 +475,7 @@ def test_a_fill_that_found_no_room_for_its_file_is_begun_anew(
         disk_id=CACHE,
         folder=gateway.cache / "tapes" / TAPE,
     )
-    fill = SegmentFill(source, store, 1)
+    fill = closed_at_end(SegmentFill(source, store, 1))
 
     def full(descriptor: int, size_bytes: int) -> None:
         raise OSError(errno.ENOSPC, f"{descriptor} {size_bytes}")
@@ -717,6 +720,21 @@ def test_a_fetch_waits_for_the_store_to_come_back(
     gateway.drop_cache()
     engine = gateway.engine(FailNth(store, 1))  # type: ignore[arg-type]
     assert fetch(engine, 1, 0, len(content)) == content
+
+
+def test_an_engine_that_is_closed_has_no_file_open(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    gateway.create_tape(TAPE)
+    gateway.write_segment(TAPE, blocks())
+    run_until_idle(engine)
+    gateway.drop_cache()
+    # It gets the table of the object's chunks, and no chunk.
+    cut_off = gateway.engine(FailNth(store, 2, forever=True))  # type: ignore[arg-type]
+    path, _ = cut_off.fetch_service.ensure(TAPE, 1, 0, 1)
+    wait_until(lambda: str(path) in open_files(), "the fill is open", 30)
+    cut_off.close()
+    assert str(path) not in open_files()
 
 
 def test_what_was_never_there_cannot_be_fetched(
