@@ -29,6 +29,7 @@ HOUR_MS = 3_600_000
 SEGMENTS = 12
 # Of a process that has warmed up; a client that is made anew in each pass takes a hundred times it.
 GROWTH_BYTES_MAX = 8 << 20
+FEW = 5
 
 
 class Clock:
@@ -90,7 +91,8 @@ def test_an_hour_without_the_store_costs_nothing(
             fail_for(engine, gateway, begun_ms + HOUR_MS // 6)
             before, peak = held(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             fail_for(engine, gateway, begun_ms + HOUR_MS)
-            assert held() <= before
+            # A connection more or less is what it happens to be; one a pass would be 150.
+            assert all(now <= then + FEW for now, then in zip(held(), before, strict=True))
             grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak)
             assert grown < GROWTH_BYTES_MAX
             assert engine.status()["waiting_segments"] == SEGMENTS
