@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.support.tape_client import MediaChanger, Sense, TapeDrive
 
 MakeGateway = Callable[..., Gateway]
 TEST_UNIT_READY = bytes(6)
+ERASE = b"\x19\x01\0\0\0\0"  # to the end of the tape
 RESERVE, RELEASE = b"\x16\0\0\0\0\0", b"\x17\0\0\0\0\0"
 GOOD, RESERVATION_CONFLICT = 0x00, 0x18
 ABORT_TASK, ABORT_TASK_SET, CLEAR_ACA, CLEAR_TASK_SET = 1, 2, 3, 4
@@ -23,10 +25,23 @@ OTHER = SessionOptions(initiator_name="iqn.2000-01.example.test:other")
 PATIENCE_S = 30.0
 
 
+@pytest.fixture(scope="module")
+def of_all_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with contextlib.closing(Gateway(tmp_path_factory.mktemp("served"))) as gateway:
+        yield with_tape(gateway)
+
+
 @pytest.fixture
-def served(make_gateway: MakeGateway) -> Gateway:
-    """One drive with a tape in it."""
-    return with_tape(make_gateway())
+def served(of_all_tests: Gateway) -> Gateway:
+    """One drive with a blank tape in it, and no sessions."""
+    drive = of_all_tests.drive(1)
+    drive.wait_ready()
+    drive.rewind()
+    assert drive.session.execute(ERASE).status == GOOD
+    drive.session.logout()
+    drive.session.close()
+    wait_until(lambda: not sessions(of_all_tests), "no sessions", PATIENCE_S)
+    return of_all_tests
 
 
 def with_tape(gateway: Gateway) -> Gateway:

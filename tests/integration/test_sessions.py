@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -22,15 +23,27 @@ INITIATOR_ERROR, AUTHENTICATION_FAILURE, NOT_FOUND = 0x02, 0x01, 0x03
 LOGICAL_UNIT_RESET, FUNCTION_COMPLETE = 5, 0
 
 
-@pytest.fixture
-def served(make_gateway: MakeGateway) -> Gateway:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """Two drives, one tape, in the first of them."""
-    gateway = make_gateway()
-    gateway.activate("--drives", "2")
-    (barcode,) = gateway.create_tapes("--count", "1")
-    gateway.serve()
-    gateway.load(barcode)
-    return gateway
+    with contextlib.closing(Gateway(tmp_path_factory.mktemp("served"))) as gateway:
+        gateway.activate("--drives", "2")
+        (barcode,) = gateway.create_tapes("--count", "1")
+        gateway.serve()
+        gateway.load(barcode)
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def with_chap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One drive, and nobody logs in to it without the secret."""
+    with contextlib.closing(Gateway(tmp_path_factory.mktemp("chap"))) as gateway:
+        gateway.activate("--drives", "1")
+        secret_file = gateway.root / "secret"
+        secret_file.write_text(SECRET)
+        gateway.cli("chap", "set", "tapedrive-01", NAME, "--secret-file", str(secret_file))
+        gateway.serve()
+        yield gateway
 
 
 def test_discovery_names_the_portal_it_was_reached_by(served: Gateway) -> None:
@@ -95,10 +108,9 @@ def test_logical_unit_reset_completes(served: Gateway) -> None:
 
 
 @pytest.mark.parametrize("algorithm", CHAP_HASHES, ids=CHAP_HASHES.values())
-def test_chap_lets_in_who_knows_the_secret(make_gateway: MakeGateway, algorithm: int) -> None:
-    gateway = with_chap(make_gateway)
+def test_chap_lets_in_who_knows_the_secret(with_chap: Gateway, algorithm: int) -> None:
     options = SessionOptions(chap=(NAME, SECRET), chap_algorithm=algorithm)
-    assert b"ULT3580" in TapeDrive(gateway.connect("tapedrive-01", options)).inquiry()
+    assert b"ULT3580" in TapeDrive(with_chap.connect("tapedrive-01", options)).inquiry()
 
 
 @pytest.mark.parametrize(
@@ -110,24 +122,13 @@ def test_chap_lets_in_who_knows_the_secret(make_gateway: MakeGateway, algorithm:
     ],
     ids=["no-chap", "wrong-secret", "wrong-name"],
 )
-def test_chap_keeps_out_who_does_not(make_gateway: MakeGateway, options: SessionOptions) -> None:
-    gateway = with_chap(make_gateway)
-    target = gateway.targets()["tapedrive-01"]
+def test_chap_keeps_out_who_does_not(with_chap: Gateway, options: SessionOptions) -> None:
+    target = with_chap.targets()["tapedrive-01"]
     with pytest.raises(LoginRefusedError) as refused:
-        Session(gateway.portal, target, options)
+        Session(with_chap.portal, target, options)
     assert refused.value.status_class == INITIATOR_ERROR
     assert refused.value.status_detail == AUTHENTICATION_FAILURE
-    assert SECRET not in gateway.log()
-
-
-def with_chap(make_gateway: MakeGateway) -> Gateway:
-    gateway = make_gateway()
-    gateway.activate("--drives", "1")
-    secret_file = gateway.root / "secret"
-    secret_file.write_text(SECRET)
-    gateway.cli("chap", "set", "tapedrive-01", NAME, "--secret-file", str(secret_file))
-    gateway.serve()
-    return gateway
+    assert SECRET not in with_chap.log()
 
 
 def test_ipv6(make_gateway: MakeGateway) -> None:
