@@ -10,8 +10,8 @@ from tapectl.disks.interface import SegmentFetcher, SegmentJournal
 from tapectl.disks.new_segments import NewSegments
 from tapectl.disks.reader_cache import ReaderCache
 from tapectl.disks.recovery import recover
+from tapectl.disks.run_cursor import RunCursor
 from tapectl.disks.sealing import Sealer, SealQueue
-from tapectl.disks.segment_reader import SegmentReader
 from tapectl.disks.segment_writer import SegmentWriter
 from tapectl.disks.tape_files import TapeDescription
 from tapectl.disks.tape_loading import LoadProgress, load_chains
@@ -59,11 +59,8 @@ class SegmentedCartridge:
         self._new_segments = new_segments
         self._seals = seals
         self._readers = readers
-        # The run of equal objects at the position. `left` counts them from the position on, 0 when
-        # no run is known; `length` is the payload of each, 0 for filemarks.
-        self._run_reader: SegmentReader
-        self._run_kind = FrameKind.BLOCK
-        self._position = self._run_left = self._run_length = self._run_step = self._run_offset = 0
+        self._run = RunCursor()
+        self._position = 0
         self._file_number: int | None = 0  # None: not known until somebody asks
         self.select_partition(0)
 
@@ -235,7 +232,7 @@ class SegmentedCartridge:
             self._end += 1
             self._position = self._end
             self._used_bytes += block_bytes
-            self._run_left = 0
+            self._run.leave()
             return
         before = self._map.totals_at(self._position)
         count = len(data) // block_bytes
@@ -300,7 +297,7 @@ class SegmentedCartridge:
 
         Raises CartridgeWriteError if an earlier seal failed, CartridgeBusyError.
         """
-        self._run_left = 0
+        self._run.leave()
         try:
             # What has been sealed meanwhile is read like any other from now on.
             self._seals.check()
@@ -328,38 +325,36 @@ class SegmentedCartridge:
             for objects in self._maps:
                 objects.close()
             self._readers.close()
-            self._run_left = 0
+            self._run.leave()
 
     def read_block(self, buffer: memoryview) -> int | Mark | EncryptedBlock:
         """See Cartridge."""
-        if not self._run_left:
+        run = self._run
+        if not run.left:
             if self._position >= self._end:
                 return Mark.END_OF_DATA
-            self._enter_run()
-        length = self._run_length
+            run.enter(self._map.span_at(self._position), self._position)
+        length = run.length
         if not length:
-            self._pass_run_object()
+            run.skip()
+            self._position += 1
             if self._file_number is not None:
                 self._file_number += 1
             return Mark.FILEMARK
-        if self._run_kind is not FrameKind.BLOCK:
-            return self._read_encrypted_block()
+        if run.kind is not FrameKind.BLOCK:
+            data = bytearray(length)
+            run.read(self._position, memoryview(data))
+            self._position += 1
+            return EncryptedBlock(bytes(data))
         if len(buffer) < length:
             # The whole block must be seen to know that it is undamaged.
             whole = memoryview(bytearray(length))
-            self._run_reader.read_block(self._position, self._run_offset, whole)
+            run.read(self._position, whole)
             buffer[:] = whole[: len(buffer)]
         else:
-            self._run_reader.read_block(self._position, self._run_offset, buffer[:length])
-        self._pass_run_object()
+            run.read(self._position, buffer[:length])
+        self._position += 1
         return length
-
-    def _read_encrypted_block(self) -> EncryptedBlock:
-        data = bytearray(self._run_length)
-        kind = self._run_kind
-        self._run_reader.read_block(self._position, self._run_offset, memoryview(data), kind)
-        self._pass_run_object()
-        return EncryptedBlock(bytes(data))
 
     def space_blocks(self, count: int) -> tuple[int, Mark | None]:
         """See Cartridge."""
@@ -432,7 +427,7 @@ class SegmentedCartridge:
     def _move(self, position: int, file_number: int | None) -> None:
         self._position = position
         self._file_number = file_number
-        self._run_left = 0
+        self._run.leave()
 
     def _append(
         self, frames_bytes: int, before: Totals, write: Callable[[SegmentWriter], None]
@@ -481,23 +476,5 @@ class SegmentedCartridge:
         """Have the open segment sealed, if there is one."""
         written = self._written_map()
         if written is not None:
-            self._run_left = 0
+            self._run.leave()
             self._seals.add(written.finish())
-
-    def _enter_run(self) -> None:
-        """Find the run of equal objects at the position, so that reading on is mere counting."""
-        span = self._map.span_at(self._position)
-        ordinal = self._position - span.first_object
-        run = span.reader.index.run_at(ordinal)
-        run_end = min(span.first_object + run.first + run.objects, span.end_object)
-        self._run_reader = span.reader
-        self._run_kind = run.kind
-        self._run_length = run.length
-        self._run_step = FRAME_HEADER_BYTES + run.length
-        self._run_offset = run.offset + (ordinal - run.first) * self._run_step
-        self._run_left = run_end - self._position
-
-    def _pass_run_object(self) -> None:
-        self._position += 1
-        self._run_left -= 1
-        self._run_offset += self._run_step
