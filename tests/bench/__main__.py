@@ -142,6 +142,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="bytes, as a factor")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page to write; - for stdout")
     options = parser.parse_args()
+    if str(options.page) != "-" and not options.page.is_file():
+        parser.error(f"{options.page}: a page to write to has the markers of {PAGE}")
     if options.quick:
         options.scale /= 2
     options.repetitions = options.repetitions or (2 if options.quick else 3)
