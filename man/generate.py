@@ -56,7 +56,8 @@ SETTINGS = {
     "ping_interval_s": "Seconds after which a silent connection is asked for a sign of life; it is"
     " closed when it stays silent as long again.",
     "busy_poll_us": "Microseconds for which a device waits awake for the next command, if one has"
-    " come as soon as that: it is answered sooner, and a processor is taken meanwhile. 0: never.",
+    " come as soon as that: it is answered sooner, and a processor is taken meanwhile. As root it"
+    " also asks the kernel that no processor sleeps deeply then. 0: never.",
     "logout_wait_s": "Seconds initiators may take to log out when the gateway stops serving.",
     "library_target": "Show the whole library as one target too: LUN 0 the changer, LUN 1 the first"
     " drive, and so on.",

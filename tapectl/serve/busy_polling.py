@@ -10,12 +10,16 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from tapectl.serve.cpu_latency import CpuLatency
+
 _NS_PER_US = 1000
 # A look at the sockets takes 1 to 2 us. One of more than this may have waited for somebody else.
 _SLOW_LOOK_NS = 10_000
 # So many commands are slept for when it has: twice as many each time, and one less for each that
 # was waited for awake.
 _SLEEPS_MIN, _SLEEPS_MAX = 32, 4096
+# How long processors are asked to stay awake after the last command that came soon.
+_KEPT_AWAKE_S = 0.02
 
 
 class Readable(Protocol):
@@ -35,6 +39,9 @@ class BusyPolling:
     Who goes on soon enough is waited for by asking the kernel again and again. After one wait that
     took longer the thread sleeps, until waits are short again: a silent peer costs nothing. And it
     sleeps for a while where others want the processor, which is awake by them.
+
+    While its peer is quick it asks for all processors to stay awake: the peer's, if it is on this
+    machine, and that which hears the network, take as long to come back.
     """
 
     def __init__(
@@ -42,11 +49,13 @@ class BusyPolling:
         readable: Readable,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
         put_aside: Callable[[], int] = times_put_aside,
+        latency: CpuLatency | None = None,
     ) -> None:
         """The owner of `readable` may change what is registered at any time. One thread waits."""
         self._poll = readable.poll
         self._clock_ns = clock_ns
         self._put_aside = put_aside
+        self._latency = CpuLatency() if latency is None else latency
         self._times_put_aside = 0
         self._awake = False
         self._sleeps_next = _SLEEPS_MIN
@@ -81,12 +90,28 @@ class BusyPolling:
                     break
                 before = after
             self._awake = False
-        found = poll(timeout_s * 1000)
+        found = self._sleep(timeout_s)
+        quick = now() - begin < awake_ns
+        if quick:
+            self._latency.hold()
         if self._sleeps_left:
             self._sleeps_left -= 1
         else:
-            self._awake = now() - begin < awake_ns
+            self._awake = quick
         return found
+
+    def rest(self) -> None:
+        """Let processors sleep: nothing quick is to be waited for. The next quick wait ends it."""
+        self._latency.release()
+
+    def _sleep(self, timeout_s: float) -> list[tuple[int, int]]:
+        if not self._latency.held:
+            return self._poll(timeout_s * 1000)
+        kept_awake_s = min(timeout_s, _KEPT_AWAKE_S)
+        if found := self._poll(kept_awake_s * 1000):
+            return found
+        self.rest()
+        return self._poll((timeout_s - kept_awake_s) * 1000)
 
     def _others_are_waiting(self) -> bool:
         # Interrupts take as long, and nobody else runs then.

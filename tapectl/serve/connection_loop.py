@@ -188,6 +188,7 @@ class ConnectionLoop:
         """Take the connection out of its session; its tasks die."""
         self._session.connections.pop(self.stream, None)
         self.connection.close()
+        self._commands.rest()
 
     def report_end(self, exc: Exception) -> None:
         """Log why the connection ended, and send what the core still has to say about it."""
@@ -315,6 +316,7 @@ class ConnectionLoop:
         neither of us holds a command for ever (design: pressure, not failure).
         """
         session = self._session
+        self._commands.rest()  # it may take as long as the store does
         session.waiting_luns.add(task.lun)
         try:
             self._retry_until_it_goes_on(task, busy)
