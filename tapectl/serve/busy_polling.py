@@ -20,6 +20,7 @@ _SLOW_LOOK_NS = 10_000
 _SLEEPS_MIN, _SLEEPS_MAX = 32, 4096
 # How long processors are asked to stay awake after the last command that came soon.
 _KEPT_AWAKE_S = 0.02
+_KEPT_AWAKE_NS = int(_KEPT_AWAKE_S * 1e9)
 
 
 class Readable(Protocol):
@@ -60,6 +61,7 @@ class BusyPolling:
         self._awake = False
         self._sleeps_next = _SLEEPS_MIN
         self._sleeps_left = 0
+        self._quick_at_ns = 0
 
     @property
     def awake(self) -> bool:
@@ -77,6 +79,7 @@ class BusyPolling:
             before = begin
             while True:
                 if found := poll(0):
+                    self._quick_at_ns = begin
                     if self._sleeps_next > _SLEEPS_MIN:
                         self._sleeps_next -= 1
                     return found
@@ -91,9 +94,13 @@ class BusyPolling:
                 before = after
             self._awake = False
         found = self._sleep(timeout_s)
-        quick = now() - begin < awake_ns
+        end = now()
+        quick = end - begin < awake_ns
         if quick:
+            self._quick_at_ns = end
             self._latency.hold()
+        elif end - self._quick_at_ns > _KEPT_AWAKE_NS:
+            self.rest()
         if self._sleeps_left:
             self._sleeps_left -= 1
         else:

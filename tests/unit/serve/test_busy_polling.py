@@ -138,6 +138,19 @@ def test_processors_may_sleep_once_nothing_comes(tmp_path: Path) -> None:
     assert not sockets.latency.held
 
 
+def test_processors_may_sleep_while_commands_come_slowly(tmp_path: Path) -> None:
+    device = tmp_path / "cpu_dma_latency"
+    device.touch()
+    sockets = Sockets(device)
+    sockets.wait()
+    sockets.sleep_ns = 5_000_000
+    sockets.wait(looks=1000)
+    assert sockets.latency.held
+    for _ in range(5):
+        sockets.wait()
+    assert not sockets.latency.held
+
+
 def test_who_may_not_ask_waits_as_before(tmp_path: Path) -> None:
     sockets = Sockets(tmp_path / "none")
     assert sockets.wait() == [ASLEEP]
