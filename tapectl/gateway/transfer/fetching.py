@@ -181,9 +181,11 @@ class FetchService:
     def close(self) -> None:
         """Stop, and let go of the files of unfinished fills; the next process removes them."""
         self.stop()
+        # A store that does not answer: a thread goes on with what it is at.
+        at_work = any(thread.is_alive() for thread in self._threads)
         with self._work:
             for entry in self._fills.values():
-                if entry.idle:  # else a store does not answer, and its thread goes on
+                if entry.idle or not at_work:
                     entry.fill.close()
 
     def _enter(self, record: SegmentRecord, local: LocalDisks, *, demanded: bool) -> _Fill:
