@@ -52,10 +52,8 @@ def nothing_left_behind(
     with closing_at_end():
         yield
     del request.config.stash[_leftovers]
-    # The traceback of one that has failed holds what it was at, and a thread that is killed lets go
-    # of nothing.
-    kills = request.node.get_closest_marker("kills_threads") is not None
-    if request.session.testsfailed == failed_before and not kills:
+    # The traceback of one that has failed holds what it was at.
+    if request.session.testsfailed == failed_before:
         names = leftovers.names()
         assert not names, f"left behind: {', '.join(names)}"
 

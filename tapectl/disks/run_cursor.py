@@ -44,8 +44,7 @@ class RunCursor:
         Raises what SegmentReader.read_block does, and has gone nowhere then.
         """
         self._reader.read_block(position, self._offset, payload, self.kind)
-        self.left -= 1
-        self._offset += self._step_bytes
+        self.skip()
 
     def skip(self) -> None:
         """Go to the next object."""

@@ -205,16 +205,8 @@ def _encode_rows(rows: Sequence[ManifestRow]) -> dict[str, Any]:
         summary = row.summary
         if summary.before != after.get(summary.partition):
             before.append([place, *(summary.before or (None, None))])
-        after[summary.partition] = _after(summary)
+        after[summary.partition] = summary.after
     return {"segments": segments, "before": before}
-
-
-def _after(summary: SegmentSummary) -> Totals | None:
-    """Return what the partition holds before the object after a segment."""
-    if summary.before is None:
-        return None
-    filemarks, data_bytes = summary.before
-    return Totals(filemarks + summary.filemark_count, data_bytes + summary.data_bytes)
 
 
 def _decode_rows(document: Mapping[str, Any]) -> Sequence[ManifestRow]:
@@ -238,7 +230,7 @@ def _decode_rows(document: Mapping[str, Any]) -> Sequence[ManifestRow]:
             erases=bool(erases),
             before=given.get(place, after.get(partition)),
         )
-        after[partition] = _after(summary)
+        after[partition] = summary.after
         decoded.append(ManifestRow(summary, stored, epoch))
     return decoded
 

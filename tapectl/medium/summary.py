@@ -36,3 +36,11 @@ class SegmentSummary:
     partition: int = 0
     erases: bool = False
     before: Totals | None = field(default=None, compare=False)
+
+    @property
+    def after(self) -> Totals | None:
+        """What its partition holds before the object after it, None where `before` is."""
+        if self.before is None:
+            return None
+        filemarks, data_bytes = self.before
+        return Totals(filemarks + self.filemark_count, data_bytes + self.data_bytes)

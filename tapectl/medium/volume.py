@@ -53,9 +53,9 @@ class VolumeRecord:
             last = next(counting, None)
             if last is None:
                 continue
-            if last.before is None:
+            if last.after is None:
                 return None
-            used_bytes += last.before.data_bytes + last.data_bytes
+            used_bytes += last.after.data_bytes
         return used_bytes
 
     def without(self, first: int, last: int) -> VolumeRecord:

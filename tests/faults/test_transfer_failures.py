@@ -126,7 +126,6 @@ def expected_objects(life: Life) -> set[str]:
 
 
 # The kill may hit a thread of the fetch service.
-@pytest.mark.kills_threads
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("after", [False, True], ids=["refused", "answer lost"])
 @pytest.mark.parametrize("error", [StoreError, KilledError], ids=["error", "kill"])

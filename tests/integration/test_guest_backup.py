@@ -15,8 +15,8 @@ from tests.support.clients import missing
 from tests.support.gateway import Gateway
 from tests.support.guest import JOBS, run_guest, work_folder
 
-# Beside those that the guest has.
 SUITES = ("bacula-jobs", "amanda")
+# Beside those that the guest has.
 PACKAGES = (
     "bacula-director",
     "bacula-director-sqlite3",
@@ -36,7 +36,7 @@ TAPES_OF_THE_BACKUP = 2
 def _download(packages: tuple[str, ...], folder: Path) -> None:
     """Fetch Debian packages, not those they depend on, unless they are there."""
     folder.mkdir(parents=True, exist_ok=True)
-    if len(list(folder.glob("*.deb"))) == len(packages):
+    if all(any(folder.glob(f"{name}_*.deb")) for name in packages):
         return
     for words in (("download", *packages), ("update", "-qq"), ("download", *packages)):
         done = subprocess.run(

@@ -64,6 +64,17 @@ def blocks(count: int = 3, size_bytes: int = 100_000) -> list[bytes]:
     return [os.urandom(size_bytes // 2) + bytes(size_bytes - size_bytes // 2) for _ in range(count)]
 
 
+def cold_tape(
+    gateway: TransferGateway, engine: TransferEngine, *segments: list[bytes]
+) -> list[bytes]:
+    """Make a tape that only the store has, of segments with these blocks; return the segments."""
+    gateway.create_tape(TAPE)
+    contents = [gateway.write_segment(TAPE, one) for one in segments]
+    run_until_idle(engine)
+    gateway.drop_cache()
+    return contents
+
+
 def fetch(engine: TransferEngine, sequence: int, offset: int, size_bytes: int) -> bytes:
     """Ask as a worker does, again and again, and return the bytes."""
     for _ in range(2000):
@@ -417,10 +428,7 @@ def test_a_full_cache_gives_up_what_was_read_longest_ago(tmp_path: Path) -> None
 def test_a_cold_segment_is_read_by_range_and_then_cached_with_the_next(
     gateway: TransferGateway, engine: TransferEngine
 ) -> None:
-    gateway.create_tape(TAPE)
-    contents = [gateway.write_segment(TAPE, blocks(30, 300_000)) for _ in range(3)]
-    run_until_idle(engine)
-    gateway.drop_cache()
+    contents = cold_tape(gateway, engine, *(blocks(30, 300_000) for _ in range(3)))
     assert fetch(engine, 1, 5 * MIB - 10, 20) == contents[0][5 * MIB - 10 : 5 * MIB + 10]
     for _ in range(2000):
         if sum(record.cache_disk_id is not None for record in gateway.segments(TAPE)) >= 2:
@@ -463,10 +471,7 @@ def test_a_fill_that_found_no_room_for_its_file_is_begun_anew(
     engine: TransferEngine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    gateway.create_tape(TAPE)
-    content = gateway.write_segment(TAPE, blocks())
-    run_until_idle(engine)
-    gateway.drop_cache()
+    (content,) = cold_tape(gateway, engine, blocks())
     record = gateway.segments(TAPE)[0]
     source = FillSource(
         barcode=TAPE,
@@ -502,10 +507,7 @@ def test_a_state_that_fails_for_a_while_ends_no_fetch(
     engine: TransferEngine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    gateway.create_tape(TAPE)
-    content = gateway.write_segment(TAPE, blocks())
-    run_until_idle(engine)
-    gateway.drop_cache()
+    (content,) = cold_tape(gateway, engine, blocks())
     monkeypatch.setattr("tapectl.gateway.transfer.fetching._RETRY_S", 0.01)
     failures = 6  # more than there are threads
     set_cache_disk = segments.set_cache_disk
@@ -534,10 +536,7 @@ def test_a_disk_and_the_state_that_fail_together_are_waited_for(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    gateway.create_tape(TAPE)
-    content = gateway.write_segment(TAPE, blocks())
-    run_until_idle(engine)
-    gateway.drop_cache()
+    (content,) = cold_tape(gateway, engine, blocks())
     monkeypatch.setattr("tapectl.gateway.transfer.fetching._RETRY_S", 0.01)
     seal, read = SegmentFill.seal, LocalDisks.read
     failed: list[str] = []
@@ -568,10 +567,7 @@ def test_a_disk_and_the_state_that_fail_together_are_waited_for(
 def test_a_damaged_object_is_an_error_and_never_data(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
-    gateway.create_tape(TAPE)
-    content = gateway.write_segment(TAPE, blocks())
-    run_until_idle(engine)
-    gateway.drop_cache()
+    (content,) = cold_tape(gateway, engine, blocks())
     key = stored_key(gateway, 1)
     damaged = bytearray(store.get(key))
     damaged[1000] ^= 1
@@ -613,10 +609,7 @@ class SlowSecondRequest:
 def test_a_failure_is_told_once_though_another_request_of_the_segment_is_under_way(
     gateway: TransferGateway, store: MemoryStore
 ) -> None:
-    gateway.create_tape(TAPE)
-    content = gateway.write_segment(TAPE, blocks(100))
-    run_until_idle(gateway.engine(store))
-    gateway.drop_cache()
+    (content,) = cold_tape(gateway, gateway.engine(store), blocks(100))
     key = stored_key(gateway, 1)
     whole = bytes(store.get(key))
     store.put(key, whole[:1000] + bytes((whole[1000] ^ 1,)) + whole[1001:])
@@ -638,10 +631,7 @@ def test_a_failure_is_told_once_though_another_request_of_the_segment_is_under_w
 def test_whoever_reads_in_order_is_always_one_segment_behind_the_store(
     gateway: TransferGateway, engine: TransferEngine
 ) -> None:
-    gateway.create_tape(TAPE)
-    contents = [gateway.write_segment(TAPE, blocks()) for _ in range(5)]
-    run_until_idle(engine)
-    gateway.drop_cache()
+    contents = cold_tape(gateway, engine, *(blocks() for _ in range(5)))
     for sequence, content in enumerate(contents[:-1], 1):
         assert fetch(engine, sequence, 0, len(content)) == content
         # Nobody asks for the next one, and it comes.
@@ -675,10 +665,7 @@ class FailOnce:
 def test_a_failure_of_reading_ahead_is_told_nobody(
     gateway: TransferGateway, store: MemoryStore
 ) -> None:
-    gateway.create_tape(TAPE)
-    contents = [gateway.write_segment(TAPE, blocks()) for _ in range(2)]
-    run_until_idle(gateway.engine(store))
-    gateway.drop_cache()
+    contents = cold_tape(gateway, gateway.engine(store), *(blocks() for _ in range(2)))
     failing = FailOnce(store, stored_key(gateway, 2))
     engine = gateway.engine(failing)  # type: ignore[arg-type]
     assert fetch(engine, 1, 0, len(contents[0])) == contents[0]
@@ -714,10 +701,7 @@ def test_a_copy_that_a_drive_found_damaged_comes_from_the_store_anew(
 def test_a_fetch_waits_for_the_store_to_come_back(
     gateway: TransferGateway, store: MemoryStore
 ) -> None:
-    gateway.create_tape(TAPE)
-    content = gateway.write_segment(TAPE, blocks())
-    run_until_idle(gateway.engine(store))
-    gateway.drop_cache()
+    (content,) = cold_tape(gateway, gateway.engine(store), blocks())
     engine = gateway.engine(FailNth(store, 1))  # type: ignore[arg-type]
     assert fetch(engine, 1, 0, len(content)) == content
 
@@ -725,10 +709,7 @@ def test_a_fetch_waits_for_the_store_to_come_back(
 def test_an_engine_that_is_closed_has_no_file_open(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
-    gateway.create_tape(TAPE)
-    gateway.write_segment(TAPE, blocks())
-    run_until_idle(engine)
-    gateway.drop_cache()
+    cold_tape(gateway, engine, blocks())
     # It gets the table of the object's chunks, and no chunk.
     cut_off = gateway.engine(FailNth(store, 2, forever=True))  # type: ignore[arg-type]
     path, _ = cut_off.fetch_service.ensure(TAPE, 1, 0, 1)

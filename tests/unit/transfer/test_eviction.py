@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tapectl.disks.cartridge import SegmentedCartridge
+from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.gateway.warming import keep_cached
 from tapectl.state import segments
 from tapectl.state.errors import StateBusyError
@@ -20,12 +21,18 @@ BLOCK_BYTES = 100_000
 WAIT_S = 10.0
 
 
-def test_what_is_read_again_and_again_stays_in_the_cache(tmp_path: Path) -> None:
-    gateway = TransferGateway(tmp_path)
+def with_two_tapes(root: Path) -> tuple[TransferGateway, TransferEngine]:
+    """Return a gateway and its engine, which has made both tapes."""
+    gateway = TransferGateway(root)
     engine = gateway.engine(MemoryStore())
     for barcode in (OFTEN, ONCE):
         gateway.create_tape(barcode)
     run_until_idle(engine)
+    return gateway, engine
+
+
+def test_what_is_read_again_and_again_stays_in_the_cache(tmp_path: Path) -> None:
+    gateway, engine = with_two_tapes(tmp_path)
     for barcode in (OFTEN, ONCE):
         write(gateway, barcode, [block(1, BLOCK_BYTES)])
     run_until_idle(engine)
@@ -58,11 +65,7 @@ def test_what_is_read_again_and_again_stays_in_the_cache(tmp_path: Path) -> None
 
 
 def test_a_tape_that_is_warmed_makes_room_elsewhere(tmp_path: Path) -> None:
-    gateway = TransferGateway(tmp_path)
-    engine = gateway.engine(MemoryStore())
-    for barcode in (OFTEN, ONCE):
-        gateway.create_tape(barcode)
-    run_until_idle(engine)
+    gateway, engine = with_two_tapes(tmp_path)
     for barcode in (OFTEN, OFTEN, ONCE):
         write(gateway, barcode, [block(1, BLOCK_BYTES)], at=None)
     run_until_idle(engine)
