@@ -44,6 +44,9 @@ SETTINGS = {
     "retrieval_poll_s": "Seconds between two looks at a retrieval under way.",
     "retrieval_days": "Days a retrieved copy stays readable in the store; extended while the tape"
     " is in the library.",
+    "keep_overwritten_days": "Days for which what was overwritten stays in the store, so that an"
+    " accidental overwrite can be undone; then it is deleted, and the recovery points that need it"
+    " end. 0: no longer than it takes to see it.",
     "busy_timeout_s": "Seconds a command waits for room or for data before the initiator is told"
     " BUSY.",
     "early_warning_percent": "Percent of a tape (or partition) that is left when a drive warns"

@@ -42,6 +42,7 @@ def _state_row(found: GatewayStatus) -> Row:
         "TapesInDrives": found.tapes_in_drives,
         "WaitingSegments": found.waiting_segments,
         "WaitingBytes": found.waiting_bytes,
+        "OverwrittenBytes": found.overwritten_bytes,
         "CacheAllocatedInBytes": found.cache.allocated_bytes,
         "CacheUsedPercentage": round(found.cache.used_percent, 2),
         "CacheDirtyPercentage": round(found.cache_dirty_percent, 2),

@@ -29,6 +29,11 @@ def show_encryption(value: object) -> str:
     return "" if value == "NONE" else str(value)
 
 
+def show_size_if_any(value: object) -> str:
+    """Return a size for people, nothing where it is none."""
+    return show_size(value) if value else ""
+
+
 # fmt: off
 LIST_COLUMNS = (
     Column("TapeBarcode", "Barcode"),
@@ -58,6 +63,8 @@ DETAIL_COLUMNS = (
     Column("TapeSizeInBytes", "Size", show_size),
     Column("TapeUsedInBytes", "Used", show_size),
     Column("WaitingBytes", "To upload", show_size),
+    Column("OverwrittenBytes", "Overwritten, still kept", show_size_if_any),
+    Column("OverwrittenDate", "Overwritten", show_time),
     Column("Location", "Location"),
     Column("VTLDevice", "Device"),
     Column("HoldUntil", "Cancellable by a move until", show_time),
@@ -115,6 +122,8 @@ def tape_row(tape: TapeInfo) -> Row:
         "VTLDevice": tape.vtl_device,
         "Progress": tape.progress,
         "WaitingBytes": tape.waiting_bytes,
+        "OverwrittenBytes": tape.overwritten.object_bytes,
+        "OverwrittenDate": iso_time(tape.overwritten.since_ms),
         "HoldUntil": iso_time(tape.hold_until_ms),
         "TapeCreatedDate": iso_time(tape.created_at_ms),
         "CompletionTime": iso_time(tape.archive_completed_at_ms),

@@ -72,6 +72,11 @@ def _of_gateway(status: GatewayStatus) -> Iterator[Metric]:
         ("drives", "Drives.", status.drives),
         ("upload_waiting_segments", "Sealed segments not in the store.", status.waiting_segments),
         ("upload_waiting_bytes", "Bytes not in the store (QueuedWrites).", status.waiting_bytes),
+        (
+            "overwritten_bytes",
+            "Bytes of the store that hold what was overwritten, until it is let go of.",
+            status.overwritten_bytes,
+        ),
         ("cache_size_bytes", "Room of the cache (TotalCacheSize).", status.cache.allocated_bytes),
         ("cache_used_bytes", "Of it in use (CacheUsed).", status.cache.used_bytes),
         ("cache_used_percent", "The same (CachePercentUsed).", status.cache.used_percent),

@@ -22,9 +22,9 @@ from tapectl.gateway.recovery_points import (
     RecoveryPointNotFoundError,
     find_point,
     latest_number,
-    point_numbers,
     read_point,
     read_points,
+    restorable_numbers,
 )
 from tapectl.gateway.restoration import Restoration, RestoreRequest
 from tapectl.gateway.takeover import NewOwner
@@ -54,9 +54,9 @@ def list_points(
 ) -> Sequence[ManifestHead]:
     """Return recovery points, by tape and the latest first, from what the store has.
 
-    Of one tape the last ones; of a gateway, this one unless another is named, the latest of each
-    tape; with `all_points` all of them. Waits for the store. Raises BarcodeError,
-    TapeNotFoundError, GatewayNotFoundError, StoreError.
+    Those whose data is kept. Of one tape the last ones; of a gateway, this one unless another is
+    named, the latest of each tape; with `all_points` all of them. Waits for the store. Raises
+    BarcodeError, TapeNotFoundError, GatewayNotFoundError, StoreError.
     """
     if barcode is not None:
         check_barcode(barcode)
@@ -64,7 +64,7 @@ def list_points(
     with ThreadPoolExecutor(_REQUESTS) as pool:
         if barcode is not None:
             _find_owner(store, barcode)
-            numbers = point_numbers(store, barcode)
+            numbers = restorable_numbers(store, barcode)
             chosen = numbers if all_points else numbers[-_POINTS_SHOWN:]
             return read_points(store, barcode, chosen[::-1], pool)
         wanted = gateway_id or gateway.id
@@ -74,7 +74,7 @@ def list_points(
         found: list[ManifestHead] = []
         if all_points:
             for code in owned:
-                found += read_points(store, code, point_numbers(store, code)[::-1], pool)
+                found += read_points(store, code, restorable_numbers(store, code)[::-1], pool)
             return found
         for heads in pool.map(lambda code: _latest(store, code), owned):
             found += heads

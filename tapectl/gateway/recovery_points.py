@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from tapectl.store.interface import (
 
 # Points that an error names beside the one that is not there.
 _NEAR = 2
+# Recovery points that may be damaged, one after the other, before they say nothing of the others.
+_DAMAGED_MAX = 20
 
 
 class RecoveryPointNotFoundError(TapectlError):
@@ -130,6 +133,28 @@ def point_numbers(store: ObjectStore, barcode: str) -> Sequence[int]:
     return sorted(int(name.removesuffix(".json")) for name in names)
 
 
+def restorable_numbers(store: ObjectStore, barcode: str) -> Sequence[int]:
+    """Return the numbers of the recovery points whose data is still kept, ascending; raise
+    StoreError."""
+    numbers = point_numbers(store, barcode)
+    for number in reversed(numbers[-_DAMAGED_MAX:]):
+        with contextlib.suppress(ObjectNotFoundError, StoreDataError):
+            oldest = read_point(store, barcode, number).head.oldest_point
+            return [one for one in numbers if one >= oldest]
+    return numbers
+
+
+def require_kept(point: Manifest, oldest_point: int) -> None:
+    """Raise RecoveryPointNotFoundError if what a point needs has been let go of meanwhile."""
+    number = point.head.number
+    if number < oldest_point:
+        raise RecoveryPointNotFoundError(
+            f"tape {point.head.barcode} cannot be brought back to recovery point {number} any more:"
+            " what was overwritten since has been let go of",
+            hint=f"the first that can be restored is {oldest_point}",
+        )
+
+
 def read_points(
     store: ObjectStore, barcode: str, numbers: Sequence[int], pool: Executor
 ) -> Sequence[ManifestHead]:
@@ -148,13 +173,13 @@ def read_points(
 def find_point(
     store: ObjectStore, ownership: Ownership, wanted: WhichPoint, zone: timezone
 ) -> Manifest:
-    """Return the recovery point that is asked for; the latest of a tape without any is the blank
-    tape.
+    """Return the recovery point that is asked for, of those whose data is kept; the latest of a
+    tape without any is the blank tape.
 
     Raises RecoveryPointNotFoundError, which names those near it, and StoreError.
     """
     barcode = ownership.barcode
-    numbers = point_numbers(store, barcode)
+    numbers = restorable_numbers(store, barcode)
     if not numbers and wanted == WhichPoint():
         return blank_point(ownership)
     if not numbers:

@@ -101,6 +101,8 @@ class Settings:
     retrieval_poll_s: float
     # How long a restored copy is asked to stay readable; extended while the tape is here.
     retrieval_days: int
+    # What was overwritten stays in the store for so long, so that it can be undone.
+    keep_overwritten_days: float
     # How long a command waits for room or for data from the store before BUSY.
     busy_timeout_s: float
     # A connection that is silent for so long is asked for a sign of life, and closed when it
@@ -422,6 +424,7 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("directory_retrieval_delay_s",  _number_between(0, 7 * _DAY_S),   10),
     _spec("retrieval_poll_s",             _number_between(0.05, _DAY_S),    60),
     _spec("retrieval_days",               _integer_between(1, 365),         7),
+    _spec("keep_overwritten_days",        _number_between(0, 36_500),       30),
     _spec("busy_timeout_s",               _number_between(0, 3600),         20),
     _spec("ping_interval_s",              _number_between(1, 3600),         60),
     _spec("busy_poll_us",                 _integer_between(0, 10_000),      100),

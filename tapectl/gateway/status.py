@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tapectl.gateway.elements import ElementMap
 from tapectl.scsi.library import ElementType
-from tapectl.state import disks, segments, tapes
+from tapectl.state import disks, overwritten, segments, tapes
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRole
 from tapectl.state.gateways import GatewayRecord, StandingRecord, read_gateway, read_standing
@@ -36,7 +36,8 @@ class GatewayStatus:
     """Counts and fill levels of a gateway, from its state alone.
 
     `tapes` and `size_bytes` are what counts against the quota (the shelf does not).
-    `waiting_*` is sealed but not in the store, `cache_dirty_percent` its share of the cache.
+    `waiting_*` is sealed but not in the store, `cache_dirty_percent` its share of the cache,
+    `overwritten_bytes` what the store still has of what was overwritten.
     """
 
     gateway: GatewayRecord
@@ -47,6 +48,7 @@ class GatewayStatus:
     drives: int
     waiting_segments: int
     waiting_bytes: int
+    overwritten_bytes: int
     cache: RoomInfo
     cache_dirty_percent: float
     upload_buffer: RoomInfo
@@ -60,6 +62,7 @@ def gateway_status(state: State) -> GatewayStatus:
         totals = tapes.totals(db)
         occupied = tapes.occupied_elements(db)
         waiting = segments.waiting_uploads(db)
+        kept = overwritten.totals_by_tape(db)
         used = segments.bytes_by_disk(db)
         all_disks = disks.all_disks(db)
         dirty_bytes = segments.dirty_cache_bytes(db)
@@ -82,6 +85,7 @@ def gateway_status(state: State) -> GatewayStatus:
         drives=len(drives),
         waiting_segments=waiting.segments,
         waiting_bytes=waiting.bytes,
+        overwritten_bytes=sum(one.object_bytes for one in kept.values()),
         cache=cache,
         cache_dirty_percent=_percent(dirty_bytes, cache.allocated_bytes),
         upload_buffer=rooms[DiskRole.UPLOAD_BUFFER],

@@ -18,12 +18,14 @@ from tapectl.gateway.recovery_points import (
     last_sequence,
     latest_number,
     read_point,
+    require_kept,
 )
 from tapectl.gateway.transfer.bucket_layout import manifest_key
 from tapectl.gateway.transfer.ownership import Ownership, OwnershipObject, replace_owner
 from tapectl.medium.manifest import Manifest, ManifestHead, ManifestRow, encode_manifest
 from tapectl.medium.volume import VolumeRecord
 from tapectl.state import archive_objects, segments, tags, volumes
+from tapectl.state.overwritten import enter_expired
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
@@ -91,7 +93,8 @@ def take_over(
     It is the tape as it was last, or at `point`: then what came after it is in the log all the
     same, and counts for nothing. `status` is what our recovery point says; None: what the last one
     does. `known_number` is that of a manifest there is. Raises FencedError if somebody else was
-    faster, StoreError.
+    faster, RecoveryPointNotFoundError if the old owner has let go of what the point needs, just
+    now: the tape is ours then, and can be taken at another point. StoreError.
     """
     ownership = replace(
         found.ownership,
@@ -104,6 +107,8 @@ def take_over(
     for _ in range(_TRIES_MAX):
         known_number = latest_number(store, ownership.barcode, known_number)
         last = _last_readable(store, ownership, known_number)
+        if point is not None:
+            require_kept(point, last.head.oldest_point)
         head = replace(
             last.head,
             number=known_number + 1,
@@ -172,6 +177,13 @@ def enter_contents(
             )
             for row in rows
         ),
+    )
+    enter_expired(
+        db,
+        tape.barcode,
+        taken.head.expired,
+        at_ms=taken.head.created_ms,
+        oldest_point=taken.head.oldest_point,
     )
     archive_objects.insert(db, tape.barcode, taken.head.archive_objects)
     volumes.put(db, tape.barcode, taken.volume.to_document())

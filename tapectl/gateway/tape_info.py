@@ -12,6 +12,7 @@ from tapectl.gateway.tape_keys import key_id
 from tapectl.scsi.library import ElementType
 from tapectl.state import tags
 from tapectl.state.gateways import GatewayRecord
+from tapectl.state.overwritten import OverwrittenTotals
 from tapectl.state.pools import PoolRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
@@ -27,9 +28,10 @@ class TapeInfo:
     `size_bytes` is 0 for a cleaning cartridge, and `cleanings_left` None for all others.
     `location` is `drive 1`, `slot 20`, `import/export 3` or `shelf`, None when it is on its way.
     `vtl_device` is the id of the drive it is loaded in. `waiting_bytes` is what is not in the
-    store yet. `retrieved_to` is the id of the gateway it is retrieved to. `archive_pending`: what
-    is archived of it is on its way into another pool. Times of the retention are those of its lock,
-    of which `retention_mode` None says that there is none.
+    store yet, `overwritten` what that still has of what was overwritten. `retrieved_to` is the id
+    of the gateway it is retrieved to. `archive_pending`: what is archived of it is on its way into
+    another pool. Times of the retention are those of its lock, of which `retention_mode` None says
+    that there is none.
     """
 
     barcode: str
@@ -44,6 +46,7 @@ class TapeInfo:
     vtl_device: str | None
     progress: float | None
     waiting_bytes: int
+    overwritten: OverwrittenTotals
     hold_until_ms: int | None
     created_at_ms: int
     archive_completed_at_ms: int | None
@@ -75,6 +78,7 @@ def tape_info(
     tape: TapeRecord,
     *,
     waiting_bytes: int,
+    overwritten: OverwrittenTotals,
     cleanings_left: int | None,
     verification: VerificationRecord | None,
     pool: PoolRecord,
@@ -98,6 +102,7 @@ def tape_info(
         vtl_device=device_id(gateway, elements.number(address)) if in_drive and address else None,
         progress=tape.progress,
         waiting_bytes=waiting_bytes,
+        overwritten=overwritten,
         hold_until_ms=tape.hold_until_ms,
         created_at_ms=tape.created_at_ms,
         archive_completed_at_ms=tape.archive_completed_at_ms,

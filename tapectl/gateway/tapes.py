@@ -16,6 +16,7 @@ from tapectl.gateway.retention import refuse_locked
 from tapectl.gateway.tape_info import TapeInfo, tape_info
 from tapectl.scsi.library import ElementType
 from tapectl.state import (
+    overwritten,
     pools,
     segments,
     tapes,
@@ -24,6 +25,7 @@ from tapectl.state import (
 from tapectl.state.database import State
 from tapectl.state.errors import TapeStatusError
 from tapectl.state.gateways import GatewayRecord
+from tapectl.state.overwritten import OverwrittenTotals
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp, TapeFilter, TapeRecord
 
@@ -75,6 +77,7 @@ def describe_tape(state: State, barcode: str) -> TapeInfo:
             ElementMap.of(gateway),
             record,
             waiting_bytes=segments.waiting_uploads(db, barcode).bytes,
+            overwritten=overwritten.totals_by_tape(db, barcode).get(barcode, OverwrittenTotals()),
             cleanings_left=cleanings_left(db, record),
             verification=verifications.find_verification(db, barcode),
             pool=find_pool(db, record.pool_id),
@@ -144,6 +147,7 @@ def tape_infos(
 ) -> Sequence[TapeInfo]:
     """Describe the tapes of these rows, in their order."""
     waiting = segments.waiting_bytes_by_tape(db)
+    kept = overwritten.totals_by_tape(db)
     verified = verifications.all_verifications(db)
     known_pools = {pool.id: pool for pool in pools.all_pools(db)}
     elements = ElementMap.of(gateway)
@@ -153,6 +157,7 @@ def tape_infos(
             elements,
             record,
             waiting_bytes=waiting.get(record.barcode, 0),
+            overwritten=kept.get(record.barcode, OverwrittenTotals()),
             cleanings_left=cleanings_left(db, record),
             verification=verified.get(record.barcode),
             pool=known_pools[record.pool_id],

@@ -1,20 +1,20 @@
 """An own tape goes back to how it was: one small change of its volume record.
 
-The transfer engine makes a new recovery point of it. Nothing is destroyed, so that it can be undone
-likewise.
+The transfer engine makes a new recovery point of it. Nothing is destroyed for as long as what is
+overwritten is kept, so that it can be undone likewise.
 """
 
 from __future__ import annotations
 
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.elements import ElementMap
-from tapectl.gateway.recovery_points import last_sequence
+from tapectl.gateway.recovery_points import last_sequence, require_kept
 from tapectl.gateway.restoration import NotRestorableError, Restoration, restored_event
 from tapectl.gateway.tapes import describe_tape, refuse_loaded
 from tapectl.gateway.transfer.local_files import OPEN, SEALED, tape_folder
 from tapectl.gateway.transfer.ownership import FencedError, require_ownership
 from tapectl.medium.manifest import Manifest
-from tapectl.state import disks, events, segments, tapes, volumes
+from tapectl.state import disks, events, overwritten, segments, tapes, volumes
 from tapectl.state.database import State
 from tapectl.state.errors import TapeStatusError
 from tapectl.state.gateways import read_gateway
@@ -75,6 +75,7 @@ def undo(
                     f"tape {barcode} has changed, and there is no recovery point of that yet",
                     hint="wait a moment, or run `tapectl sync`",
                 )
+        require_kept(point, tape.oldest_point)
         last = last_sequence_here(db, barcode) or 0
         if lost:
             # They are on no disk that can be read, and the store will never have them.
@@ -83,6 +84,7 @@ def undo(
         volume = point.head.volume.without(undone_from, last)
         volumes.put(db, barcode, volume.to_document())
         tapes.update(db, barcode, used_bytes=point.head.used_bytes)
+        overwritten.unmark_tape(db, barcode)
         events.append(db, restored_event(barcode, by, point.head, gateway.id))
     if lost:
         _remove_unknown_files(state, barcode)

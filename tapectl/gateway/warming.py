@@ -57,7 +57,11 @@ def warmth(state: State, barcode: str) -> Warmth:
         _require_loadable(db, barcode)
         row = volumes.get(db, barcode)
         volume = VolumeRecord() if row is None else VolumeRecord.from_document(row.document)
-        records = [one for one in segments.of_tape(db, barcode) if volume.counts(one.sequence)]
+        records = [
+            one
+            for one in segments.of_tape(db, barcode)
+            if one.overwritten_at_ms is None and volume.counts(one.sequence)
+        ]
     cold = [one for one in records if one.cache_disk_id is None and one.uploaded_at_ms is not None]
     return Warmth(
         barcode,

@@ -18,10 +18,10 @@ from tapectl.medium.errors import MediumFormatError, UnknownFormatError
 from tapectl.medium.summary import SegmentSummary, Totals
 from tapectl.medium.volume import VolumeRecord
 
-# Format 1 had no volume record, format 2 no composed objects, format 3 no encrypted data. A
-# manifest says the lowest format that its reader has to know.
-_SEALED_FORMAT, _COMPOSED_FORMAT, _PLAIN_FORMAT = 4, 3, 2
-_KNOWN_FORMATS = (1, 2, 3, 4)
+# Format 1 had no volume record, format 2 no composed objects, format 3 no encrypted data, format 4
+# all data of its log. A manifest says the lowest format that its reader has to know.
+_EXPIRED_FORMAT, _SEALED_FORMAT, _COMPOSED_FORMAT, _PLAIN_FORMAT = 5, 4, 3, 2
+_KNOWN_FORMATS = (1, 2, 3, 4, 5)
 PAGE_ROWS = 512
 # What manifests of before did not say yet.
 _MAY_LACK = frozenset(
@@ -36,8 +36,13 @@ _MAY_LACK = frozenset(
         "encryption",
         "kms_key",
         "data_key",
+        "oldest_point",
     }
 )
+
+
+# Members of format 3 and 5.
+_WHERE_NEEDED = frozenset({"archive_objects", "expired", "oldest_point"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,9 @@ class ManifestHead:
     them holds is an object of its own. `generation` is that of LTO. `retention_mode` and
     `retained_until_ms` are the lock that the archived objects have, `encryption` and `kms_key` how
     the store encrypts every object, `data_key` is with what its data was encrypted before that.
+    `expired` are the ranges, each from its first sequence number to its last, of segments whose
+    data the store has let go of, and `oldest_point` is the number of the first recovery point that
+    needs none of it.
     """
 
     number: int
@@ -96,6 +104,8 @@ class ManifestHead:
     kms_key: str | None = None
     data_key: str | None = None
     archive_objects: Sequence[ArchiveObject] = ()
+    expired: Sequence[tuple[int, int]] = ()
+    oldest_point: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +131,15 @@ def encode_manifest(
         [one.epoch, one.first_sequence, one.last_sequence, one.size_bytes]
         for one in head.archive_objects
     ]
-    plain = {name: getattr(head, name) for name in ManifestHead.__slots__}
-    del plain["archive_objects"]
-    found_format = _COMPOSED_FORMAT if composed else _PLAIN_FORMAT
+    plain = {
+        name: getattr(head, name) for name in ManifestHead.__slots__ if name not in _WHERE_NEEDED
+    }
+    expired = {"expired": list(head.expired), "oldest_point": head.oldest_point}
     document = {
-        "format": found_format if head.data_key is None else _SEALED_FORMAT,
+        "format": _format_of(head),
         **plain,
         **({"archive_objects": composed} if composed else {}),
+        **(expired if head.expired else {}),
         "volume": head.volume.to_document(),
         "pages": [[epoch, len(list(run))] for epoch, run in itertools.groupby(page_epochs)],
         "page_rows": PAGE_ROWS,
@@ -156,6 +168,7 @@ def decode_manifest(data: bytes) -> Manifest:
             ArchiveObject(first, last, size_bytes, epoch)
             for epoch, first, last, size_bytes in document.get("archive_objects", ())
         )
+        document["expired"] = tuple((first, last) for first, last in document.get("expired", ()))
         head = ManifestHead(
             **{
                 name: document[name]
@@ -179,6 +192,14 @@ def decode_page(data: bytes, number: int) -> Sequence[ManifestRow]:
     except (KeyError, TypeError, ValueError) as error:
         raise MediumFormatError(f"page lacks or misspells {error}") from error
     return rows
+
+
+def _format_of(head: ManifestHead) -> int:
+    if head.expired:
+        return _EXPIRED_FORMAT
+    if head.data_key is not None:
+        return _SEALED_FORMAT
+    return _COMPOSED_FORMAT if head.archive_objects else _PLAIN_FORMAT
 
 
 def _encode_rows(rows: Sequence[ManifestRow]) -> dict[str, Any]:

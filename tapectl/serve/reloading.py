@@ -16,6 +16,7 @@ TRANSFER_SETTINGS = frozenset(
         "directory_retrieval_delay_s",
         "retrieval_poll_s",
         "retrieval_days",
+        "keep_overwritten_days",
         "scrub_days",
         "scrub_store",
         "verify_bytes_per_s",

@@ -62,6 +62,14 @@ def first_sequence(db: sqlite3.Connection, barcode: str) -> int | None:
     return None if row[0] is None else int(row[0])
 
 
+def delete(db: sqlite3.Connection, barcode: str, objects: Iterable[ArchiveObject]) -> None:
+    """Forget objects of which nothing is needed any more."""
+    db.executemany(
+        "DELETE FROM archive_object WHERE barcode = ? AND first_sequence = ?",
+        [(barcode, one.first_sequence) for one in objects],
+    )
+
+
 def delete_of_tape(db: sqlite3.Connection, barcode: str) -> None:
     """Forget the objects of a tape that is being deleted."""
     db.execute("DELETE FROM archive_object WHERE barcode = ?", (barcode,))

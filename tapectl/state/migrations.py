@@ -421,6 +421,28 @@ ALTER TABLE segment ADD COLUMN filemarks_before INTEGER CHECK (filemarks_before 
 ALTER TABLE segment ADD COLUMN data_bytes_before INTEGER CHECK (data_bytes_before >= 0)
     CHECK ((data_bytes_before IS NULL) = (filemarks_before IS NULL));
 """,
+    # What was overwritten is let go of after some days.
+    """
+-- Of a segment of which nothing counts any more: since when a recovery point says so, and the
+-- number of that point; NULL: it counts, is not in the store, or too small to matter.
+ALTER TABLE segment ADD COLUMN overwritten_at_ms INTEGER;
+ALTER TABLE segment ADD COLUMN overwritten_point INTEGER
+    CHECK ((overwritten_point IS NULL) = (overwritten_at_ms IS NULL));
+-- its data is let go of: no recovery point needs it, and its objects have gone or are going
+ALTER TABLE segment ADD COLUMN expired INTEGER NOT NULL DEFAULT 0
+    CHECK (expired IN (0, 1) AND (expired = 0 OR overwritten_at_ms IS NOT NULL));
+CREATE INDEX segment_overwritten ON segment (overwritten_at_ms)
+    WHERE overwritten_at_ms IS NOT NULL AND expired = 0;
+-- JSON: [[first, last], ...] sequence numbers of its expired segments, as its manifests say them
+ALTER TABLE tape ADD COLUMN expired TEXT NOT NULL DEFAULT '[]';
+-- number of the first recovery point that can be restored; 0: every one can
+ALTER TABLE tape ADD COLUMN oldest_point INTEGER NOT NULL DEFAULT 0;
+-- number of the manifest up to which it was looked what has been overwritten
+ALTER TABLE tape ADD COLUMN overwritten_seen INTEGER NOT NULL DEFAULT 0;
+-- objects of expired segments may be in the store
+ALTER TABLE tape ADD COLUMN expiry_pending INTEGER NOT NULL DEFAULT 0
+    CHECK (expiry_pending IN (0, 1));
+""",
 )
 
 

@@ -13,7 +13,10 @@ from tapectl.medium.summary import SegmentSummary, Totals
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentRecord:
-    """A sealed segment; columns as the schema says. A disk id is None where there is no copy."""
+    """A sealed segment; columns as the schema says. A disk id is None where there is no copy.
+
+    `overwritten_at_ms` and `expired` are entered by `state.overwritten` only.
+    """
 
     barcode: str
     summary: SegmentSummary
@@ -24,6 +27,8 @@ class SegmentRecord:
     object_bytes: int | None = None
     store_epoch: int | None = None
     last_read_at_ms: int = 0
+    overwritten_at_ms: int | None = None
+    expired: bool = False
 
     @property
     def sequence(self) -> int:
@@ -335,4 +340,6 @@ def record_of(row: sqlite3.Row) -> SegmentRecord:
         object_bytes=row["object_bytes"],
         store_epoch=row["store_epoch"],
         last_read_at_ms=row["last_read_at_ms"],
+        overwritten_at_ms=row["overwritten_at_ms"],
+        expired=bool(row["expired"]),
     )

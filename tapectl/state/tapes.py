@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -69,6 +70,10 @@ class TapeRecord:
     encryption: str | None = None
     kms_key: str | None = None
     data_key: str | None = None
+    expired: str = "[]"
+    oldest_point: int = 0
+    overwritten_seen: int = 0
+    expiry_pending: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +115,7 @@ _BOOLEANS = (
     "manifest_stale",
     "archive_pending",
     "bypass_governance",
+    "expiry_pending",
 )
 
 UPDATABLE = frozenset(_COLUMNS) - {
@@ -239,6 +245,23 @@ def with_status(db: sqlite3.Connection, status: TapeStatus) -> Sequence[TapeReco
 def with_stale_manifest(db: sqlite3.Connection) -> Sequence[str]:
     """Return the barcodes whose pool or tags are newer than their last manifest."""
     rows = db.execute("SELECT barcode FROM tape WHERE manifest_stale ORDER BY barcode")
+    return [str(row[0]) for row in rows]
+
+
+def with_expiry_pending(db: sqlite3.Connection) -> Sequence[TapeRecord]:
+    """Return the tapes of which objects of expired segments may be in the store."""
+    rows = db.execute("SELECT * FROM tape WHERE expiry_pending ORDER BY barcode")
+    return [_record(row) for row in rows]
+
+
+def unseen_since_manifest(db: sqlite3.Connection, statuses: frozenset[TapeStatus]) -> Sequence[str]:
+    """Return the barcodes of tapes of some statuses that have a manifest since it was looked what
+    of them was overwritten."""
+    rows = db.execute(
+        "SELECT barcode FROM tape WHERE manifest_number > overwritten_seen"
+        " AND status IN (SELECT value FROM json_each(?)) ORDER BY barcode",
+        (json.dumps(sorted(statuses)),),
+    )
     return [str(row[0]) for row in rows]
 
 

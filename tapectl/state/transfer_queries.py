@@ -77,10 +77,48 @@ def last_uploaded(db: sqlite3.Connection, barcode: str, *, count: int) -> Sequen
     return [record_of(row) for row in rows][::-1]
 
 
-def next_sequence(db: sqlite3.Connection, barcode: str, sequence: int) -> int | None:
-    """Return the sequence of the sealed segment after `sequence`, None at the last."""
+def stored_after(
+    db: sqlite3.Connection, barcode: str, sequence: int, *, limit: int
+) -> Sequence[SegmentRecord]:
+    """Return up to `limit` segments of a tape whose data the store has, by ascending sequence,
+    those after `sequence`."""
+    rows = db.execute(
+        "SELECT * FROM segment WHERE barcode = ? AND sequence > ? AND uploaded_at_ms IS NOT NULL"
+        " AND NOT expired ORDER BY sequence LIMIT ?",
+        (barcode, sequence, limit),
+    )
+    return [record_of(row) for row in rows]
+
+
+def count_stored(db: sqlite3.Connection, barcode: str, first: int, last: int) -> int:
+    """Return of how many segments of a tape the store has the data, of those from sequence `first`
+    to `last`."""
     row = db.execute(
-        "SELECT min(sequence) FROM segment WHERE barcode = ? AND sequence > ?", (barcode, sequence)
+        "SELECT count(*) FROM segment WHERE barcode = ? AND sequence BETWEEN ? AND ?"
+        " AND uploaded_at_ms IS NOT NULL AND NOT expired",
+        (barcode, first, last),
+    ).fetchone()
+    return int(row[0])
+
+
+def last_stored(db: sqlite3.Connection, barcode: str, *, through: int | None = None) -> int | None:
+    """Return the sequence of the last segment whose data the store has, up to `through` where that
+    is given; None if there is none."""
+    row = db.execute(
+        "SELECT max(sequence) FROM segment WHERE barcode = ?1 AND uploaded_at_ms IS NOT NULL"
+        " AND NOT expired AND (?2 IS NULL OR sequence <= ?2)",
+        (barcode, through),
+    ).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+def next_sequence(db: sqlite3.Connection, barcode: str, sequence: int) -> int | None:
+    """Return the sequence of the sealed segment after `sequence` that a reader may come to, None at
+    the last."""
+    row = db.execute(
+        "SELECT min(sequence) FROM segment WHERE barcode = ? AND sequence > ?"
+        " AND overwritten_at_ms IS NULL",
+        (barcode, sequence),
     ).fetchone()
     return None if row[0] is None else int(row[0])
 

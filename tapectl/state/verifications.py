@@ -170,4 +170,4 @@ def _looked_at(local_only: bool) -> str:
     if local_only:
         copies = "(cache_disk_id IS NOT NULL OR buffer_disk_id IS NOT NULL)"
         return f"segment INDEXED BY segment_on_disk WHERE {copies}"
-    return "segment WHERE TRUE"
+    return "segment WHERE NOT expired"

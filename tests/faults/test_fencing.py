@@ -1,12 +1,14 @@
 """A gateway that was thought dead comes back, at every call to the store that it can have been
 stopped before: nothing it still writes counts, and nothing it still deletes is missed.
 
-The stopped gateway leads the life of a tape: written, overwritten, archived, retrieved; and
-deletes another one. What has become of the tapes in between is told by who has them now.
+The stopped gateway leads the life of a tape: written, overwritten, let go of what that was,
+archived, retrieved; and deletes another one. What has become of the tapes in between is told by who
+has them now.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from datetime import UTC
@@ -16,8 +18,14 @@ import pytest
 
 from tapectl.gateway import recovery_points
 from tapectl.gateway.adoption import disable_gateway
-from tapectl.gateway.recovery_points import WhichPoint, find_point, read_rows
-from tapectl.gateway.transfer import manifests
+from tapectl.gateway.recovery_points import (
+    WhichPoint,
+    find_point,
+    read_point,
+    read_rows,
+    restorable_numbers,
+)
+from tapectl.gateway.transfer import manifests, overwritten
 from tapectl.gateway.transfer.bucket_layout import ownership_key
 from tapectl.gateway.transfer.ownership import read_ownership
 from tapectl.medium import manifest
@@ -44,6 +52,8 @@ def _short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let logs of a few segments have pages."""
     for module in (manifest, manifests, recovery_points):
         monkeypatch.setattr(module, "PAGE_ROWS", 2)
+    # And segments of a few kilobytes be worth letting go of.
+    monkeypatch.setattr(overwritten, "RUN_BYTES_MIN", 1000)
 
 
 class Stopped:
@@ -59,7 +69,12 @@ class Stopped:
 
     def lead(self, store: ObjectStore) -> None:
         """Lead the life of the tapes as far as it goes; being fenced must be no crash."""
-        engine = self.gateway.engine(store, upload_workers=1, archive_object_bytes=OBJECT_BYTES)
+        engine = self.gateway.engine(
+            store,
+            upload_workers=1,
+            archive_object_bytes=OBJECT_BYTES,
+            keep_overwritten_days=0,
+        )
         gateway = self.gateway
         for barcode in (TAPE, DOOMED):
             gateway.create_tape(barcode)
@@ -83,6 +98,9 @@ class Stopped:
                 if gateway.tape(barcode).status is TapeStatus.AVAILABLE:
                     write(gateway, barcode, [block(seed), block(seed + 50)], at=seed)
             settle()
+        # What was overwritten goes.
+        gateway.ms += 11 * 60_000
+        settle()
         if gateway.tape(DOOMED).status is TapeStatus.AVAILABLE:
             to(DOOMED, TapeStatus.DELETING)
         settle()
@@ -209,4 +227,62 @@ def test_nothing_a_stale_gateway_does_counts(
             )
             assert point.head.gateway_id == successor.machine.gateway.id, where
             assert [row.summary for row in read_rows(stopped.inner, point)] == known, where
+        assert n < CALLS_MAX
+
+
+def test_a_stale_gateway_lets_go_of_nothing_that_another_has(tmp_path: Path) -> None:
+    """What was overwritten is about to go when another gateway brings the tape back to what it was
+    before, or to the first point that is left."""
+    old, new = [block(seed) for seed in range(3)], [block(seed) for seed in range(10, 12)]
+    seen: set[tuple[bytes, ...]] = set()
+    for n in itertools.count(1):
+        stopped = Stopped(tmp_path / f"{n}")
+        gateway, inner = stopped.gateway, stopped.inner
+        gateway.create_tape(TAPE)
+        engine = gateway.engine(inner, upload_workers=1)
+        run_until_idle(engine)
+        write(gateway, TAPE, old)
+        run_until_idle(engine)
+        write(gateway, TAPE, new)
+        run_until_idle(engine)
+        gateway.ms += 11 * 60_000
+        run_until_idle(engine)  # sees it
+        engine.close()
+        successors: list[TransferGateway] = []
+
+        def meanwhile(
+            inner: MemoryStore = inner, root: Path = tmp_path / f"{n}-next", ms: int = gateway.ms
+        ) -> None:
+            machine = other_gateway(root)
+            machine.ms = ms
+            engine = machine.engine(inner)
+            engine.run_pass()
+            disable_gateway(inner, GATEWAY.id, by="test")
+            first = min(restorable_numbers(inner, TAPE))
+            while read_point(inner, TAPE, first).head.used_bytes == 0:
+                first += 1
+            restore_point(machine, inner, TAPE, first)
+            run_until_idle(engine)
+            engine.close()
+            successors.append(machine)  # noqa: B023
+
+        store = OvertakenAtNth(inner, n, meanwhile)
+        engine = gateway.engine(store, upload_workers=1, keep_overwritten_days=0)  # type: ignore[arg-type]
+        with contextlib.suppress(StoreError):
+            for _ in range(PASSES_MAX):
+                engine.run_pass()
+        engine.close()
+        if store.overtaken_at is None:
+            assert n > 8
+            # Before, and after.
+            assert seen == {tuple(old), tuple(new)}
+            return
+        (machine,) = successors
+        machine.ms += 1000
+        engine = machine.engine(inner)
+        machine.drop_cache()
+        found = tuple(one for one in read(machine, TAPE, engine) if one is not None)
+        engine.close()
+        assert found in (tuple(old), tuple(new)), f"call {n}, {store.overtaken_at}"
+        seen.add(found)
         assert n < CALLS_MAX

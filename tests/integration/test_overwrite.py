@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from tapectl.errors import ExitCode
 from tapectl.state import segments
 from tapectl.state.database import State
 from tests.support.gateway import Gateway, wait_until
@@ -71,3 +72,43 @@ def test_its_files_are_taken_and_its_recovery_points_stay(
     gateway.cli("recovery", "restore", barcode, "--at", at, "--yes")
     gateway.load(barcode)
     bench("verify", 1)
+
+
+def test_what_was_overwritten_leaves_the_store(
+    make_gateway: Callable[..., Gateway], tapebench: Tapebench
+) -> None:
+    gateway = make_gateway(
+        segment_bytes="1MiB", seal_idle_s="0.2", hold_s="0", keep_overwritten_days="0"
+    )
+    gateway.activate("--drives", "1")
+    (barcode,) = gateway.create_tapes("--count", "1")
+    gateway.serve()
+    gateway.load(barcode)
+
+    def bench(operation: str, seed: int) -> None:
+        options = ("-o", operation, "-E", "raw", "-b", "64k", "-t", "8m", "--seed", str(seed))
+        tapebench.run(*options, urls=gateway.urls([1])).assert_clean()
+
+    def objects() -> Collection[Path]:
+        return list((gateway.store / "tapes" / barcode / "segments").iterdir())
+
+    bench("write", 1)
+    uploaded(gateway, barcode)
+    once = len(objects())
+    points = gateway.json("recovery", "list", barcode)
+    bench("write", 2)
+    uploaded(gateway, barcode)
+    wait_until(lambda: len(objects()) <= once, "what was overwritten gone", 60)
+    bench("verify", 2)
+    assert gateway.json("tape", "show", barcode)["OverwrittenBytes"] == 0
+    (told,) = gateway.json("events", barcode, "--type", "OverwrittenDataExpired")
+    assert told["Detail"]["segments"] >= once - 1
+
+    gateway.cli("tape", "unload", barcode)
+    (verified,) = gateway.json("tape", "verify", barcode)
+    assert verified["DamagedSegments"] == 0
+    gone = gateway.run(
+        "recovery", "restore", barcode, "--point", str(points[0]["RecoveryPointNumber"]), "--yes"
+    )
+    assert gone.returncode == ExitCode.RECOVERY_POINT
+    assert gateway.json("check")["Clean"]

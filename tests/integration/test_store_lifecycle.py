@@ -32,8 +32,9 @@ from tapectl.store.s3 import S3Store
 from tapectl.store.s3_client import S3Clients
 from tests.support.s3_servers import S3Server, free_ports, moto_server, weed_server
 from tests.support.transfer_gateway import TransferGateway, run_until_idle
+from tests.support.two_gateways import read, write
 
-TAPE, DRIVEN = "LIFE01L5", "LIFE02L5"
+TAPE, DRIVEN, AGAIN = "LIFE01L5", "LIFE02L5", "LIFE03L5"
 MIB = 1 << 20
 Result = TypeVar("Result")
 
@@ -58,6 +59,41 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     server: S3Server = request.getfixturevalue(request.param)
     found: S3Store = server.store("lifecycle", "a/prefix")
     return found
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_what_was_overwritten_leaves_the_store(
+    tmp_path: Path, store: ObjectStore, archive: bool
+) -> None:
+    gateway = TransferGateway(tmp_path / "gateway", ms=time.time_ns() // 1_000_000)
+    engine = gateway.engine(store, keep_overwritten_days=0.01)
+    gateway.create_tape(AGAIN)
+    run_until_idle(engine)
+    before, written = ([os.urandom(MIB) for _ in range(count)] for count in (4, 2))
+    for blocks in (before, written):
+        write(gateway, AGAIN, blocks, engine=engine)
+        run_until_idle(engine)
+    if archive:
+        gateway.change_status(AGAIN, TapeStatus.IN_TRANSIT_TO_VTS)
+        run_until_idle(engine)
+
+    def kept_bytes() -> int:
+        return sum(info.size_bytes for info in store.list(f"tapes/{AGAIN}/"))
+
+    assert kept_bytes() > 6 * MIB
+    for _ in range(2):
+        gateway.ms += 15 * 60_000
+        run_until_idle(engine)
+    assert 2 * MIB < kept_bytes() < 3 * MIB
+    if archive:
+        gateway.change_status(AGAIN, TapeStatus.RETRIEVING, retrieval_tier="Bulk")
+        for _ in range(5):
+            run_until_idle(engine)
+            gateway.ms += 10_000
+        assert gateway.tape(AGAIN).status is TapeStatus.RETRIEVED
+    gateway.drop_cache()
+    assert [one for one in read(gateway, AGAIN, engine) if one is not None] == written
+    engine.close()
 
 
 def test_the_whole_life_of_a_tape(tmp_path: Path, store: ObjectStore) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from tapectl.gateway.transfer.bucket_layout import archive_key
 from tapectl.gateway.transfer.stored_segment import copied_key
-from tapectl.state import archive_objects, segments
+from tapectl.state import archive_objects
 from tapectl.state.tapes import TapeRecord
+from tapectl.state.transfer_queries import stored_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def archived_after(
     copied_through = through if first_composed is None else first_composed - 1
     found = [
         ArchivedObject(copied_key(record), record.sequence)
-        for record in segments.of_tape_after(db, barcode, sequence, limit=limit)
+        for record in stored_after(db, barcode, sequence, limit=limit)
         if record.sequence <= copied_through
     ]
     if len(found) < limit:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import as_completed
 
 from tapectl.gateway.retention import lock_columns
 from tapectl.gateway.transfer.archive_conformance import conform, lock_archived
@@ -31,6 +30,8 @@ from tapectl.gateway.transfer.local_files import (
 )
 from tapectl.gateway.transfer.manifests import RecoveryPoint, note_manifest, put_manifest
 from tapectl.gateway.transfer.object_options import archive_options
+from tapectl.gateway.transfer.object_removal import delete_objects
+from tapectl.gateway.transfer.overwritten import mark_overwritten
 from tapectl.gateway.transfer.ownership import require_ownership
 from tapectl.gateway.transfer.stored_segment import locate_all, object_key
 from tapectl.gateway.transfer.tape_errors import TapeErrors
@@ -40,7 +41,12 @@ from tapectl.state.pools import PoolRecord
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
-from tapectl.state.transfer_queries import cached_of_tape, forget_cached, last_sequence
+from tapectl.state.transfer_queries import (
+    cached_of_tape,
+    forget_cached,
+    last_stored,
+    stored_after,
+)
 from tapectl.store.interface import (
     COMPOSED_SOURCES_MAX,
     ObjectLockedError,
@@ -54,8 +60,6 @@ _log = logging.getLogger(__name__)
 
 # Objects that a pass makes, of all tapes together, so that the other steps get their turn.
 _OBJECTS_A_PASS = 4
-# Deletions between two looks at whether to stop.
-_BATCH = 64
 
 
 class Archiving:
@@ -90,17 +94,20 @@ class Archiving:
         # disks hold more of it than the state knows.
         recovered = recover_leftovers(context, LocalDisks.read(context), tape)
         with context.state.read() as db:
-            if segments.waiting_uploads(db, tape.barcode).segments:
-                return StepReport(done=recovered, waiting=1)
+            waiting = segments.waiting_uploads(db, tape.barcode).segments
+        if waiting:
+            return StepReport(done=recovered, waiting=1)
+        mark_overwritten(context, tape.barcode)
+        with context.state.read() as db:
             pool = pools.find(db, tape.pool_id)
             through = tape.archived_through_sequence
-            following = segments.of_tape_after(
+            following = stored_after(
                 db,
                 tape.barcode,
                 -1 if through is None else through,
                 limit=COMPOSED_SOURCES_MAX,
             )
-            last = last_sequence(db, tape.barcode)
+            last = last_stored(db, tape.barcode)
         assert pool is not None  # a foreign key
         if following and not self._objects_left:
             return StepReport(done=recovered, waiting=1)
@@ -147,11 +154,19 @@ class Archiving:
         return StepReport(done=1)
 
     def _next_object(self, records: Sequence[SegmentRecord]) -> Sequence[SegmentRecord]:
-        """Return the first of the segments, as many as make one object; one at least."""
+        """Return the first of the segments, as many as make one object; one at least.
+
+        What has been overwritten and what counts are never in the same, nor is anything of which a
+        part has expired: an object can be let go of, and read, as a whole only.
+        """
         size_bytes = 0
         for count, record in enumerate(records):
             size_bytes += record.object_bytes or 0
-            if count and size_bytes > self._context.settings.archive_object_bytes:
+            if count and (
+                size_bytes > self._context.settings.archive_object_bytes
+                or record.sequence != records[count - 1].sequence + 1
+                or (record.overwritten_at_ms is None) != (records[0].overwritten_at_ms is None)
+            ):
                 return records[:count]
         return records
 
@@ -172,7 +187,7 @@ class Archiving:
         if not self._is_there(key, composed.size_bytes, options.storage_class):
             context.store.compose(sources, key, options=options)
         with context.state.read() as db:
-            last = last_sequence(db, tape.barcode) or 0
+            last = last_stored(db, tape.barcode) or 0
         status = TapeStatus.ARCHIVED if composed.last_sequence == last else TapeStatus.ARCHIVING
         put = put_manifest(context, tape.barcode, RecoveryPoint(status=status, composed=composed))
         with context.state.write() as db:
@@ -185,7 +200,7 @@ class Archiving:
                 progress=100.0 * composed.last_sequence / max(last, 1),
             )
             note_manifest(db, tape.barcode, put)
-        self._delete([source.key for source in sources])
+        delete_objects(context, [source.key for source in sources])
 
     def _is_there(self, key: str, size_bytes: int, storage_class: StorageClass) -> bool:
         """Whether an object was made before the process that made it could say so."""
@@ -194,17 +209,6 @@ class Archiving:
         except ObjectNotFoundError:
             return False
         return (info.size_bytes, info.storage_class) == (size_bytes, storage_class)
-
-    def _delete(self, keys: Sequence[str]) -> None:
-        context = self._context
-        for start in range(0, len(keys), _BATCH):
-            context.check_stop()
-            futures = [
-                context.pool.submit(context.store.delete, key) for key in keys[start:][:_BATCH]
-            ]
-            failures = [error for one in as_completed(futures) if (error := one.exception())]
-            if failures:
-                raise failures[0]
 
     def _tidy(self, tape: TapeRecord) -> None:
         """Delete what a process that died, or an earlier owner, has left of segments that are
@@ -216,7 +220,7 @@ class Archiving:
             known = {place.key for _, place in locate_all(db, tape.barcode)}
         # Of a later owner, should the tape have gone to one since the manifest was put, nothing may
         # be deleted.
-        self._delete([key for key in left if epoch_of(key) <= tape.store_epoch])
+        delete_objects(context, [key for key in left if epoch_of(key) <= tape.store_epoch])
         for key in archived:
             if key not in known and epoch_of(key) <= tape.store_epoch:
                 try:

@@ -66,6 +66,12 @@ def sequence_of(key: str) -> int:
     return int(key.rpartition("/")[2].split("-")[1])
 
 
+def archived_sequences_of(key: str) -> tuple[int, int]:
+    """Return the first and the last sequence number of what an object below `archive/` holds."""
+    parts = key.rpartition("/")[2].split("-")
+    return int(parts[1]), int(parts[-2])
+
+
 def archive_prefix(barcode: str) -> str:
     return f"tapes/{barcode}/archive/"
 

@@ -28,6 +28,7 @@ from tapectl.gateway.transfer.context import (
 from tapectl.gateway.transfer.deletion import Deletion
 from tapectl.gateway.transfer.draining import Draining
 from tapectl.gateway.transfer.eviction import Eviction
+from tapectl.gateway.transfer.expiry import Expiry
 from tapectl.gateway.transfer.fetching import FetchService
 from tapectl.gateway.transfer.inventory import InventoryKeeper
 from tapectl.gateway.transfer.leftovers import Leftovers
@@ -99,6 +100,7 @@ class TransferEngine:
             PoolChanges(context, errors),
             Retrieval(context, errors),
             Deletion(context, errors),
+            Expiry(context, errors),
             AutomaticCreation(context),
             UnfinishedPuts(context),
         )

@@ -21,6 +21,7 @@ from tapectl.medium.manifest import (
 )
 from tapectl.medium.volume import VolumeRecord
 from tapectl.state import archive_objects, segments, tags, tapes, volumes
+from tapectl.state.overwritten import decode_ranges
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
 from tapectl.state.transfer_queries import epochs_of_rows, last_uploaded, uploaded_by_epoch
@@ -141,6 +142,8 @@ def _head(context: TransferContext, tape: TapeRecord, point: RecoveryPoint) -> M
         encryption=tape.encryption,
         kms_key=tape.kms_key,
         data_key=tape.data_key,
+        expired=decode_ranges(tape.expired),
+        oldest_point=tape.oldest_point,
     )
 
 

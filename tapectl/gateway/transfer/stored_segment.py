@@ -24,6 +24,7 @@ from tapectl.medium.segment_object import (
 from tapectl.medium.summary import SegmentSummary
 from tapectl.state import archive_objects, segments, tapes
 from tapectl.state.segments import SegmentRecord
+from tapectl.state.transfer_queries import stored_after
 from tapectl.store.interface import ObjectStore
 
 # Rows of the state at once.
@@ -59,19 +60,17 @@ def locate(db: sqlite3.Connection, record: SegmentRecord) -> ObjectPlace:
 
 
 def locate_all(db: sqlite3.Connection, barcode: str) -> Iterator[tuple[SegmentRecord, ObjectPlace]]:
-    """Yield every uploaded segment of a tape by ascending sequence, and where it is."""
+    """Yield every segment whose data the store has by ascending sequence, and where it is."""
     through = tapes.get(db, barcode).archived_through_sequence
     composed = deque(archive_objects.of_tape(db, barcode))
     after, offset = -1, 0
-    while records := segments.of_tape_after(db, barcode, after, limit=_ROWS):
+    while records := stored_after(db, barcode, after, limit=_ROWS):
         after = records[-1].sequence
         for record in records:
-            if record.object_bytes is None:
-                continue
             while composed and composed[0].last_sequence < record.sequence:
                 composed.popleft()
                 offset = 0
-            size_bytes = record.object_bytes
+            size_bytes = record.object_bytes or 0
             if through is None or record.sequence > through:
                 yield record, ObjectPlace(object_key(record), size_bytes, archived=False)
             elif not composed or record.sequence < composed[0].first_sequence:

@@ -93,6 +93,8 @@ def test_everything_goes_on_where_it_was(
                 store_epoch=tape.store_epoch,
                 store_etag=tape.store_etag,
                 manifest_number=tape.manifest_number,
+                # It looks for itself what was overwritten.
+                overwritten_seen=tape.overwritten_seen,
             )
             == tape
         )

@@ -1,0 +1,228 @@
+"""What was overwritten is kept for some days, for recovery points of before, and then let go of.
+
+A manifest says so before anything goes: whoever takes the tape over reads it first, or is faster
+and has its number, and then nothing is deleted. Earlier recovery points are refused from then on.
+Cut off anywhere, the objects that may be left are looked for again.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tapectl.gateway.retention import lock_of
+from tapectl.gateway.transfer.bucket_layout import (
+    archive_prefix,
+    archived_sequences_of,
+    epoch_of,
+    segments_prefix,
+    sequence_of,
+)
+from tapectl.gateway.transfer.context import StepReport, TransferContext, combine
+from tapectl.gateway.transfer.local_files import SEALED, LocalDisks, remove
+from tapectl.gateway.transfer.manifests import RecoveryPoint, note_manifest, put_manifest
+from tapectl.gateway.transfer.object_removal import delete_objects
+from tapectl.gateway.transfer.overwritten import mark_overwritten
+from tapectl.gateway.transfer.ownership import require_ownership
+from tapectl.gateway.transfer.tape_errors import TapeErrors
+from tapectl.medium.manifest import ArchiveObject
+from tapectl.state import archive_objects, events, overwritten, segments, tapes
+from tapectl.state.segments import SegmentRecord
+from tapectl.state.tape_status import TapeStatus
+from tapectl.state.tapes import TapeRecord
+from tapectl.state.transfer_queries import count_stored, last_stored
+
+_log = logging.getLogger(__name__)
+
+OVERWRITTEN_DATA_EXPIRED = "OverwrittenDataExpired"
+# Elsewhere the tape is not ours to name in the store, or its objects are on their way.
+_STATUSES = frozenset(
+    (TapeStatus.AVAILABLE, TapeStatus.ARCHIVED, TapeStatus.RETRIEVED, TapeStatus.RECOVERED)
+)
+_DAY_MS = 86_400_000
+# A tape that is written all the time is looked at so often, or each hundredth of what it is kept.
+_LOOK_MS_MIN, _LOOK_MS_MAX = 10_000, 600_000
+# Tapes that a pass looks at, and objects that it deletes, so that the other steps get their turn.
+_LOOKS_A_PASS = 64
+_OBJECTS_A_PASS = 256
+
+
+class Expiry:
+    """The step; remembers between passes when it looked at which tape, and which objects are left
+    of what a manifest of this process says has expired."""
+
+    def __init__(self, context: TransferContext, errors: TapeErrors) -> None:
+        self._context = context
+        self._errors = errors
+        self._keep_ms = round(context.settings.keep_overwritten_days * _DAY_MS)
+        self._look_ms = min(max(self._keep_ms // 100, _LOOK_MS_MIN), _LOOK_MS_MAX)
+        self._looked_at_ms: dict[str, int] = {}
+        self._left: dict[str, list[str]] = {}
+        self._objects_left = 0
+
+    def run(self) -> StepReport:
+        now_ms = self._context.now_ms()
+        self._objects_left = _OBJECTS_A_PASS
+        looked = self._look(now_ms)
+        with self._context.state.read() as db:
+            barcodes = overwritten.tapes_due(db, now_ms - self._keep_ms)
+            due = [tapes.get(db, barcode) for barcode in barcodes]
+            next_ms = overwritten.next_at_ms(db, now_ms - self._keep_ms)
+        self._errors.each([tape for tape in due if tape.status in _STATUSES], self._expire)
+        with self._context.state.read() as db:
+            pending = tapes.with_expiry_pending(db)
+        removed = self._errors.each(
+            [tape for tape in pending if tape.status in _STATUSES], self._remove
+        )
+        next_due_ms = None if next_ms is None else next_ms + self._keep_ms
+        return combine([looked, StepReport(next_due_ms=next_due_ms), removed])
+
+    def _look(self, now_ms: int) -> StepReport:
+        with self._context.state.read() as db:
+            changed = tapes.unseen_since_manifest(db, _STATUSES)
+        due_ms = {barcode: self._due_ms(barcode) for barcode in changed}
+        ready = [barcode for barcode in changed if due_ms[barcode] <= now_ms]
+        for barcode in ready[:_LOOKS_A_PASS]:
+            self._context.check_stop()
+            self._looked_at_ms[barcode] = now_ms
+            mark_overwritten(self._context, barcode)
+        later = [due for due in due_ms.values() if due > now_ms]
+        later += [now_ms] if len(ready) > _LOOKS_A_PASS else []
+        return StepReport(next_due_ms=min(later, default=None))
+
+    def _due_ms(self, barcode: str) -> int:
+        looked_at_ms = self._looked_at_ms.get(barcode)
+        return 0 if looked_at_ms is None else looked_at_ms + self._look_ms
+
+    def _expire(self, known: TapeRecord) -> StepReport:
+        """Enter what no recovery point of the last days needs: from here on it goes."""
+        context = self._context
+        before_ms = context.now_ms() - self._keep_ms
+        with context.state.write() as db:
+            tape = tapes.get(db, known.barcode)
+            if tape.status not in _STATUSES or tape.expiry_pending:
+                return StepReport()
+            going = _expirable(
+                db,
+                tape,
+                overwritten.due_of_tape(db, tape.barcode, before_ms),
+                locked=lock_of(tape, context.now_ms()) is not None,
+            )
+            if not going.records:
+                return StepReport()
+            overwritten.expire(db, tape.barcode, [one.sequence for one in going.records])
+            archive_objects.delete(db, tape.barcode, going.objects)
+            through = tape.archived_through_sequence
+            if through is not None:
+                through = last_stored(db, tape.barcode, through=through)
+                tapes.update(db, tape.barcode, archived_through_sequence=through)
+            detail = {
+                "segments": len(going.records),
+                "object_bytes": sum(one.object_bytes or 0 for one in going.records),
+                "oldest_point": tapes.get(db, tape.barcode).oldest_point,
+            }
+            events.append(db, self._event(tape.barcode, detail))
+        _log.info("tape %s: what was overwritten goes: %s", tape.barcode, detail)
+        return StepReport(done=1)
+
+    def _remove(self, tape: TapeRecord) -> StepReport:
+        """Say in a manifest what has expired, then delete its objects and copies, as many as a pass
+        may."""
+        context, barcode = self._context, tape.barcode
+        require_ownership(context.store, barcode, tape.store_etag)
+        if barcode not in self._left:
+            put = put_manifest(context, barcode, RecoveryPoint())
+            with context.state.write() as db:
+                tapes.update(db, barcode, manifest_number=put.number)
+                note_manifest(db, barcode, put)
+            self._left[barcode] = self._objects(tape)
+        left = self._left[barcode]
+        going, left[:] = left[: self._objects_left], left[self._objects_left :]
+        self._objects_left -= len(going)
+        try:
+            delete_objects(context, going)
+        except BaseException:
+            # What has gone of them is not known.
+            del self._left[barcode]
+            raise
+        if left:
+            return StepReport(done=len(going), waiting=1)
+        del self._left[barcode]
+        self._remove_copies(barcode)
+        return StepReport(done=1)
+
+    def _remove_copies(self, barcode: str) -> None:
+        """Drop what the cache has of expired segments: all of them are gone then."""
+        local = LocalDisks.read(self._context)
+        with self._context.state.write() as db:
+            copies = overwritten.expired_on_disks(db, barcode)
+            for record in copies:
+                segments.set_cache_disk(db, barcode, record.sequence, None)
+            tapes.update(db, barcode, expiry_pending=0)
+        for record in copies:
+            remove(local.file(record.cache_disk_id, barcode, record.sequence, SEALED))
+
+    def _objects(self, tape: TapeRecord) -> list[str]:
+        """Return the keys of a tape's objects that hold expired segments and nothing else, but for
+        those of a later owner."""
+        ranges = overwritten.decode_ranges(tape.expired)
+        firsts = [first for first, _ in ranges]
+
+        def expired(first: int, last: int) -> bool:
+            at = bisect_right(firsts, first) - 1
+            return at >= 0 and last <= ranges[at][1]
+
+        store, barcode = self._context.store, tape.barcode
+        keys = [
+            info.key
+            for info in store.list(segments_prefix(barcode))
+            if expired(sequence_of(info.key), sequence_of(info.key))
+        ]
+        keys += [
+            info.key
+            for info in store.list(archive_prefix(barcode))
+            if expired(*archived_sequences_of(info.key))
+        ]
+        return [key for key in keys if epoch_of(key) <= tape.store_epoch]
+
+    def _event(self, barcode: str, detail: dict[str, int]) -> events.NewEvent:
+        by = self._context.stamp()
+        return events.NewEvent(
+            at_ms=by.at_ms,
+            actor=by.actor,
+            subject_kind="tape",
+            subject_id=barcode,
+            type=OVERWRITTEN_DATA_EXPIRED,
+            detail=detail,
+        )
+
+
+class _Going(NamedTuple):
+    """Segments that expire, and the archived objects that hold some of them."""
+
+    records: Sequence[SegmentRecord]
+    objects: Sequence[ArchiveObject]
+
+
+def _expirable(
+    db: sqlite3.Connection, tape: TapeRecord, due: Sequence[SegmentRecord], *, locked: bool
+) -> _Going:
+    """Return what can go of that which is due: an archived object as a whole only, and only if no
+    lock holds it."""
+    through = -1 if tape.archived_through_sequence is None else tape.archived_through_sequence
+    going = [one for one in due if one.sequence > through]
+    if locked:
+        return _Going(going, ())
+    archived = {one.sequence: one for one in due if one.sequence <= through}
+    objects = []
+    for composed in archive_objects.of_tape(db, tape.barcode):
+        span = range(composed.first_sequence, composed.last_sequence + 1)
+        held = [archived.pop(sequence) for sequence in span if sequence in archived]
+        if held and len(held) == count_stored(db, tape.barcode, span[0], span[-1]):
+            going += held
+            objects.append(composed)
+    # What is in none of them is an object of its own.
+    return _Going([*going, *archived.values()], objects)
