@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from tapectl.medium.summary import SegmentSummary
+from tapectl.medium.overwritten import SegmentExtent
 from tapectl.state import tapes
 from tapectl.state.segments import SegmentRecord, record_of
 
@@ -16,15 +16,20 @@ Ranges = Sequence[tuple[int, int]]
 """Sequence numbers, each pair from its first to its last."""
 
 
-@dataclass(frozen=True, slots=True)
-class UploadedSegment:
+class UploadedSegment(NamedTuple):
     """A segment that the store has had, the bytes of its object, and whether it is marked as
-    overwritten, and expired."""
+    overwritten; a tuple, as there are very many."""
 
-    summary: SegmentSummary
+    extent: SegmentExtent
     object_bytes: int
-    marked: bool
-    expired: bool
+    marked: int
+
+
+class OverwrittenSegment(NamedTuple):
+    """A segment that is marked, and the bytes of its object."""
+
+    sequence: int
+    object_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +41,16 @@ class OverwrittenTotals:
 
 
 def uploaded(db: sqlite3.Connection, barcode: str) -> Iterator[UploadedSegment]:
-    """Yield the segments that manifests of a tape name, by ascending sequence."""
+    """Yield the segments that manifests of a tape name and that have not expired, by ascending
+    sequence."""
     rows = db.execute(
-        "SELECT sequence, first_object, object_count, partition, erases, object_bytes,"
-        " overwritten_at_ms IS NOT NULL, expired FROM segment"
-        " WHERE barcode = ? AND uploaded_at_ms IS NOT NULL ORDER BY sequence",
+        "SELECT object_bytes, overwritten_at_ms IS NOT NULL, sequence, partition, first_object,"
+        " object_count, erases FROM segment"
+        " WHERE barcode = ? AND uploaded_at_ms IS NOT NULL AND NOT expired ORDER BY sequence",
         (barcode,),
     )
-    for sequence, first, objects, partition, erases, object_bytes, marked, expired in rows:
-        summary = SegmentSummary(sequence, first, objects, 0, 0, 0, partition, bool(erases))
-        yield UploadedSegment(summary, object_bytes, bool(marked), bool(expired))
+    for object_bytes, marked, *extent in rows:
+        yield UploadedSegment(SegmentExtent(*extent), object_bytes, marked)
 
 
 def mark(
@@ -99,15 +104,17 @@ def next_at_ms(db: sqlite3.Connection, after_ms: int) -> int | None:
     return None if row[0] is None else int(row[0])
 
 
-def due_of_tape(db: sqlite3.Connection, barcode: str, before_ms: int) -> Sequence[SegmentRecord]:
+def due_of_tape(
+    db: sqlite3.Connection, barcode: str, before_ms: int
+) -> Sequence[OverwrittenSegment]:
     """Return a tape's segments that were overwritten at `before_ms` or earlier and are still kept,
     by ascending sequence."""
     rows = db.execute(
-        "SELECT * FROM segment WHERE barcode = ? AND overwritten_at_ms <= ? AND expired = 0"
-        " ORDER BY sequence",
+        "SELECT sequence, object_bytes FROM segment"
+        " WHERE barcode = ? AND overwritten_at_ms <= ? AND expired = 0 ORDER BY sequence",
         (barcode, before_ms),
     )
-    return [record_of(row) for row in rows]
+    return [OverwrittenSegment(*row) for row in rows]
 
 
 def totals_by_tape(
@@ -124,24 +131,26 @@ def totals_by_tape(
     return {row[0]: OverwrittenTotals(row[1], row[2]) for row in rows}
 
 
-def expire(db: sqlite3.Connection, barcode: str, sequences: Iterable[int]) -> None:
-    """Say that the data of marked segments is let go of: no recovery point before the one at which
-    the last of them was marked can be restored from now on, and their objects are to go."""
+def expire(db: sqlite3.Connection, barcode: str, sequences: Sequence[int]) -> None:
+    """Say that the data of marked segments, by ascending sequence, is let go of: no recovery point
+    before the one at which the last of them was marked can be restored from now on, and their
+    objects are to go."""
     db.executemany(
         "UPDATE segment SET expired = 1 WHERE barcode = ? AND sequence = ?",
         [(barcode, sequence) for sequence in sequences],
     )
-    rows = db.execute(
-        "SELECT sequence, expired FROM segment WHERE barcode = ? ORDER BY sequence", (barcode,)
-    )
-    oldest = db.execute(
-        "SELECT max(overwritten_point) FROM segment WHERE barcode = ? AND expired = 1", (barcode,)
+    newest_point = db.execute(
+        "SELECT max(overwritten_point) FROM segment"
+        " WHERE barcode = ? AND sequence BETWEEN ? AND ? AND expired = 1",
+        (barcode, sequences[0], sequences[-1]),
     ).fetchone()[0]
+    tape = tapes.get(db, barcode)
+    ranges = [*decode_ranges(tape.expired), *((sequence, sequence) for sequence in sequences)]
     tapes.update(
         db,
         barcode,
-        expired=_encode_ranges(_islands((row[0], bool(row[1])) for row in rows)),
-        oldest_point=oldest or 0,
+        expired=_encode_ranges(_joined(ranges)),
+        oldest_point=max(tape.oldest_point, newest_point),
         expiry_pending=1,
     )
 
@@ -185,11 +194,12 @@ def _encode_ranges(ranges: Ranges) -> str:
     return json.dumps([list(one) for one in ranges], separators=(",", ":"))
 
 
-def _islands(rows: Iterable[tuple[int, bool]]) -> Ranges:
-    """Return the ranges of rows that are in, given every row by ascending sequence."""
-    ranges = []
-    for is_in, run in itertools.groupby(rows, key=lambda row: row[1]):
-        if is_in:
-            sequences = [sequence for sequence, _ in run]
-            ranges.append((sequences[0], sequences[-1]))
-    return ranges
+def _joined(ranges: Ranges) -> Ranges:
+    """Return ranges that do not overlap, ascending, those that meet as one."""
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if joined and first == joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    return joined

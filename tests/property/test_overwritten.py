@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapectl.medium.chain import Chain
-from tapectl.medium.overwritten import overwritten
+from tapectl.medium.overwritten import SegmentExtent
+from tapectl.medium.overwritten import overwritten as overwritten_extents
 from tapectl.medium.summary import SegmentSummary
 from tapectl.medium.volume import VolumeRecord
 
@@ -39,6 +40,18 @@ def logs(draw: st.DrawFn) -> tuple[list[SegmentSummary], VolumeRecord]:
     last = len(log)
     undone_from = draw(st.integers(max(1, formatted_through + 1), last + 1))
     return log, volume.without(undone_from, last)
+
+
+def overwritten(log: Sequence[SegmentSummary], volume: VolumeRecord) -> Sequence[int]:
+    return overwritten_extents(
+        (
+            SegmentExtent(
+                one.sequence, one.partition, one.first_object, one.object_count, one.erases
+            )
+            for one in log
+        ),
+        volume,
+    )
 
 
 def chains(log: Sequence[SegmentSummary], volume: VolumeRecord) -> list[list[tuple[int, ...]]]:

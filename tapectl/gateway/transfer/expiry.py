@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tapectl.gateway.retention import lock_of
@@ -30,7 +30,7 @@ from tapectl.gateway.transfer.ownership import require_ownership
 from tapectl.gateway.transfer.tape_errors import TapeErrors
 from tapectl.medium.manifest import ArchiveObject
 from tapectl.state import archive_objects, events, overwritten, segments, tapes
-from tapectl.state.segments import SegmentRecord
+from tapectl.state.overwritten import OverwrittenSegment
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
 from tapectl.state.transfer_queries import count_stored, last_stored
@@ -48,6 +48,12 @@ _LOOK_MS_MIN, _LOOK_MS_MAX = 10_000, 600_000
 # Tapes that a pass looks at, and objects that it deletes, so that the other steps get their turn.
 _LOOKS_A_PASS = 64
 _OBJECTS_A_PASS = 256
+# Segments of a tape that expire at once: a drive that seals a segment waits for the state no longer
+# than it takes to enter them.
+_SEGMENTS_AT_ONCE = 4000
+
+# Segments that go together, and the archived object that holds them if there is one.
+_Unit = tuple[list[OverwrittenSegment], ArchiveObject | None]
 
 
 class Expiry:
@@ -111,17 +117,17 @@ class Expiry:
                 overwritten.due_of_tape(db, tape.barcode, before_ms),
                 locked=lock_of(tape, context.now_ms()) is not None,
             )
-            if not going.records:
+            if not going.segments:
                 return StepReport()
-            overwritten.expire(db, tape.barcode, [one.sequence for one in going.records])
+            overwritten.expire(db, tape.barcode, [one.sequence for one in going.segments])
             archive_objects.delete(db, tape.barcode, going.objects)
             through = tape.archived_through_sequence
             if through is not None:
                 through = last_stored(db, tape.barcode, through=through)
                 tapes.update(db, tape.barcode, archived_through_sequence=through)
             detail = {
-                "segments": len(going.records),
-                "object_bytes": sum(one.object_bytes or 0 for one in going.records),
+                "segments": len(going.segments),
+                "object_bytes": sum(one.object_bytes for one in going.segments),
                 "oldest_point": tapes.get(db, tape.barcode).oldest_point,
             }
             events.append(db, self._event(tape.barcode, detail))
@@ -201,28 +207,41 @@ class Expiry:
 
 
 class _Going(NamedTuple):
-    """Segments that expire, and the archived objects that hold some of them."""
+    """Segments that expire, by ascending sequence, and the archived objects that hold some of
+    them."""
 
-    records: Sequence[SegmentRecord]
-    objects: Sequence[ArchiveObject]
+    segments: list[OverwrittenSegment]
+    objects: list[ArchiveObject]
 
 
 def _expirable(
-    db: sqlite3.Connection, tape: TapeRecord, due: Sequence[SegmentRecord], *, locked: bool
+    db: sqlite3.Connection, tape: TapeRecord, due: Sequence[OverwrittenSegment], *, locked: bool
 ) -> _Going:
-    """Return what can go of that which is due: an archived object as a whole only, and only if no
-    lock holds it."""
+    """Return the first that can go of what is due; of what is archived nothing if a lock holds it."""
     through = -1 if tape.archived_through_sequence is None else tape.archived_through_sequence
-    going = [one for one in due if one.sequence > through]
-    if locked:
-        return _Going(going, ())
-    archived = {one.sequence: one for one in due if one.sequence <= through}
-    objects = []
+    units: list[_Unit] = [([one], None) for one in due if one.sequence > through]
+    if not locked:
+        units += _archived_units(db, tape, [one for one in due if one.sequence <= through])
+    going = _Going([], [])
+    for members, composed in sorted(units, key=lambda unit: unit[0][0].sequence):
+        if len(going.segments) >= _SEGMENTS_AT_ONCE:
+            break
+        going.segments.extend(members)
+        if composed is not None:
+            going.objects.append(composed)
+    return going
+
+
+def _archived_units(
+    db: sqlite3.Connection, tape: TapeRecord, due: Sequence[OverwrittenSegment]
+) -> Iterator[_Unit]:
+    """Yield what is due of a tape's archived segments, by object: one goes as a whole only."""
+    left = {one.sequence: one for one in due}
     for composed in archive_objects.of_tape(db, tape.barcode):
         span = range(composed.first_sequence, composed.last_sequence + 1)
-        held = [archived.pop(sequence) for sequence in span if sequence in archived]
+        held = [left.pop(sequence) for sequence in span if sequence in left]
         if held and len(held) == count_stored(db, tape.barcode, span[0], span[-1]):
-            going += held
-            objects.append(composed)
+            yield held, composed
     # What is in none of them is an object of its own.
-    return _Going([*going, *archived.values()], objects)
+    for one in left.values():
+        yield [one], None

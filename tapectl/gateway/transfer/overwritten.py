@@ -6,7 +6,7 @@ Only what the last manifest names is looked at: from that point on none needs th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from tapectl.gateway.transfer.context import TransferContext
 from tapectl.medium.overwritten import overwritten
@@ -18,6 +18,10 @@ from tapectl.state.overwritten import UploadedSegment, mark, unmark, uploaded
 # points, and part archived objects, for nothing. Every session of a backup program overwrites a
 # filemark or two.
 RUN_BYTES_MIN = 1 << 20
+
+
+# Rows that are entered at once: a drive that seals a segment waits for no more than that.
+_ROWS_AT_ONCE = 2000
 
 
 def mark_overwritten(context: TransferContext, barcode: str) -> bool:
@@ -32,28 +36,27 @@ def mark_overwritten(context: TransferContext, barcode: str) -> bool:
             return True
         volume = VolumeRecord() if row is None else VolumeRecord.from_document(row.document)
         found = list(uploaded(db, barcode))
-    void = frozenset(overwritten((one.summary for one in found), volume))
-    large = set(itertools.chain.from_iterable(_large_runs(found, void)))
-    with context.state.write() as db:
-        now, row_now = tapes.get(db, barcode), volumes.get(db, barcode)
-        if now.manifest_number != tape.manifest_number or row_now != row:
-            return False
-        mark(db, barcode, large, at_ms=context.now_ms(), point=tape.manifest_number)
-        unmark(db, barcode, (one.summary.sequence for one in found if _counts_again(one, void)))
-        tapes.update(db, barcode, overwritten_seen=tape.manifest_number)
+    void = frozenset(overwritten((one.extent for one in found), volume))
+    new = [one.extent.sequence for one in _worth_it(found, void) if not one.marked]
+    counts_again = [
+        one.extent.sequence for one in found if one.marked and one.extent.sequence not in void
+    ]
+    for start in range(0, len(new) or 1, _ROWS_AT_ONCE):
+        with context.state.write() as db:
+            if volumes.get(db, barcode) != row:
+                return False
+            at_ms, point = context.now_ms(), tape.manifest_number
+            mark(db, barcode, new[start:][:_ROWS_AT_ONCE], at_ms=at_ms, point=point)
+            unmark(db, barcode, counts_again)
+            if start + _ROWS_AT_ONCE >= len(new):
+                tapes.update(db, barcode, overwritten_seen=tape.manifest_number)
     return True
 
 
-def _counts_again(segment: UploadedSegment, void: frozenset[int]) -> bool:
-    return segment.marked and segment.summary.sequence not in void
-
-
-def _large_runs(found: Iterable[UploadedSegment], void: frozenset[int]) -> Iterator[Sequence[int]]:
-    """Yield the sequences of what was overwritten and is worth letting go of, run by run."""
-    for is_void, run in itertools.groupby(
-        (one for one in found if not one.expired), key=lambda one: one.summary.sequence in void
-    ):
+def _worth_it(found: Iterable[UploadedSegment], void: frozenset[int]) -> Iterator[UploadedSegment]:
+    """Yield what was overwritten and stands in runs that are worth letting go of."""
+    for is_void, run in itertools.groupby(found, key=lambda one: one.extent.sequence in void):
         if is_void:
             members = list(run)
             if sum(one.object_bytes for one in members) >= RUN_BYTES_MIN:
-                yield [one.summary.sequence for one in members]
+                yield from members
