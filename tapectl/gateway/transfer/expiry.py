@@ -217,7 +217,7 @@ class _Going(NamedTuple):
 def _expirable(
     db: sqlite3.Connection, tape: TapeRecord, due: Sequence[OverwrittenSegment], *, locked: bool
 ) -> _Going:
-    """Return the first that can go of what is due; of what is archived nothing if a lock holds it."""
+    """Return the first that can go of what is due; with a lock, nothing of what is archived."""
     through = -1 if tape.archived_through_sequence is None else tape.archived_through_sequence
     units: list[_Unit] = [([one], None) for one in due if one.sequence > through]
     if not locked:
