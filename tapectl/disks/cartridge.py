@@ -81,7 +81,7 @@ class SegmentedCartridge:
         thread if it likes. Whoever tries again after CartridgeBusyError gives the same `progress`
         again. Raises CartridgeBusyError, CartridgeReadError, CartridgeWriteError.
         """
-        known = SequenceSet(one.summary.sequence for one in journal.segments(tape.barcode))
+        known = SequenceSet(journal.sequences(tape.barcode))
         recover(tape, journal, known)
         volume = journal.volume(tape.barcode)
         void = VoidSegments(tape.barcode, journal, sealer)
@@ -91,12 +91,13 @@ class SegmentedCartridge:
         except BaseException:
             readers.close()
             raise
+        next_sequence = max(loaded.next_sequence, (known.last or 0) + 1)
         return cls(
             tape,
             volume,
             [TapeMap(chain, readers) for chain in loaded.chains],
             journal=journal,
-            new_segments=NewSegments(tape, journal, void, segment_bytes, loaded.next_sequence),
+            new_segments=NewSegments(tape, journal, void, segment_bytes, next_sequence),
             seals=SealQueue(tape.barcode, journal, readers, sealer),
             readers=readers,
         )

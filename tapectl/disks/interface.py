@@ -49,7 +49,12 @@ class SegmentJournal(Protocol):
     """The record of sealed segments and of room on the disks; kept in the state."""
 
     def segments(self, barcode: str) -> Iterable[StoredSegment]:
-        """Yield the sealed segments of a tape by ascending sequence, voided ones included."""
+        """Yield the sealed segments of a tape by ascending sequence, voided ones included, but for
+        those whose data is let go of: nothing needs them."""
+        ...
+
+    def sequences(self, barcode: str) -> Iterable[int]:
+        """Yield the sequence numbers of all sealed segments there have been, ascending."""
         ...
 
     def record_sealed(

@@ -58,7 +58,7 @@ class StateJournal:
         self._reads: defaultdict[str, set[int]] = defaultdict(set)
 
     def segments(self, barcode: str) -> Iterator[StoredSegment]:
-        """Yield the sealed segments of a tape by ascending sequence, voided ones included."""
+        """See SegmentJournal."""
         with self._state.read() as db:
             all_disks = disks.all_disks(db)
         # A disk that is not there holds no copy.
@@ -78,6 +78,11 @@ class StateJournal:
                     buffer_path=_segment_path(paths, record.buffer_disk_id, record),
                     uploaded=record.uploaded_at_ms is not None,
                 )
+
+    def sequences(self, barcode: str) -> Iterator[int]:
+        """See SegmentJournal."""
+        with self._state.read() as db:
+            yield from segments.sequences(db, barcode)
 
     def record_sealed(
         self,

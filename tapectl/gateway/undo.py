@@ -21,7 +21,6 @@ from tapectl.state.gateways import read_gateway
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp, TapeRecord
 from tapectl.state.transfer_queries import last_sequence as last_sequence_here
-from tapectl.state.transfer_queries import sequences_of_tape
 from tapectl.store.interface import ObjectStore
 
 _RESTORABLE = frozenset(
@@ -115,7 +114,7 @@ def _require_nothing_left_open(state: State, barcode: str) -> None:
     is restored, and is part of no recovery point."""
     with state.read() as db:
         roots = [disk.path for disk in disks.all_disks(db)]
-        known = sequences_of_tape(db, barcode)
+        known = frozenset(segments.sequences(db, barcode))
     for path in (path for root in roots for path in tape_folder(root, barcode).glob("*")):
         unknown = path.suffix == SEALED and path.stem.isdigit() and int(path.stem) not in known
         if path.suffix == OPEN or unknown:
@@ -128,7 +127,7 @@ def _require_nothing_left_open(state: State, barcode: str) -> None:
 def _remove_unknown_files(state: State, barcode: str) -> None:
     with state.read() as db:
         roots = [disk.path for disk in disks.all_disks(db)]
-        known = sequences_of_tape(db, barcode)
+        known = frozenset(segments.sequences(db, barcode))
     for path in (path for root in roots for path in tape_folder(root, barcode).glob("*")):
         if path.suffix in (OPEN, SEALED) and path.stem.isdigit() and int(path.stem) not in known:
             path.unlink(missing_ok=True)

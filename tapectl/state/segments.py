@@ -93,13 +93,23 @@ def of_tape(db: sqlite3.Connection, barcode: str) -> Sequence[SegmentRecord]:
 def of_tape_after(
     db: sqlite3.Connection, barcode: str, sequence: int, *, limit: int
 ) -> Sequence[SegmentRecord]:
-    """Return up to `limit` segments of a tape by ascending sequence, those after `sequence`: for
-    walking a tape that has too many for one list."""
+    """Return up to `limit` segments of a tape that have not expired by ascending sequence, those
+    after `sequence`: for walking a tape that has too many for one list."""
     rows = db.execute(
-        "SELECT * FROM segment WHERE barcode = ? AND sequence > ? ORDER BY sequence LIMIT ?",
+        "SELECT * FROM segment WHERE barcode = ? AND sequence > ? AND NOT expired"
+        " ORDER BY sequence LIMIT ?",
         (barcode, sequence, limit),
     )
     return [record_of(row) for row in rows]
+
+
+def sequences(db: sqlite3.Connection, barcode: str) -> Iterator[int]:
+    """Yield the sequence numbers of all segments of a tape, ascending."""
+    rows = db.execute(
+        "SELECT sequence FROM segment WHERE barcode = ? ORDER BY sequence", (barcode,)
+    )
+    with contextlib.closing(rows):
+        yield from (row[0] for row in rows)
 
 
 def latest_first(

@@ -31,12 +31,6 @@ def tapes_waiting_for_upload(db: sqlite3.Connection) -> Sequence[str]:
     return [row[0] for row in rows]
 
 
-def sequences_of_tape(db: sqlite3.Connection, barcode: str) -> frozenset[int]:
-    """Return the sequences of all sealed segments of a tape."""
-    rows = db.execute("SELECT sequence FROM segment WHERE barcode = ?", (barcode,))
-    return frozenset(row[0] for row in rows)
-
-
 def waiting_of_tape(db: sqlite3.Connection, barcode: str, *, limit: int) -> Sequence[SegmentRecord]:
     """Return up to `limit` segments of a tape that are not in the store, by sequence: the order
     of a tape's log, whatever the clock did."""

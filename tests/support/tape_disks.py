@@ -90,6 +90,10 @@ class TapeDisks:
         assert barcode == TAPE.barcode
         return [self.records[sequence] for sequence in sorted(self.records)]
 
+    def sequences(self, barcode: str) -> Sequence[int]:
+        assert barcode == TAPE.barcode
+        return sorted(self.records)
+
     def record_sealed(
         self,
         barcode: str,

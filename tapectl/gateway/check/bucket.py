@@ -16,10 +16,10 @@ from tapectl.gateway.transfer.bucket_layout import (
     tape_prefix,
 )
 from tapectl.gateway.transfer.stored_segment import locate_all
+from tapectl.state import segments
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
-from tapectl.state.transfer_queries import sequences_of_tape
 from tapectl.store.interface import ObjectInfo, ObjectNotFoundError, ObjectStore, StoreError
 
 # Nothing of these is in the store, or it is on its way out.
@@ -85,5 +85,5 @@ def _unknown(view: CheckView, tape: TapeRecord, found: Mapping[str, ObjectInfo])
     prefix = segments_prefix(tape.barcode)
     numbers = {sequence_of(key) for key in found if key.startswith(prefix)}
     with view.state.read() as db:
-        known = sequences_of_tape(db, tape.barcode)
+        known = frozenset(segments.sequences(db, tape.barcode))
     return sorted(numbers - known)

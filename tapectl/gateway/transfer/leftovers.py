@@ -20,10 +20,9 @@ from tapectl.gateway.transfer.local_files import (
     tape_folder,
 )
 from tapectl.gateway.transfer.tape_errors import TapeErrors
-from tapectl.state import tapes
+from tapectl.state import segments, tapes
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
-from tapectl.state.transfer_queries import sequences_of_tape
 
 # Of these nothing is written any more.
 _GONE = frozenset({TapeStatus.DELETING, TapeStatus.DELETED, TapeStatus.IRRECOVERABLE})
@@ -55,7 +54,7 @@ def recover_leftovers(context: TransferContext, local: LocalDisks, tape: TapeRec
     Raises scsi.cartridge.CartridgeError if a disk fails or is full, or a segment is unknowable.
     """
     with context.state.read() as db:
-        known = sequences_of_tape(db, tape.barcode)
+        known = frozenset(segments.sequences(db, tape.barcode))
     if not _has_leftovers(local, tape.barcode, known):
         return 0
     description = TapeDescription(tape.barcode, tape.tape_uuid, tape.size_bytes)

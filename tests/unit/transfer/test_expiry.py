@@ -399,3 +399,31 @@ def test_a_pass_deletes_so_many_objects_and_no_more(
     # That of the overwrite, and one that says what has gone.
     assert numbers(gateway, store) == [3, 2]
     assert contents(gateway, engine) == NEW
+
+
+def test_numbers_of_what_has_gone_are_not_used_again(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    """Its last segments are undone and gone; what is written next must not be taken for them."""
+    written(gateway, engine, *OLD)
+    (old, *_) = numbers(gateway, store)
+    written(gateway, engine, *NEW, at=6)
+    restore_point(gateway, store, TAPE, old)
+    run_until_idle(engine)
+    days_pass(gateway, engine)
+    assert in_store(store) == [1, 2, 3]
+    written(gateway, engine, *NEW, at=6)
+    assert in_store(store) == [1, 2, 3, 6, 7]
+    assert contents(gateway, engine) == [*OLD, *NEW]
+
+
+def test_a_drive_is_not_told_of_what_has_gone(
+    gateway: TransferGateway, engine: TransferEngine
+) -> None:
+    """A tape that is written anew each week loads as quickly in the tenth year."""
+    written(gateway, engine, *OLD)
+    written(gateway, engine, *NEW)
+    days_pass(gateway, engine)
+    assert [one.summary.sequence for one in gateway.journal.segments(TAPE)] == [4, 5]
+    assert list(gateway.journal.sequences(TAPE)) == [1, 2, 3, 4, 5]
+    assert contents(gateway, engine) == NEW
