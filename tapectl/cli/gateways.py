@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ from tapectl.cli.gateway import (
     quota_row,
     standing_row,
 )
+from tapectl.cli.named_store import EndpointUrl, Profile, Region, StoreUrl, open_named_store
 from tapectl.cli.options import Output, Yes, examples
 from tapectl.cli.render import (
     Column,
@@ -29,13 +29,9 @@ from tapectl.cli.tag import show_tags, tag_list
 from tapectl.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tapectl.gateway.adoption import Adoption
     from tapectl.gateway.gateway_document import GatewayDocument
     from tapectl.gateway.settings import Settings
-    from tapectl.state.database import State
-    from tapectl.store.interface import ObjectStore
 
 app = typer.Typer(
     no_args_is_help=True, help="Gateways in their bucket: list, disable, become one of them."
@@ -109,27 +105,6 @@ ADOPTED_COLUMNS = (
 )
 # fmt: on
 
-StoreUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="URL",
-        show_default="that of the gateway here",
-        help="The bucket: s3://bucket/prefix, or a directory, file:///path.",
-    ),
-]
-Region = Annotated[
-    str | None, typer.Option("--region", metavar="REGION", help="Region of the bucket.")
-]
-EndpointUrl = Annotated[
-    str | None,
-    typer.Option("--endpoint-url", metavar="URL", help="S3-compatible server; else Amazon."),
-]
-Profile = Annotated[
-    str | None,
-    typer.Option("--profile", metavar="NAME", help="Profile of the AWS credentials to use."),
-]
-
 
 @app.command(
     "show",
@@ -199,7 +174,7 @@ def list_(
     """List the gateways of a bucket."""
     from tapectl.gateway.adoption import list_gateways
 
-    with _named_store(context, store, region, endpoint_url, profile) as (opened, _):
+    with open_named_store(context, store, region, endpoint_url, profile) as (opened, _):
         rows = [document_row(document) for document in list_gateways(opened)]
     render_rows(rows, LIST_COLUMNS, output=output, empty="the bucket has no gateway")
 
@@ -236,7 +211,7 @@ def disable(
     from tapectl.gateway.adoption import disable_gateway
 
     confirm(f"Disable gateway {gateway_id} for good?", yes=yes)
-    with _named_store(context, store, region, endpoint_url, profile) as (opened, state):
+    with open_named_store(context, store, region, endpoint_url, profile) as (opened, state):
         document = disable_gateway(opened, gateway_id, by=actor(), state=state)
     render_record(document_row(document), LIST_COLUMNS, output=output)
 
@@ -344,29 +319,3 @@ def adopted_row(adopted: Adoption, settings: Settings) -> Row:
         ],
         "MissingKeys": list(adopted.missing_keys),
     }
-
-
-@contextmanager
-def _named_store(
-    context: typer.Context,
-    store_url: str | None,
-    region: str | None,
-    endpoint_url: str | None,
-    profile: str | None,
-) -> Iterator[tuple[ObjectStore, State | None]]:
-    """Yield the store that is named, or that of the gateway here with its state."""
-    from tapectl.gateway.activation import describe_gateway, normalise_store_url
-    from tapectl.gateway.adoption import StoreAddress
-    from tapectl.gateway.stores import open_store
-
-    if store_url is not None:
-        address = StoreAddress(
-            store_url=normalise_store_url(store_url),
-            region=region,
-            endpoint_url=endpoint_url,
-            profile=profile,
-        )
-        yield open_store(address, load_settings(context)), None
-        return
-    with open_gateway(context) as (state, settings):
-        yield open_store(describe_gateway(state), settings), state
