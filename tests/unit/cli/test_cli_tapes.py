@@ -141,6 +141,14 @@ def test_chap_takes_secrets_from_files_only(ask: Ask, active: Active, tmp_path: 
     assert active(*set_words) == ExitCode.USAGE
     assert active("chap", "delete", "tapedrive-01", INITIATOR, "--yes") == 0
     assert active("chap", "delete", "tapedrive-01", INITIATOR, "--yes") == ExitCode.CHAP_NOT_FOUND
+    secret.write_text("correct horse 2\n")
+    everywhere = ask("chap", "set", "all", INITIATOR, "--secret-file", str(secret))
+    assert everywhere == ask("chap", "list")
+    assert [entry["Device"] for entry in everywhere] == [
+        device["Device"] for device in ask("device", "list")
+    ]
+    assert active("chap", "delete", "all", INITIATOR, "--yes") == 0
+    assert ask("chap", "list") == []
 
 
 def test_completion_knows_barcodes_and_is_silent_without_a_state(
