@@ -23,9 +23,11 @@ from tapectl.cli.render import (
     render_record,
     render_rows,
     show_time,
+    show_yes,
 )
 from tapectl.cli.session import actor, load_settings, open_gateway
 from tapectl.cli.tag import show_tags, tag_list
+from tapectl.cli.waiting import Progress, progress_bar
 from tapectl.units import format_size
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ ADOPTED_COLUMNS = (
     Column("NotUploaded", "Not in the bucket", _show_unuploaded),
     Column("ChapToSet", "CHAP secrets to set", _show_chap),
     Column("MissingKeys", "Keys to import", _show_words),
+    Column("DryRun", "Nothing was done", show_yes),
 )
 # fmt: on
 
@@ -219,6 +222,10 @@ def disable(
 @app.command(
     "adopt",
     epilog=examples(
+        (
+            "tapectl gateway adopt s3://my-bucket/tapes --dry-run",
+            "what would come back, while the gateway goes on",
+        ),
         ("tapectl gateway adopt s3://my-bucket/tapes", "the only gateway of a bucket"),
         ("tapectl gateway adopt file:///srv/tapes --gateway sgw-0A1B2C3D --yes", "one of several"),
     ),
@@ -243,6 +250,9 @@ def adopt(
     endpoint_url: EndpointUrl = None,
     profile: Profile = None,
     yes: Yes = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would come to, and change nothing.")
+    ] = False,
     output: Output = None,
 ) -> None:
     """Become the gateway that a bucket knows.
@@ -253,7 +263,7 @@ def adopt(
     secrets are to be set again, and the keys of encrypted tapes to be imported, before or after.
     """
     from tapectl.gateway.activation import normalise_store_url
-    from tapectl.gateway.adoption import StoreAddress, choose_gateway, refuse_activated
+    from tapectl.gateway.adoption import StoreAddress, choose_gateway, foresee, refuse_activated
     from tapectl.gateway.adoption import adopt as adopt_gateway
     from tapectl.gateway.stores import open_store
 
@@ -266,14 +276,28 @@ def adopt(
         profile=profile,
     )
     opened = open_store(address, settings)
+    if dry_run:
+        told = foresee(settings.state_path, address, opened, gateway_id=gateway)
+        render_record(adopted_row(told, settings, dry_run=True), ADOPTED_COLUMNS, output=output)
+        return
     chosen = choose_gateway(opened, gateway).document
     confirm(
         f"Become gateway {chosen.gateway_id} ({chosen.gateway_name}), and shut its machine out?",
         yes=yes,
     )
-    adopted = adopt_gateway(
-        settings.state_path, address, opened, gateway_id=chosen.gateway_id, actor=actor()
-    )
+    with progress_bar(f"adopting {chosen.gateway_id}") as show:
+        adopted = adopt_gateway(
+            settings.state_path,
+            address,
+            opened,
+            gateway_id=chosen.gateway_id,
+            actor=actor(),
+            progress=lambda done, all_: show(
+                Progress(
+                    done=done == all_, percent=100 * done / all_, text=f"{done} of {all_} tapes"
+                )
+            ),
+        )
     render_record(adopted_row(adopted, settings), ADOPTED_COLUMNS, output=output)
 
 
@@ -299,8 +323,8 @@ def document_row(document: GatewayDocument) -> Row:
     }
 
 
-def adopted_row(adopted: Adoption, settings: Settings) -> Row:
-    """Return the JSON object of what a machine has become."""
+def adopted_row(adopted: Adoption, settings: Settings, *, dry_run: bool = False) -> Row:
+    """Return the JSON object of what a machine has become, or would."""
     return {
         **gateway_row(adopted.gateway, settings),
         "Epoch": adopted.epoch,
@@ -318,4 +342,5 @@ def adopted_row(adopted: Adoption, settings: Settings) -> Row:
             {"Target": target, "InitiatorName": initiator} for target, initiator in adopted.chap
         ],
         "MissingKeys": list(adopted.missing_keys),
+        "DryRun": dry_run,
     }
