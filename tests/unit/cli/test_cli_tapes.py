@@ -237,3 +237,10 @@ def test_a_bucket_tells_its_tapes_to_a_machine_without_a_gateway(
     (tmp_path / "empty").mkdir()
     assert ask("recovery", "list", "--store", str(tmp_path / "empty")) == []
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_events_since_a_time(ask: Ask, active: Active) -> None:
+    ask("tape", "create", "--size", "1TiB", "--barcode", "VTL001L5")
+    assert ask("events", "--since", "1h") == ask("events", "--since", "2000-01-01") == ask("events")
+    assert ask("events", "--since", "2999-01-01T00:00") == []
+    assert active("events", "--since", "yesterday") == ExitCode.USAGE
