@@ -25,13 +25,14 @@ COLUMNS = (
     Column("Mutual", "Mutual", show_yes),
     Column("TargetARN", "Target"),
 )
-DeviceOrDiscovery = Annotated[
+DeviceOrAllOrDiscovery = Annotated[
     str,
     typer.Argument(
         metavar="DEVICE",
         show_default=False,
-        autocompletion=completing.devices_or_discovery,
-        help="Device, as `tapectl device list` shows it, or discovery for discovery sessions.",
+        autocompletion=completing.devices_or_all_or_discovery,
+        help="Device, as `tapectl device list` shows it, all of them, or discovery for discovery"
+        " sessions.",
     ),
 ]
 
@@ -50,8 +51,8 @@ def _chap_row(info: ChapInfo) -> Row:
     "set",
     epilog=examples(
         (
-            "tapectl chap set tapedrive-01 iqn.1993-08.org.debian:01:abc --secret-file in.secret",
-            "one-way: the initiator proves who it is",
+            "tapectl chap set all iqn.1993-08.org.debian:01:abc --secret-file in.secret",
+            "one-way: the initiator proves who it is, to every device",
         ),
         (
             "pass show tape | tapectl chap set mediachanger iqn.1993-08.org.debian:01:abc"
@@ -66,7 +67,7 @@ def _chap_row(info: ChapInfo) -> Row:
 )
 def set_(
     context: typer.Context,
-    device: DeviceOrDiscovery,
+    device: DeviceOrAllOrDiscovery,
     initiator: Initiator,
     secret_file: Annotated[
         Path,
@@ -87,7 +88,7 @@ def set_(
     ] = None,
     output: Output = None,
 ) -> None:
-    """Set the secret of an initiator at a device.
+    """Set the secret of an initiator at a device, or all.
 
     It takes the place of the one there was. A device with a secret takes only initiators that know
     theirs; sessions of this initiator, and of those without a secret, end. Discovery sessions have
@@ -95,10 +96,11 @@ def set_(
     machine could read it.
     """
     from tapectl.gateway.chap import set_credentials
+    from tapectl.gateway.devices import ALL_DEVICES
 
     target_secret = None if target_secret_file is None else read_secret(target_secret_file)
     with change_access(context, initiator) as (state, changed):
-        info = set_credentials(
+        found = set_credentials(
             state,
             device,
             initiator,
@@ -106,8 +108,11 @@ def set_(
             target_secret=target_secret,
             actor=actor(),
         )
-        changed.append(info.device)
-    render_record(_chap_row(info), COLUMNS, output=output)
+        changed += [info.device for info in found]
+    if device == ALL_DEVICES:
+        render_rows([_chap_row(info) for info in found], COLUMNS, output=output, empty="no devices")
+    else:
+        render_record(_chap_row(found[0]), COLUMNS, output=output)
 
 
 @app.command("list", epilog=examples(("tapectl chap list", "who may log in where")))
@@ -122,12 +127,15 @@ def list_(context: typer.Context, output: Output = None) -> None:
 
 @app.command(
     "delete",
-    epilog=examples(("tapectl chap delete tapedrive-01 iqn.1993-08.org.debian:01:abc", "asks")),
+    epilog=examples(
+        ("tapectl chap delete tapedrive-01 iqn.1993-08.org.debian:01:abc", "asks"),
+        ("tapectl chap delete all iqn.1993-08.org.debian:01:abc --yes", "everywhere, in a script"),
+    ),
 )
 def delete(
-    context: typer.Context, device: DeviceOrDiscovery, initiator: Initiator, yes: Yes = False
+    context: typer.Context, device: DeviceOrAllOrDiscovery, initiator: Initiator, yes: Yes = False
 ) -> None:
-    """Delete the credentials of an initiator.
+    """Delete the credentials of an initiator at a device, or all.
 
     Its sessions at the device end. With its last credentials gone a device takes anyone.
     """
@@ -135,4 +143,4 @@ def delete(
 
     confirm(f"Delete the credentials of {initiator} at {device}?", yes=yes)
     with change_access(context, initiator) as (state, changed):
-        changed.append(delete_credentials(state, device, initiator, actor=actor()))
+        changed += delete_credentials(state, device, initiator, actor=actor())

@@ -37,9 +37,11 @@ def devices(context: typer.Context, incomplete: str) -> Candidates:
     return _complete(context, incomplete, _devices)
 
 
-def devices_or_discovery(context: typer.Context, incomplete: str) -> Candidates:
-    """Return the names of the devices, and the word for discovery sessions."""
-    return _complete(context, incomplete, lambda state: [*_devices(state), ("discovery", "")])
+def devices_or_all_or_discovery(context: typer.Context, incomplete: str) -> Candidates:
+    """Return the names of the devices, the word for all of them, and that for discovery
+    sessions."""
+    words = [("all", ""), ("discovery", "")]
+    return _complete(context, incomplete, lambda state: [*_devices(state), *words])
 
 
 def devices_or_all(context: typer.Context, incomplete: str) -> Candidates:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,6 +62,10 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             ("tapectl events", "the newest, oldest first"),
             ("tapectl events VTL001L5", "the life of one tape"),
+            (
+                "tapectl events --since 1d --type TapeMoved",
+                "who has moved which tape since yesterday",
+            ),
             ("tapectl events --follow --output tsv", "as they happen, until Ctrl-C"),
         ),
     )(events)
@@ -83,6 +88,14 @@ def events(
             "--type", metavar="TYPE", help="Only events of this type, e.g. TapeStatusTransition."
         ),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            help='Only events not before this: ISO 8601, "2h ago", 3d.',
+        ),
+    ] = None,
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, help="At most so many, the newest.")
     ] = 1000,
@@ -96,17 +109,23 @@ def events(
     Every change of a tape's status, every move, every disk. With
     --follow and --output json each batch of new events is a document of its own.
     """
+    from tapectl.gateway.activation import describe_gateway
+    from tapectl.gateway.clock import now_ms
     from tapectl.gateway.events import list_events
+    from tapectl.gateway.points_in_time import parse_time, zone_of
 
     with open_gateway(context) as (state, _):
-        found = list_events(state, subject=subject, event_type=event_type, limit=limit)
+        zone = zone_of(describe_gateway(state).timezone)
+        since_ms = None if since is None else parse_time(since, now_ms=now_ms(), zone=zone)
+        ask = partial(list_events, state, subject=subject, event_type=event_type, since_ms=since_ms)
+        found = ask(limit=limit)
         render_rows(
             [event_row(event) for event in found], COLUMNS, output=output, empty="no events"
         )
         while follow:
             time.sleep(FOLLOW_INTERVAL_S)
             last = found[-1].id if found else 0
-            new = list_events(state, subject=subject, event_type=event_type, after_id=last)
+            new = ask(after_id=last)
             if new:
                 found = new
                 _render_more([event_row(event) for event in new], output)

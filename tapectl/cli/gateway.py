@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapectl.cli import completing
+from tapectl.cli.named_store import EndpointUrl, Profile, Region
 from tapectl.cli.options import Output, Tags, examples
 from tapectl.cli.render import (
     Column,
@@ -129,17 +130,9 @@ def activate(
             "--name", metavar="NAME", show_default="this machine's name", help="Name for people."
         ),
     ] = None,
-    region: Annotated[
-        str | None, typer.Option("--region", metavar="REGION", help="Region of the bucket.")
-    ] = None,
-    endpoint_url: Annotated[
-        str | None,
-        typer.Option("--endpoint-url", metavar="URL", help="S3-compatible server; else Amazon."),
-    ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option("--profile", metavar="NAME", help="Profile of the AWS credentials to use."),
-    ] = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+    profile: Profile = None,
     timezone: Annotated[
         str, typer.Option("--timezone", metavar="ZONE", help="GMT, GMT-5:00, GMT+10:30, ...")
     ] = "GMT",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ from tapectl.cli.gateway import (
     quota_row,
     standing_row,
 )
+from tapectl.cli.named_store import EndpointUrl, Profile, Region, StoreUrl, open_named_store
 from tapectl.cli.options import Output, Yes, examples
 from tapectl.cli.render import (
     Column,
@@ -23,19 +23,17 @@ from tapectl.cli.render import (
     render_record,
     render_rows,
     show_time,
+    show_yes,
 )
 from tapectl.cli.session import actor, load_settings, open_gateway
 from tapectl.cli.tag import show_tags, tag_list
+from tapectl.cli.waiting import Progress, progress_bar
 from tapectl.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tapectl.gateway.adoption import Adoption
     from tapectl.gateway.gateway_document import GatewayDocument
     from tapectl.gateway.settings import Settings
-    from tapectl.state.database import State
-    from tapectl.store.interface import ObjectStore
 
 app = typer.Typer(
     no_args_is_help=True, help="Gateways in their bucket: list, disable, become one of them."
@@ -106,29 +104,9 @@ ADOPTED_COLUMNS = (
     Column("NotUploaded", "Not in the bucket", _show_unuploaded),
     Column("ChapToSet", "CHAP secrets to set", _show_chap),
     Column("MissingKeys", "Keys to import", _show_words),
+    Column("DryRun", "Nothing was done", show_yes),
 )
 # fmt: on
-
-StoreUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="URL",
-        show_default="that of the gateway here",
-        help="The bucket: s3://bucket/prefix, or a directory, file:///path.",
-    ),
-]
-Region = Annotated[
-    str | None, typer.Option("--region", metavar="REGION", help="Region of the bucket.")
-]
-EndpointUrl = Annotated[
-    str | None,
-    typer.Option("--endpoint-url", metavar="URL", help="S3-compatible server; else Amazon."),
-]
-Profile = Annotated[
-    str | None,
-    typer.Option("--profile", metavar="NAME", help="Profile of the AWS credentials to use."),
-]
 
 
 @app.command(
@@ -199,7 +177,7 @@ def list_(
     """List the gateways of a bucket."""
     from tapectl.gateway.adoption import list_gateways
 
-    with _named_store(context, store, region, endpoint_url, profile) as (opened, _):
+    with open_named_store(context, store, region, endpoint_url, profile) as (opened, _):
         rows = [document_row(document) for document in list_gateways(opened)]
     render_rows(rows, LIST_COLUMNS, output=output, empty="the bucket has no gateway")
 
@@ -236,7 +214,7 @@ def disable(
     from tapectl.gateway.adoption import disable_gateway
 
     confirm(f"Disable gateway {gateway_id} for good?", yes=yes)
-    with _named_store(context, store, region, endpoint_url, profile) as (opened, state):
+    with open_named_store(context, store, region, endpoint_url, profile) as (opened, state):
         document = disable_gateway(opened, gateway_id, by=actor(), state=state)
     render_record(document_row(document), LIST_COLUMNS, output=output)
 
@@ -244,6 +222,10 @@ def disable(
 @app.command(
     "adopt",
     epilog=examples(
+        (
+            "tapectl gateway adopt s3://my-bucket/tapes --dry-run",
+            "what would come back, while the gateway goes on",
+        ),
         ("tapectl gateway adopt s3://my-bucket/tapes", "the only gateway of a bucket"),
         ("tapectl gateway adopt file:///srv/tapes --gateway sgw-0A1B2C3D --yes", "one of several"),
     ),
@@ -268,6 +250,9 @@ def adopt(
     endpoint_url: EndpointUrl = None,
     profile: Profile = None,
     yes: Yes = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would come to, and change nothing.")
+    ] = False,
     output: Output = None,
 ) -> None:
     """Become the gateway that a bucket knows.
@@ -278,7 +263,7 @@ def adopt(
     secrets are to be set again, and the keys of encrypted tapes to be imported, before or after.
     """
     from tapectl.gateway.activation import normalise_store_url
-    from tapectl.gateway.adoption import StoreAddress, choose_gateway, refuse_activated
+    from tapectl.gateway.adoption import StoreAddress, choose_gateway, foresee, refuse_activated
     from tapectl.gateway.adoption import adopt as adopt_gateway
     from tapectl.gateway.stores import open_store
 
@@ -291,14 +276,28 @@ def adopt(
         profile=profile,
     )
     opened = open_store(address, settings)
+    if dry_run:
+        told = foresee(settings.state_path, address, opened, gateway_id=gateway)
+        render_record(adopted_row(told, settings, dry_run=True), ADOPTED_COLUMNS, output=output)
+        return
     chosen = choose_gateway(opened, gateway).document
     confirm(
         f"Become gateway {chosen.gateway_id} ({chosen.gateway_name}), and shut its machine out?",
         yes=yes,
     )
-    adopted = adopt_gateway(
-        settings.state_path, address, opened, gateway_id=chosen.gateway_id, actor=actor()
-    )
+    with progress_bar(f"adopting {chosen.gateway_id}") as show:
+        adopted = adopt_gateway(
+            settings.state_path,
+            address,
+            opened,
+            gateway_id=chosen.gateway_id,
+            actor=actor(),
+            progress=lambda done, all_: show(
+                Progress(
+                    done=done == all_, percent=100 * done / all_, text=f"{done} of {all_} tapes"
+                )
+            ),
+        )
     render_record(adopted_row(adopted, settings), ADOPTED_COLUMNS, output=output)
 
 
@@ -324,8 +323,8 @@ def document_row(document: GatewayDocument) -> Row:
     }
 
 
-def adopted_row(adopted: Adoption, settings: Settings) -> Row:
-    """Return the JSON object of what a machine has become."""
+def adopted_row(adopted: Adoption, settings: Settings, *, dry_run: bool = False) -> Row:
+    """Return the JSON object of what a machine has become, or would."""
     return {
         **gateway_row(adopted.gateway, settings),
         "Epoch": adopted.epoch,
@@ -343,30 +342,5 @@ def adopted_row(adopted: Adoption, settings: Settings) -> Row:
             {"Target": target, "InitiatorName": initiator} for target, initiator in adopted.chap
         ],
         "MissingKeys": list(adopted.missing_keys),
+        "DryRun": dry_run,
     }
-
-
-@contextmanager
-def _named_store(
-    context: typer.Context,
-    store_url: str | None,
-    region: str | None,
-    endpoint_url: str | None,
-    profile: str | None,
-) -> Iterator[tuple[ObjectStore, State | None]]:
-    """Yield the store that is named, or that of the gateway here with its state."""
-    from tapectl.gateway.activation import describe_gateway, normalise_store_url
-    from tapectl.gateway.adoption import StoreAddress
-    from tapectl.gateway.stores import open_store
-
-    if store_url is not None:
-        address = StoreAddress(
-            store_url=normalise_store_url(store_url),
-            region=region,
-            endpoint_url=endpoint_url,
-            profile=profile,
-        )
-        yield open_store(address, load_settings(context)), None
-        return
-    with open_gateway(context) as (state, settings):
-        yield open_store(describe_gateway(state), settings), state

@@ -8,6 +8,7 @@ import typer
 
 from tapectl.cli import completing
 from tapectl.cli.asking import confirm
+from tapectl.cli.named_store import EndpointUrl, Profile, Region, StoreUrl, open_named_store
 from tapectl.cli.options import Barcode, Output, Yes, examples
 from tapectl.cli.render import (
     Column,
@@ -62,6 +63,10 @@ RESTORED_COLUMNS = (
         ("tapectl recovery list", "the latest recovery point of every tape"),
         ("tapectl recovery list VTL001L5 --all-points", "every one of a tape"),
         ("tapectl recovery list --gateway sgw-0A1B2C3D", "the tapes of another gateway"),
+        (
+            "tapectl recovery list --store s3://my-bucket/tapes",
+            "on a machine without a gateway: every tape of a bucket",
+        ),
     ),
 )
 def list_(
@@ -78,29 +83,34 @@ def list_(
     gateway: Annotated[
         str | None,
         typer.Option(
-            "--gateway", metavar="ID", show_default="this one", help="Of the tapes of this gateway."
+            "--gateway",
+            metavar="ID",
+            show_default="the one here; with --store all",
+            help="Of the tapes of this gateway.",
         ),
     ] = None,
     all_points: Annotated[
         bool, typer.Option("--all-points", help="All recovery points, not the last ones only.")
     ] = False,
+    store: StoreUrl = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+    profile: Profile = None,
     output: Output = None,
 ) -> None:
     """List recovery points, the latest first.
 
-    As the object store has them.
+    As the object store has them. With --store no gateway is needed here, and none is touched.
     """
     from tapectl.gateway.activation import describe_gateway
     from tapectl.gateway.recovery import list_points
-    from tapectl.gateway.stores import open_store
 
     if barcode is not None and gateway is not None:
         raise UsageError("give a barcode or a gateway, not both")
-    with open_gateway(context) as (state, settings):
-        store = open_store(describe_gateway(state), settings)
-        points = list_points(
-            state, store, barcode=barcode, gateway_id=gateway, all_points=all_points
-        )
+    with open_named_store(context, store, region, endpoint_url, profile) as (opened, state):
+        if gateway is None and state is not None:
+            gateway = describe_gateway(state).id
+        points = list_points(opened, barcode=barcode, gateway_id=gateway, all_points=all_points)
     render_rows(
         [point_row(point) for point in points],
         POINT_COLUMNS,

@@ -33,6 +33,10 @@ app = typer.Typer(
         ("tapectl tape create --size 1TiB --count 10 --prefix BKP", "ten tapes, BKP1A2B3C, ..."),
         ("tapectl tape create --size 100GiB --barcode VTL001L5", "one, with the barcode you want"),
         (
+            "tapectl tape create --size 1TiB --barcode VTL001L5 --count 20",
+            "twenty: VTL001L5, VTL002L5, ... VTL020L5",
+        ),
+        (
             "tapectl tape create --size 1TiB --barcode VTL001L5 --if-not-exists",
             "for provisioning: the same again changes nothing",
         ),
@@ -55,9 +59,7 @@ def create(
             help="Capacity of each tape, 100GiB to 15TiB in whole GiB; no room until written.",
         ),
     ] = None,
-    count: Annotated[
-        int, typer.Option("--count", metavar="N", help="How many, with generated barcodes.")
-    ] = 1,
+    count: Annotated[int, typer.Option("--count", metavar="N", help="How many.")] = 1,
     prefix: Annotated[
         str | None,
         typer.Option(
@@ -72,7 +74,9 @@ def create(
         typer.Option(
             "--barcode",
             metavar="BARCODE",
-            help="Barcode of the one tape: 5 to 16 of A-Z and 0-9, never used before.",
+            show_default="a generated one",
+            help="Barcode of the first tape: 5 to 16 of A-Z and 0-9, never used before. With"
+            " --count its number is counted up.",
         ),
     ] = None,
     pool: Pool = "GLACIER",
@@ -128,7 +132,7 @@ def create(
     if_not_exists: Annotated[
         bool,
         typer.Option(
-            "--if-not-exists", help="With --barcode: succeed if there is such a tape already."
+            "--if-not-exists", help="With --barcode: tapes that are there already are no error."
         ),
     ] = False,
     client_token: Annotated[

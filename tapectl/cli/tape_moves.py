@@ -12,7 +12,7 @@ from tapectl.cli.options import (
     Output,
     examples,
 )
-from tapectl.cli.session import change_gateway
+from tapectl.cli.session import actor, change_gateway
 from tapectl.cli.tape_rows import render_tape
 
 
@@ -65,7 +65,7 @@ def load(
 
     with change_gateway(context) as (state, settings):
         number = None if drive is None else find_device(state, drive).drive_number
-        move(state, settings, *plan_load(state, barcode, number))
+        move(state, settings, plan_load(state, barcode, number), actor=actor())
         tape = describe_tape(state, barcode)
         warning = warning_of_use(state, tape)
     render_tape(tape, output)
@@ -90,7 +90,7 @@ def unload(
     from tapectl.serve.client import move
 
     with change_gateway(context) as (state, settings):
-        move(state, settings, *plan_unload(state, barcode, slot))
+        move(state, settings, plan_unload(state, barcode, slot), actor=actor())
         render_tape(describe_tape(state, barcode), output)
 
 
@@ -118,5 +118,5 @@ def move_(
     from tapectl.serve.client import move
 
     with change_gateway(context) as (state, settings):
-        move(state, settings, *plan_move(state, barcode, element))
+        move(state, settings, plan_move(state, barcode, element), actor=actor())
         render_tape(describe_tape(state, barcode), output)

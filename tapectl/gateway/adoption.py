@@ -29,7 +29,7 @@ from tapectl.gateway.owned_tapes import read_owned
 from tapectl.gateway.pool_document import enter_pools
 from tapectl.gateway.recovery_points import read_point, read_rows
 from tapectl.gateway.takeover import NewOwner, TakenTape, enter_contents, take_over
-from tapectl.gateway.tape_keys import missing_keys
+from tapectl.gateway.tape_keys import key_id, missing_keys
 from tapectl.gateway.transfer.bucket_layout import TOMBSTONES_PREFIX
 from tapectl.gateway.transfer.bucket_marker import require_known
 from tapectl.gateway.transfer.inventory import (
@@ -246,6 +246,28 @@ def adopt(
             f"there is a state file now that was not there before: {state_path}"
         ) from error
     told = _told(record, document.epoch, inventory, len(taken))
+    return replace(told, missing_keys=lacking)
+
+
+def foresee(
+    state_path: Path, address: StoreAddress, store: ObjectStore, *, gateway_id: str | None = None
+) -> Adoption:
+    """Return what adopting a gateway would come to by what the store has now. Nothing is changed,
+    and the gateway goes on.
+
+    Raises AlreadyActivatedError, GatewayNotFoundError, GatewayAmbiguousError, GatewayStateError,
+    TapeKeyError, StoreError.
+    """
+    refuse_activated(state_path)
+    keyring = Keyring.load(state_path)
+    document = choose_gateway(store, gateway_id).document
+    kept = _inventory(store, document.gateway_id)
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        owned = [one.ownership for one in read_owned(store, document.gateway_id, pool)]
+    needed = {key_id(one.data_key) for one in owned if one.data_key is not None}
+    inventory = kept.inventory if kept else None
+    told = _told(_record(document, address), document.epoch + 1, inventory, len(owned))
+    lacking = sorted(one for one in needed if keyring.find(one) is None)
     return replace(told, missing_keys=lacking)
 
 

@@ -26,6 +26,8 @@ CLEANING_PREFIX = "CLNU"
 MAX_DRAWS = 1000
 
 _BARCODE = re.compile(rf"[A-Z0-9]{{{MIN_CHARACTERS},{MAX_CHARACTERS}}}")
+# A name, a number, and the two characters that say what the medium is (L5, LW; none is fine).
+_NUMBERED = re.compile(r"(?P<name>.*?)(?P<number>[0-9]+)(?P<medium>[A-Z][A-Z0-9])?")
 _PREFIX = re.compile(rf"[A-Z]{{1,{MAX_PREFIX_CHARACTERS}}}")
 
 
@@ -89,6 +91,29 @@ def max_characters(changer_type: str | None) -> int:
     if changer_type is None:
         return MAX_CHARACTERS
     return CHANGER_PERSONALITIES[changer_type].volume_tag_characters
+
+
+def series(first: str, count: int) -> Sequence[str]:
+    """Return `count` barcodes that go on from a first one: VTL001L5, VTL002L5, ...
+
+    Its last number is counted up, but for the one in the two characters at the end that say what
+    the medium is. It keeps its digits. Raises BarcodeError if it has none, or too few of them.
+    """
+    if count == 1:
+        return [first]
+    parts = _NUMBERED.fullmatch(first)
+    if parts is None:
+        raise BarcodeError(
+            f"no barcode to count on from: {first}", hint="a number at its end, as in VTL001L5"
+        )
+    name, number, medium = parts["name"], parts["number"], parts["medium"] or ""
+    last = int(number) + count - 1
+    if len(str(last)) > len(number):
+        raise BarcodeError(
+            f"too few digits for {count} barcodes from {first} on",
+            hint=f"the last one would be {name}{last}{medium}",
+        )
+    return [f"{name}{n:0{len(number)}d}{medium}" for n in range(int(number), last + 1)]
 
 
 def generate(

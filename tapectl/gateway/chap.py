@@ -14,6 +14,7 @@ from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.devices import (
     DISCOVERY,
     LIBRARY,
+    devices_meant,
     discovery_name,
     find_device,
     library_device,
@@ -72,13 +73,13 @@ def set_credentials(
     target_secret: str | None = None,
     actor: str = "cli",
     now_ms: Callable[[], int] = clock_now_ms,
-) -> ChapInfo:
-    """Set the credentials of an initiator at a target (a device's id, name, or iSCSI name), or for
-    its discovery sessions (`discovery`).
+) -> Sequence[ChapInfo]:
+    """Set the credentials of an initiator at a target (a device's id, name, or iSCSI name), at
+    `all` devices, or for its discovery sessions (`discovery`); return them, a device each.
 
     `target_secret` makes CHAP mutual. Raises DeviceNotFoundError, UsageError.
     """
-    place = _place(state, target)
+    places = _places(state, target)
     check_initiator_name(initiator_name)
     secret = _check_secret("initiator", initiator_secret)
     mutual_secret = None if target_secret is None else _check_secret("target", target_secret)
@@ -87,31 +88,39 @@ def set_credentials(
         raise UsageError("the secrets of initiator and target must differ")
     box = SecretBox.open(state.path, create=True)
     assert box is not None
-    sealed = [
-        None if one is None else box.seal(one, _seal_place(place.device, initiator_name, whose))
-        for one, whose in ((secret, _INITIATOR), (mutual_secret, _TARGET))
-    ]
-    assert sealed[0] is not None
-    record = ChapRecord(
-        target=place.device,
-        initiator_name=initiator_name,
-        sealed_initiator_secret=sealed[0],
-        sealed_target_secret=sealed[1],
-        created_at_ms=now_ms(),
-    )
-    with state.write() as db:
-        chap.replace(db, record)
-        events.append(
-            db,
-            _event("ChapCredentialsSet", place.device, initiator_name, actor, record.created_at_ms),
+    at_ms = now_ms()
+
+    def sealed(place: _Place) -> ChapRecord:
+        initiator, ours = (
+            None if one is None else box.seal(one, _seal_place(place.device, initiator_name, whose))
+            for one, whose in ((secret, _INITIATOR), (mutual_secret, _TARGET))
         )
-    return ChapInfo(
-        device=place.device,
-        target_name=place.target_name,
-        initiator_name=initiator_name,
-        mutual=mutual_secret is not None,
-        created_at_ms=record.created_at_ms,
-    )
+        assert initiator is not None
+        return ChapRecord(
+            target=place.device,
+            initiator_name=initiator_name,
+            sealed_initiator_secret=initiator,
+            sealed_target_secret=ours,
+            created_at_ms=at_ms,
+        )
+
+    records = [sealed(place) for place in places]
+    with state.write() as db:
+        for record in records:
+            chap.replace(db, record)
+            events.append(
+                db, _event("ChapCredentialsSet", record.target, initiator_name, actor, at_ms)
+            )
+    return [
+        ChapInfo(
+            device=place.device,
+            target_name=place.target_name,
+            initiator_name=initiator_name,
+            mutual=mutual_secret is not None,
+            created_at_ms=at_ms,
+        )
+        for place in places
+    ]
 
 
 def has_secrets(
@@ -162,22 +171,25 @@ def delete_credentials(
     *,
     actor: str = "cli",
     now_ms: Callable[[], int] = clock_now_ms,
-) -> str:
-    """Delete credentials and return the device's name.
+) -> Sequence[str]:
+    """Delete credentials at a device, or at `all`; return the names of those that had some.
 
-    Raises DeviceNotFoundError, ChapNotFoundError.
+    Raises DeviceNotFoundError, and ChapNotFoundError if none had.
     """
-    place = _place(state, target)
+    places, at_ms = _places(state, target), now_ms()
     with state.write() as db:
-        if not chap.delete(db, place.device, initiator_name):
-            raise ChapNotFoundError(
-                f"{initiator_name} has no credentials at {place.device}",
-                hint="run `tapectl chap list`",
+        deleted = [
+            place.device for place in places if chap.delete(db, place.device, initiator_name)
+        ]
+        for device in deleted:
+            events.append(
+                db, _event("ChapCredentialsDeleted", device, initiator_name, actor, at_ms)
             )
-        events.append(
-            db, _event("ChapCredentialsDeleted", place.device, initiator_name, actor, now_ms())
+    if not deleted:
+        raise ChapNotFoundError(
+            f"{initiator_name} has no credentials at {target}", hint="run `tapectl chap list`"
         )
-    return place.device
+    return deleted
 
 
 def login_credentials(
@@ -259,6 +271,12 @@ def _place(state: State, target: str) -> _Place:
         return _Place(DISCOVERY, discovery_name(state))
     device = find_device(state, target)
     return _Place(device.name, device.target_name)
+
+
+def _places(state: State, target: str) -> Sequence[_Place]:
+    if target == DISCOVERY:
+        return [_place(state, target)]
+    return [_Place(device.name, device.target_name) for device in devices_meant(state, target)]
 
 
 def _check_secret(whose: str, secret: str) -> bytes:

@@ -18,6 +18,9 @@ from tapectl.state.gateways import GatewayRecord
 CHANGER_NUMBER = 0
 """Number of the changer among the devices; drives are 1, 2, ..."""
 
+ALL_DEVICES = "all"
+"""In the place of a device: the changer and every drive."""
+
 DISCOVERY = "discovery"
 """In the place of a device: discovery sessions, which have credentials of their own."""
 
@@ -165,3 +168,8 @@ def find_device(state: State, text: str) -> DeviceInfo:
         if device.drive_number > CHANGER_NUMBER and text == str(device.drive_number):
             return device
     raise DeviceNotFoundError(text)
+
+
+def devices_meant(state: State, text: str) -> Sequence[DeviceInfo]:
+    """Return the device of a name, or every one for `all`; raise DeviceNotFoundError."""
+    return list_devices(state) if text == ALL_DEVICES else [find_device(state, text)]

@@ -12,15 +12,12 @@ from tapectl.gateway.devices import (
     DISCOVERY,
     LIBRARY,
     DeviceInfo,
-    find_device,
+    devices_meant,
     list_devices,
 )
 from tapectl.state import chap, events, initiators
 from tapectl.state.database import State
 from tapectl.state.initiators import AllowedInitiator
-
-ALL_DEVICES = "all"
-"""In the place of a device: the changer and every drive."""
 
 
 class InitiatorNotListedError(TapectlError):
@@ -145,11 +142,6 @@ def access_is_limited(state: State) -> bool:
     """Say whether every device has a list or asks for CHAP, so that not anybody gets in."""
     listed = allowed_initiators(state)
     return all(device.chap_enabled or device.name in listed for device in list_devices(state))
-
-
-def devices_meant(state: State, target: str) -> Sequence[DeviceInfo]:
-    """Return the device of a name, or every one for `all`; raise DeviceNotFoundError."""
-    return list_devices(state) if target == ALL_DEVICES else [find_device(state, target)]
 
 
 def _event(event_type: str, entry: AllowedInitiator, actor: str, at_ms: int) -> events.NewEvent:

@@ -34,12 +34,16 @@ from tapectl.scsi.library import (
     MoveRefusal,
 )
 from tapectl.scsi.sense import ASC
+from tapectl.scsi.transport_id import initiator_port, node_name
 from tapectl.state import events, tapes
 from tapectl.state.database import State
 from tapectl.state.errors import StateError
 from tapectl.state.gateways import read_gateway
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Occupant, Stamp
+
+# Who moved a tape, in the events, where no more is known of him; else his name comes after it.
+_INITIATOR = "initiator"
 
 
 class DriveControl(Protocol):
@@ -74,7 +78,10 @@ class OfflineDrives:
 
 
 class StateLibrary:
-    """scsi.library.Library on the state file. Threads may share one; moves run one at a time."""
+    """scsi.library.Library on the state file. Threads may share one; moves run one at a time.
+
+    Events tell who moved a tape: the initiator of the nexus that asked, or `actor` where none did.
+    """
 
     def __init__(
         self,
@@ -82,7 +89,7 @@ class StateLibrary:
         drives: DriveControl,
         *,
         hold_s: float,
-        actor: str = "initiator",
+        actor: str = _INITIATOR,
         now_ms: Callable[[], int] = clock_now_ms,
     ) -> None:
         self.state = state
@@ -158,16 +165,24 @@ class StateLibrary:
         end_ms = self._next_hold_end_ms
         return event_id, end_ms if end_ms is not None and end_ms <= self._now_ms() else None
 
-    def move(self, source: int, destination: int) -> None:
+    def move(self, source: int, destination: int, *, nexus: str | None = None) -> None:
         """Move a cartridge; into an import/export element it ejects. Raises MoveError."""
         with _state_is_the_library(), self._robot:
-            self._perform(((source, destination),))
+            self._perform(((source, destination),), nexus)
 
-    def exchange(self, source: int, first_destination: int, second_destination: int) -> None:
+    def exchange(
+        self,
+        source: int,
+        first_destination: int,
+        second_destination: int,
+        *,
+        nexus: str | None = None,
+    ) -> None:
         """Move source to first destination and what was there to the second. Raises MoveError."""
+        # What makes room goes first.
+        pairs = ((first_destination, second_destination), (source, first_destination))
         with _state_is_the_library(), self._robot:
-            # What makes room goes first.
-            self._perform(((first_destination, second_destination), (source, first_destination)))
+            self._perform(pairs, nexus)
 
     def load_tape(self, barcode: str, drive: int | None = None) -> tuple[int, int]:
         """Load a tape by barcode; return source and destination. Raises TapectlError."""
@@ -203,7 +218,7 @@ class StateLibrary:
         move_tape(self, *plan)
         return plan
 
-    def _perform(self, pairs: Sequence[tuple[int, int]]) -> None:
+    def _perform(self, pairs: Sequence[tuple[int, int]], nexus: str | None) -> None:
         """Make several moves at once, or none: ask, let the drives act, then write it down."""
         steps = self._check(pairs)
         if all(step.source == step.destination for step in steps):
@@ -213,7 +228,7 @@ class StateLibrary:
                 self._unload_source(step, undo)
             for step in steps:
                 self._load_destination(step, undo)
-            self._write_down(pairs, steps)
+            self._write_down(pairs, steps, self._actor if nexus is None else _actor_of(nexus))
             undo.pop_all()
 
     def _check(self, pairs: Sequence[tuple[int, int]]) -> Sequence[Step]:
@@ -229,8 +244,10 @@ class StateLibrary:
                 )
         return steps
 
-    def _write_down(self, pairs: Sequence[tuple[int, int]], steps: Sequence[Step]) -> None:
-        eject = Eject(Stamp(self._actor, self._now_ms()), self.hold_s)
+    def _write_down(
+        self, pairs: Sequence[tuple[int, int]], steps: Sequence[Step], actor: str
+    ) -> None:
+        eject = Eject(Stamp(actor, self._now_ms()), self.hold_s)
         with self.state.write() as db:
             # Another process may have moved, ejected or deleted a tape while the drives acted.
             again = [check_step(db, self._elements, *pair) for pair in pairs]
@@ -259,6 +276,12 @@ class StateLibrary:
         if self._elements.type_of(address) is not ElementType.DATA_TRANSFER:
             return None
         return self._elements.number(address)
+
+
+def _actor_of(nexus: str) -> str:
+    """Return who acts through a nexus, for the events. The kernel's target names no initiators."""
+    name = node_name(initiator_port(nexus))
+    return _INITIATOR if name == nexus else f"{_INITIATOR}:{name}"
 
 
 @contextlib.contextmanager

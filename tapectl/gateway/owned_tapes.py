@@ -10,8 +10,11 @@ from tapectl.gateway.transfer.ownership import OwnershipObject, read_ownership
 from tapectl.store.interface import ObjectNotFoundError, ObjectStore
 
 
-def read_owned(store: ObjectStore, gateway_id: str, pool: Executor) -> Sequence[OwnershipObject]:
-    """Return the ownership of every tape of a gateway, by barcode; raise StoreError."""
+def read_owned(
+    store: ObjectStore, gateway_id: str | None, pool: Executor
+) -> Sequence[OwnershipObject]:
+    """Return the ownership of every tape of a gateway, None: of all of them, by barcode; raise
+    StoreError."""
     keys = [info.key for info in store.list(OWNERS_PREFIX)]
     barcodes = sorted(key.removeprefix(OWNERS_PREFIX).removesuffix(".json") for key in keys)
 
@@ -21,5 +24,8 @@ def read_owned(store: ObjectStore, gateway_id: str, pool: Executor) -> Sequence[
         except ObjectNotFoundError:
             return None  # deleted since
 
-    found = pool.map(read, barcodes)
-    return [one for one in found if one is not None and one.ownership.gateway_id == gateway_id]
+    return [
+        one
+        for one in pool.map(read, barcodes)
+        if one is not None and gateway_id in (None, one.ownership.gateway_id)
+    ]

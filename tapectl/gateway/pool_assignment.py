@@ -8,7 +8,7 @@ from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.barcodes import check_barcode
 from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.pools import find_pool
-from tapectl.gateway.retention import NO_LOCK_COLUMNS, lock_columns, lock_of, refuse_locked
+from tapectl.gateway.retention import NO_LOCK_COLUMNS, lock_columns, lock_of, pass_lock
 from tapectl.gateway.tape_info import TapeInfo
 from tapectl.gateway.tapes import describe_tape
 from tapectl.state import events, pools, tapes
@@ -16,7 +16,7 @@ from tapectl.state.database import State
 from tapectl.state.errors import TapeStatusError
 from tapectl.state.pools import PoolRecord
 from tapectl.state.tape_status import TapeStatus
-from tapectl.state.tapes import TapeRecord, Value
+from tapectl.state.tapes import Stamp, TapeRecord, Value
 from tapectl.store.interface import StorageClass
 
 TAPE_POOL_ASSIGNED = "TapePoolAssigned"
@@ -65,8 +65,12 @@ def assign_pool(
         assert old is not None  # a foreign key
         if new.id != old.id:
             _require_assignable(tape, old, new)
-            refuse_locked(
-                tape, at_ms, bypass_governance=bypass_governance, what="assigned to another pool"
+            pass_lock(
+                db,
+                tape,
+                Stamp(actor, at_ms),
+                bypass_governance=bypass_governance,
+                what="assigned to another pool",
             )
             tapes.update(db, barcode, **_columns(tape, new, at_ms))
             events.append(

@@ -45,7 +45,6 @@ _POINTS_SHOWN = 20
 
 
 def list_points(
-    state: State,
     store: ObjectStore,
     *,
     barcode: str | None = None,
@@ -54,23 +53,27 @@ def list_points(
 ) -> Sequence[ManifestHead]:
     """Return recovery points, by tape and the latest first, from what the store has.
 
-    Those whose data is kept. Of one tape the last ones; of a gateway, this one unless another is
-    named, the latest of each tape; with `all_points` all of them. Waits for the store. Raises
-    BarcodeError, TapeNotFoundError, GatewayNotFoundError, StoreError.
+    Those whose data is kept: of one tape the last ones; of the tapes of a gateway, or of all
+    gateways, the latest of each; with `all_points` all of them. Needs no gateway of this machine.
+    Waits for the store. Raises BarcodeError, TapeNotFoundError, GatewayNotFoundError, StoreError.
     """
     if barcode is not None:
         check_barcode(barcode)
-    gateway = describe_gateway(state)
+    try:
+        require_known(store)
+    except ObjectNotFoundError:
+        if barcode is not None:
+            raise TapeNotFoundError(barcode) from None
+        return []  # no gateway has written to it yet
     with ThreadPoolExecutor(_REQUESTS) as pool:
         if barcode is not None:
             _find_owner(store, barcode)
             numbers = restorable_numbers(store, barcode)
             chosen = numbers if all_points else numbers[-_POINTS_SHOWN:]
             return read_points(store, barcode, chosen[::-1], pool)
-        wanted = gateway_id or gateway.id
-        if wanted != gateway.id:
-            gateway_document.read_gateway(store, wanted)
-        owned = [one.ownership.barcode for one in read_owned(store, wanted, pool)]
+        if gateway_id is not None:
+            gateway_document.read_gateway(store, gateway_id)
+        owned = [one.ownership.barcode for one in read_owned(store, gateway_id, pool)]
         found: list[ManifestHead] = []
         if all_points:
             for code in owned:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime
 
 from tapectl.errors import ExitCode, TapectlError
+from tapectl.state import events
 from tapectl.state.pools import PoolRecord
-from tapectl.state.tapes import TapeRecord, Value
+from tapectl.state.tapes import Stamp, TapeRecord, Value
 from tapectl.store.interface import Retention, RetentionMode
 
 DAY_MS = 86_400_000
+
+RETENTION_LOCK_BYPASSED = "RetentionLockBypassed"
 
 
 class TapeLockedError(TapectlError):
@@ -49,14 +53,17 @@ def lock_of(tape: TapeRecord, now_ms: int) -> Retention | None:
     return Retention(RetentionMode(tape.retention_mode), tape.retained_until_ms)
 
 
-def refuse_locked(tape: TapeRecord, now_ms: int, *, bypass_governance: bool, what: str) -> None:
+def pass_lock(
+    db: sqlite3.Connection, tape: TapeRecord, by: Stamp, *, bypass_governance: bool, what: str
+) -> None:
     """Raise TapeLockedError if a lock forbids `what`: every one but a GOVERNANCE lock that is to
-    be bypassed."""
-    held = lock_of(tape, now_ms)
+    be bypassed, which is an event."""
+    held = lock_of(tape, by.at_ms)
     if held is None:
         return
     governance = held.mode is RetentionMode.GOVERNANCE
     if governance and bypass_governance:
+        record_bypass(db, tape, by, what)
         return
     until = datetime.fromtimestamp(held.until_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     raise TapeLockedError(
@@ -64,4 +71,24 @@ def refuse_locked(tape: TapeRecord, now_ms: int, *, bypass_governance: bool, wha
         hint="--bypass-governance-retention does it all the same, where the store allows it"
         if governance
         else "nobody can lift or shorten a COMPLIANCE lock",
+    )
+
+
+def record_bypass(db: sqlite3.Connection, tape: TapeRecord, by: Stamp, what: str) -> None:
+    """Record who has a tape `what` in spite of its GOVERNANCE lock, which is the last trace of
+    it when the tape is gone."""
+    events.append(
+        db,
+        events.NewEvent(
+            at_ms=by.at_ms,
+            actor=by.actor,
+            subject_kind="tape",
+            subject_id=tape.barcode,
+            type=RETENTION_LOCK_BYPASSED,
+            detail={
+                "what": what,
+                "retention_mode": tape.retention_mode,
+                "retained_until_ms": tape.retained_until_ms,
+            },
+        ),
     )

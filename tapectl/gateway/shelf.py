@@ -14,6 +14,7 @@ from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.elements import ElementError, ElementMap
 from tapectl.gateway.moves import Eject, begin_eject, home_slot
 from tapectl.gateway.quota import require_room
+from tapectl.gateway.retention import record_bypass
 from tapectl.gateway.tape_info import TapeInfo
 from tapectl.gateway.tapes import (
     begin_deletion,
@@ -232,12 +233,12 @@ def delete_archive(
     """
     check_barcode(barcode)
     with state.write() as db:
-        tape = tapes.get(db, barcode)
+        tape, by = tapes.get(db, barcode), Stamp(actor, now_ms())
         if tape.status is TapeStatus.DELETING and bypass_governance:
+            record_bypass(db, tape, by, "deleted")
             tapes.update(db, barcode, bypass_governance=1)
         else:
             _require_archived(tape)
-            by = Stamp(actor, now_ms())
             begin_deletion(db, tape, by, bypass_governance=bypass_governance)
     return describe_tape(state, barcode)
 

@@ -68,7 +68,7 @@ class DisksNeededError(TapectlError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TapeCreation:
-    """Tapes to create: one with `barcode`, or `count` with generated barcodes.
+    """Tapes to create: `count` of them, with barcodes from `barcode` on, or generated ones.
 
     With `allow_small` a size of 1 MiB and more is taken, for labs. With `to_slots` the tapes come
     into storage slots, else into import/export slots as AWS does. `if_not_exists` goes with
@@ -114,7 +114,7 @@ def create_tapes(
         if (reason := gateways.read_standing(db).fenced_detail) is not None:
             raise GatewayStateError(reason, hint="see `tapectl gateway show`")
         request = replace(request, pool_id=find_pool(db, request.pool_id).id)
-        created = _repeated(db, gateway, request)
+        created = _repeated(db, request)
         if created is None:
             created = _create(db, gateway, request, _Making(by, draw, wrapping))
         return tape_infos(db, gateway, [tapes.get(db, barcode) for barcode in created])
@@ -132,10 +132,10 @@ def _check(request: TapeCreation, gateway: GatewayRecord) -> None:
     """Refuse what no state of the library could make right."""
     if request.barcode is not None:
         barcodes.check_barcode(request.barcode, gateway.changer_type)
-        if request.count != 1 or request.prefix is not None:
-            raise UsageError("a barcode names one tape: give no count and no prefix with it")
+        if request.prefix is not None:
+            raise UsageError("a barcode names the tapes: give no prefix with it")
     elif request.if_not_exists:
-        raise UsageError("only a tape with a given barcode can be created if it does not exist")
+        raise UsageError("only tapes with a given barcode can be created if they do not exist")
     if request.prefix is not None:
         # Cleaning cartridges have fewer digits, with which a prefix fits every changer.
         barcodes.check_prefix(request.prefix, None if request.cleaning else gateway.changer_type)
@@ -193,27 +193,32 @@ def _request_facts(request: TapeCreation) -> dict[str, object]:
     }
 
 
-def _repeated(
-    db: sqlite3.Connection, gateway: GatewayRecord, request: TapeCreation
-) -> Sequence[str] | None:
-    """Return the barcodes that an earlier run of the same request made, None if there was none."""
-    if request.client_token is not None:
-        earlier = client_tokens.find(db, request.client_token)
-        if earlier is not None:
-            if earlier.request != _request_facts(request):
-                raise UsageError(
-                    f"the client token was used for another request: {request.client_token}",
-                    hint="use a new token for every new request",
-                )
-            return [code for code in earlier.result if _is_there(db, code)]
-    if request.barcode is None:
+def _repeated(db: sqlite3.Connection, request: TapeCreation) -> Sequence[str] | None:
+    """Return the barcodes that an earlier run with the same client token made, None if there was
+    none."""
+    if request.client_token is None:
         return None
-    tape = tapes.find(db, request.barcode)
+    earlier = client_tokens.find(db, request.client_token)
+    if earlier is None:
+        return None
+    if earlier.request != _request_facts(request):
+        raise UsageError(
+            f"the client token was used for another request: {request.client_token}",
+            hint="use a new token for every new request",
+        )
+    return [code for code in earlier.result if _is_there(db, code)]
+
+
+def _is_made(
+    db: sqlite3.Connection, gateway: GatewayRecord, request: TapeCreation, barcode: str
+) -> bool:
+    """Say whether a tape of the request is there already, as it may be; raise TapeExistsError."""
+    tape = tapes.find(db, barcode)
     if tape is None:
-        return None
+        return False
     if tape.status is TapeStatus.DELETED:
         raise TapeExistsError(
-            f"barcode {request.barcode} belonged to a deleted tape and is never given again",
+            f"barcode {barcode} belonged to a deleted tape and is never given again",
             hint="choose another barcode",
         )
     wanted = _new_tape(gateway, request, tape.barcode)
@@ -221,9 +226,9 @@ def _repeated(
     as_wanted = all(getattr(tape, fact) == getattr(wanted, fact) for fact in facts)
     sealed = tape.data_key is not None
     if request.if_not_exists and as_wanted and sealed == request.encryption.client_side:
-        return [tape.barcode]
+        return True
     raise TapeExistsError(
-        f"there is a tape with barcode {request.barcode} already",
+        f"there is a tape with barcode {barcode} already",
         hint=f"it is {tape.status}, {format_size(tape.size_bytes)}, pool {tape.pool_id}",
     )
 
@@ -236,22 +241,28 @@ def _is_there(db: sqlite3.Connection, barcode: str) -> bool:
 def _create(
     db: sqlite3.Connection, gateway: GatewayRecord, request: TapeCreation, making: _Making
 ) -> Sequence[str]:
-    _check_against_library(db, request)
+    """Create what of a request is not there yet; return the barcodes of all of it."""
+    if request.barcode is not None:
+        codes = barcodes.series(request.barcode, request.count)
+        new_codes: Sequence[str] = [
+            code for code in codes if not _is_made(db, gateway, request, code)
+        ]
+        if not new_codes:
+            return codes
+    else:
+        codes = new_codes = _generate(db, gateway, request, making)
+    _check_against_library(db, request, len(new_codes))
     elements = ElementMap.of(gateway)
     element_type = ElementType.STORAGE if request.to_slots else ElementType.IMPORT_EXPORT
-    free = elements.first_free(element_type, tapes.occupied_elements(db), request.count)
-    if len(free) < request.count:
+    free = elements.first_free(element_type, tapes.occupied_elements(db), len(new_codes))
+    if len(free) < len(new_codes):
         kind = "storage" if request.to_slots else "import/export"
         other = "without --to-slots" if request.to_slots else "with --to-slots"
         raise ElementError(
-            f"no room for {request.count} tapes, {len(free)} {kind} slots are free",
+            f"no room for {len(new_codes)} tapes, {len(free)} {kind} slots are free",
             hint=f"create them {other}, or move tapes out of the {kind} slots",
         )
-    if request.barcode is not None:
-        codes: Sequence[str] = [request.barcode]
-    else:
-        codes = _generate(db, gateway, request, making)
-    for code, address in zip(codes, free, strict=True):
+    for code, address in zip(new_codes, free, strict=True):
         new = _new_tape(gateway, request, code)
         if making.wrapping is not None:
             new = replace(new, data_key=new_data_key(making.wrapping, new.tape_uuid))
@@ -315,7 +326,7 @@ def _generate(
     )
 
 
-def _check_against_library(db: sqlite3.Connection, request: TapeCreation) -> None:
+def _check_against_library(db: sqlite3.Connection, request: TapeCreation, count: int) -> None:
     roles = {disk.role for disk in disks.all_disks(db)}
     if missing := set(DiskRole) - roles:
         names = {
@@ -327,4 +338,4 @@ def _check_against_library(db: sqlite3.Connection, request: TapeCreation) -> Non
             f"allocate {' and '.join(what for what, _ in wanted)} before creating tapes",
             hint="run " + " and ".join(f"`{command} DIRECTORY`" for _, command in wanted),
         )
-    require_room(db, request.count, request.count * request.size_bytes)
+    require_room(db, count, count * request.size_bytes)

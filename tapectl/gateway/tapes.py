@@ -12,7 +12,7 @@ from tapectl.gateway.clock import now_ms as clock_now_ms
 from tapectl.gateway.elements import ElementMap
 from tapectl.gateway.media import cleanings_left
 from tapectl.gateway.pools import find_pool
-from tapectl.gateway.retention import refuse_locked
+from tapectl.gateway.retention import pass_lock
 from tapectl.gateway.tape_info import TapeInfo, tape_info
 from tapectl.scsi.library import ElementType
 from tapectl.state import (
@@ -117,7 +117,7 @@ def begin_deletion(
     db: sqlite3.Connection, tape: TapeRecord, by: Stamp, *, bypass_governance: bool
 ) -> None:
     """Make a tape DELETING unless it is locked; raise TapeLockedError."""
-    refuse_locked(tape, by.at_ms, bypass_governance=bypass_governance, what="deleted")
+    pass_lock(db, tape, by, bypass_governance=bypass_governance, what="deleted")
     changes = {"bypass_governance": 1} if bypass_governance else {}
     tapes.transition(db, tape.barcode, TapeStatus.DELETING, by, **changes)
 

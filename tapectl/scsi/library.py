@@ -115,13 +115,16 @@ class Library(Protocol):
         """Return what is equal as long as the inventory is, and may differ though it is; cheap."""
         ...
 
-    def move(self, source: int, destination: int) -> None:
+    def move(self, source: int, destination: int, *, nexus: str) -> None:
         """Move the cartridge; raise MoveError if it cannot be done.
 
-        Onto itself it is not moved, and that is no error.
+        `nexus` is the I_T nexus that asks for it. Onto itself it is not moved, and that is no
+        error.
         """
         ...
 
-    def exchange(self, source: int, first_destination: int, second_destination: int) -> None:
+    def exchange(
+        self, source: int, first_destination: int, second_destination: int, *, nexus: str
+    ) -> None:
         """SMC-3 EXCHANGE MEDIUM: source to first, what was there to second; raise MoveError."""
         ...

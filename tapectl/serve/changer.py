@@ -41,8 +41,8 @@ class ChangerUnit:
         self._state = state
         self.device = device
         self._settings = settings
-        self._library = StateLibrary(state, drives, hold_s=settings.hold_s, actor="initiator")
-        self._admin_library = StateLibrary(state, drives, hold_s=settings.hold_s, actor="cli")
+        self._drives = drives
+        self._library = StateLibrary(state, drives, hold_s=settings.hold_s)
         serial = device_serial(gateway, device.drive_number)
         self.unit = MediaChanger(
             CHANGER_PERSONALITIES[gateway.changer_type],
@@ -64,8 +64,7 @@ class ChangerUnit:
         """Go by other settings from now on; sessions go on."""
         self._settings = settings
         self._times.take_over(settings)
-        for library in (self._library, self._admin_library):
-            library.hold_s = settings.hold_s
+        self._library.hold_s = settings.hold_s
 
     def serve_session(self, stream: socket.socket, handed_over: Message, peer: str) -> None:
         """Serve a connection in the calling thread until its session ends; owns the socket."""
@@ -81,10 +80,12 @@ class ChangerUnit:
             lambda name: access_changed(self._state, self.device.name, name, initiator_name)
         )
 
-    def move(self, source: int, destination: int) -> None:
+    def move(self, source: int, destination: int, actor: str) -> None:
         """Move for an admin command; raise the TapectlError that says why not."""
+        hold_s = self._settings.hold_s
         with self.host.lock:
-            move_tape(self._admin_library, source, destination)
+            library = StateLibrary(self._state, self._drives, hold_s=hold_s, actor=actor)
+            move_tape(library, source, destination)
             self.unit.statistics.count_moves(((source, destination),))
 
     def set_luns(self, luns: Callable[[str], int]) -> None:
@@ -95,7 +96,6 @@ class ChangerUnit:
         """Take over the new elements of the library and tell initiators of them."""
         with self.host.lock:
             self._library.reload()
-            self._admin_library.reload()
             self.unit.library_grew(drive_personalities(self._state))
 
     def set_alerts(self, flags: frozenset[int]) -> None:

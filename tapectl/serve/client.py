@@ -86,19 +86,21 @@ def library_change(state_path: Path) -> Iterator[bool]:
         yield False
 
 
-def move(state: State, settings: Settings, source: int, destination: int) -> None:
-    """Move a cartridge between element addresses, by the supervisor's robot if there is one.
+def move(state: State, settings: Settings, pair: tuple[int, int], *, actor: str) -> None:
+    """Move a cartridge from one element address to another, by the supervisor's robot if there is
+    one; `actor` is who the events say did it.
 
     Raises TapectlError for a move that cannot be made.
     """
+    source, destination = pair
     client = connect(settings.state_path)
     if client is not None:
         with client:
-            client.request("move", source=source, destination=destination)
+            client.request("move", source=source, destination=destination, actor=actor)
         return
     # The lock keeps a supervisor from starting between the look and the move.
     with serve_lock(settings.state_path, "move", wait_s=5.0):
-        library = StateLibrary(state, OfflineDrives(), hold_s=settings.hold_s, actor="cli")
+        library = StateLibrary(state, OfflineDrives(), hold_s=settings.hold_s, actor=actor)
         move_tape(library, source, destination)
 
 

@@ -270,7 +270,8 @@ class Supervisor:
         return {}
 
     def _move(self, request: Message) -> Message:
-        self._changer.move(int(str(request["source"])), int(str(request["destination"])))
+        source, destination = (int(str(request[name])) for name in ("source", "destination"))
+        self._changer.move(source, destination, str(request["actor"]))
         return self._wake(request)
 
     def _drop_sessions(self, request: Message) -> Message:

@@ -162,7 +162,7 @@ class Busy:
             one = rng.choice(self.shelf).barcode
             match rng.randrange(5):
                 case 0:
-                    self._tapectl("tape", "move", one, "--to", f"slot:{rng.randint(100, 200)}")
+                    self._tapectl("tape", "move", one, f"slot:{rng.randint(100, 200)}")
                 case 1 | 2:
                     self._tapectl("tape", "eject", one)
                 case 3:

@@ -113,9 +113,14 @@ def test_another_machine_lists_all_and_reads_nothing_without_the_key(
     key = written(machine, store=str(machine.store))
     keys = machine.root / "tapes.keys"
     machine.cli("key", "export", str(keys))
+    foreseen = heir.json("gateway", "adopt", str(machine.store), "--dry-run")
+    assert foreseen["DryRun"] is True
+    assert machine.json("gateway", "show")["Epoch"] == foreseen["Epoch"] - 1
+    machine.cli("tape", "unload", BARCODE)  # the gateway goes on
     machine.stop()
     adopted = heir.json("gateway", "adopt", str(machine.store), "--yes")
-    assert adopted["MissingKeys"] == [key]
+    assert adopted["MissingKeys"] == foreseen["MissingKeys"] == [key]
+    assert (adopted["Tapes"], adopted["Epoch"]) == (foreseen["Tapes"], foreseen["Epoch"])
     heir.cli("disk", "add-cache", str(heir.cache))
     heir.cli("disk", "add-buffer", str(heir.buffer))
     heir.serve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Callable
 
 import pytest
@@ -53,6 +54,12 @@ def test_a_library_grows_while_it_is_served(gateway: Gateway) -> None:
     third.wait_ready()
     third.write_block(b"on a drive that was not there")
     changer.move(new_drive, last_slot)
+
+    # Events tell who moved a tape: which initiator, or which user of the machine.
+    gateway.cli("tape", "move", gateway.barcodes()[1], "slot:3")
+    moves = [event["Actor"] for event in gateway.json("events", "--type", "TapeMoved")]
+    initiator = "initiator:iqn.2000-01.example.test:initiator"
+    assert moves == [*[initiator] * 4, f"cli:{getpass.getuser()}"]
 
 
 def test_a_served_library_does_not_shrink(gateway: Gateway) -> None:

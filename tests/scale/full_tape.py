@@ -210,9 +210,9 @@ def _socket(stage: Stage) -> Path:
 def points(stage: Stage) -> Result:
     """List the recovery points, one by one and all of them."""
     began_s = time.monotonic()
-    list_points(stage.gateway.state, stage.store, barcode=BARCODE)
+    list_points(stage.store, barcode=BARCODE)
     one_s = time.monotonic() - began_s
-    found = list_points(stage.gateway.state, stage.store, barcode=BARCODE, all_points=True)
+    found = list_points(stage.store, barcode=BARCODE, all_points=True)
     return {"last_20_s": one_s, "points": len(found)}
 
 

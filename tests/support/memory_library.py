@@ -94,7 +94,7 @@ class MemoryLibrary:
         self._fail_if_broken()
         return self.inventory()
 
-    def move(self, source: int, destination: int) -> None:
+    def move(self, source: int, destination: int, *, nexus: str) -> None:  # noqa: ARG002
         self._refuse_if_told()
         taken = self._holder(source)
         target = self._holder(destination)
@@ -107,7 +107,14 @@ class MemoryLibrary:
         self._take(taken)
         self._place(target, taken)
 
-    def exchange(self, source: int, first_destination: int, second_destination: int) -> None:
+    def exchange(
+        self,
+        source: int,
+        first_destination: int,
+        second_destination: int,
+        *,
+        nexus: str,  # noqa: ARG002
+    ) -> None:
         self._refuse_if_told()
         taken, first = self._holder(source), self._holder(first_destination)
         second = self._holder(second_destination)

@@ -7,8 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from tapectl.gateway import chap, initiators
-from tapectl.gateway.devices import DISCOVERY
-from tapectl.gateway.initiators import ALL_DEVICES
+from tapectl.gateway.devices import ALL_DEVICES, DISCOVERY, devices_meant
 from tapectl.gateway.provisioning.change import Action, Change, Hands
 from tapectl.gateway.provisioning.document import LibraryDocument, WantedCredential
 from tapectl.state.database import State
@@ -59,7 +58,7 @@ def _by_device(
         if target == DISCOVERY:
             found[DISCOVERY] = section[target]
             continue
-        for device in initiators.devices_meant(state, target):
+        for device in devices_meant(state, target):
             found[device.name] = section[target]
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from tapectl.errors import UsageError
 from tapectl.gateway.activation import ActivationRequest
 from tapectl.gateway.bandwidth_schedule import parse_interval
+from tapectl.gateway.barcodes import series
 from tapectl.gateway.disk_allocation import DiskAddition
 from tapectl.gateway.encryption import AS_STORED, AS_THE_STORE_DOES, choose_encryption
 from tapectl.gateway.media import parse_generation
@@ -155,7 +156,7 @@ def _document(content: Mapping[str, Any], read_secret: Callable[[Path], str]) ->
         given=frozenset(fields),
         disks=[_disk(one) for one in content.get("disks", ())],
         pools=[_pool(one) for one in content.get("pools", ())],
-        tapes=[_tape(one) for one in content.get("tapes", ())],
+        tapes=[tape for one in content.get("tapes", ()) for tape in _tapes(one)],
         autocreate=None if rules is None else [_rule(one) for one in rules],
         bandwidth=None if limits is None else [parse_interval(one) for one in limits],
         initiators=content.get("initiators"),
@@ -191,10 +192,10 @@ def _pool(one: Mapping[str, Any]) -> WantedPool:
     return WantedPool(creation, one.get("tags"))
 
 
-def _tape(one: Mapping[str, Any]) -> WantedTape:
+def _tapes(one: Mapping[str, Any]) -> Sequence[WantedTape]:
+    """Return the tapes of an entry, by their barcodes."""
     encrypted = "encryption" in one or "kms_key" in one
     creation = TapeCreation(
-        barcode=one["barcode"],
         size_bytes=parse_size(str(one["size"])) if "size" in one else 0,
         pool_id=one.get("pool", "GLACIER"),
         worm=one.get("worm", False),
@@ -214,7 +215,10 @@ def _tape(one: Mapping[str, Any]) -> WantedTape:
         if_not_exists=True,
     )
     check_tags(creation.tags)
-    return WantedTape(creation, one.get("tags"), encrypted)
+    return [
+        WantedTape(replace(creation, barcode=barcode), one.get("tags"), encrypted)
+        for barcode in series(one["barcode"], one.get("count", 1))
+    ]
 
 
 def _credential(one: Mapping[str, Any], read_secret: Callable[[Path], str]) -> WantedCredential:

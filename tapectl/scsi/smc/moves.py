@@ -56,7 +56,7 @@ def move_medium(changer: MediaChanger, task: Task) -> Reply:
     source, destination = (element_address(changer, cdb, at) for at in (4, 6))
     _check_mailbox(changer, source, destination)
     with _refusals_as_sense(changer):
-        changer.library.move(source, destination)
+        changer.library.move(source, destination, nexus=task.nexus)
     if source != destination:
         changer.moved(((source, destination),))
     return GOOD
@@ -73,7 +73,7 @@ def exchange_medium(changer: MediaChanger, task: Task) -> Reply:
         raise invalid_field_in_cdb(6)
     _check_mailbox(changer, source, first, second)
     with _refusals_as_sense(changer):
-        changer.library.exchange(source, first, second)
+        changer.library.exchange(source, first, second, nexus=task.nexus)
     changer.moved(((first, second), (source, first)))
     return GOOD
 

@@ -249,4 +249,5 @@ def test_the_file_of_the_guide_is_one() -> None:
     text = example.removeprefix("```yaml\n").removesuffix("```")
     document = read_document(text, "guide", read_secret=str)
     assert document.gateway is not None
-    assert [one.creation.barcode for one in document.tapes] == ["VTL001L5", "VTL002L5"]
+    wanted = [one.creation.barcode for one in document.tapes]
+    assert wanted == ["VTL001L5", *(f"BKP{n:03d}L5" for n in range(1, 41)), "VTL002L5"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def test_a_directory_keeps_the_rules_of_a_lock(ask: Ask, active: Active) -> None
     assert active("pool", "delete", "ledger", "--yes") == ExitCode.POOL
     moved = ask("tape", "assign-pool", "VTL001L5", "DEEP_ARCHIVE", bypass, "--wait")
     assert (moved["PoolId"], moved["RetainUntilDate"]) == ("DEEP_ARCHIVE", None)
+    ask("tape", "create", "--size", "1TiB", "--barcode", "VTL002L5", "--pool", "ledger", "--wait")
+    ask("tape", "eject", "VTL002L5", "--wait")
+    ask("archive", "delete", "VTL002L5", bypass, "--yes", "--wait")
+    told = ask("events", "--type", "RetentionLockBypassed")
+    assert [(event["TapeBarcode"], event["Detail"]["what"]) for event in told] == [
+        ("VTL001L5", "assigned to another pool"),
+        ("VTL002L5", "deleted"),
+    ]
+    assert {event["Detail"]["retention_mode"] for event in told} == {"GOVERNANCE"}
+    assert {event["Actor"] for event in told} == {f"cli:{getpass.getuser()}"}
     assert active("tape", "assign-pool", "VTL001L5", "ledger") == ExitCode.POOL
     assert ask("pool", "delete", "ledger", "--yes")["PoolStatus"] == "DELETED"
     assert ask("archive", "delete", "VTL001L5", "--yes", "--wait")["TapeStatus"] == "DELETED"

@@ -141,6 +141,14 @@ def test_chap_takes_secrets_from_files_only(ask: Ask, active: Active, tmp_path: 
     assert active(*set_words) == ExitCode.USAGE
     assert active("chap", "delete", "tapedrive-01", INITIATOR, "--yes") == 0
     assert active("chap", "delete", "tapedrive-01", INITIATOR, "--yes") == ExitCode.CHAP_NOT_FOUND
+    secret.write_text("correct horse 2\n")
+    everywhere = ask("chap", "set", "all", INITIATOR, "--secret-file", str(secret))
+    assert everywhere == ask("chap", "list")
+    assert [entry["Device"] for entry in everywhere] == [
+        device["Device"] for device in ask("device", "list")
+    ]
+    assert active("chap", "delete", "all", INITIATOR, "--yes") == 0
+    assert ask("chap", "list") == []
 
 
 def test_completion_knows_barcodes_and_is_silent_without_a_state(
@@ -207,3 +215,32 @@ def test_a_tape_is_loaded_where_most_can_be_done_with_it(
     assert run("tape", "load", "TAPE5A") == ""
     assert run("tape", "load", "TAPE5B") == "warning: drive 2, ULT3580-TD7, does not write LTO-5\n"
     assert run("tape", "load", "TAPE5C") == "warning: drive 1, ULT3580-TD9, cannot read LTO-5\n"
+
+
+def test_a_bucket_tells_its_tapes_to_a_machine_without_a_gateway(
+    ask: Ask, active: Active, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask("tape", "create", "--size", "1TiB", "--barcode", "VTL001L5", "--tag", "a=b", "--wait")
+    here = ask("recovery", "list")
+    assert [point["TapeBarcode"] for point in here] == ["VTL001L5"]
+    monkeypatch.setenv("TAPECTL_STATE", str(tmp_path / "elsewhere" / "tapectl.db"))
+    assert active("recovery", "list") == ExitCode.NOT_ACTIVATED
+    bucket = ("--store", str(tmp_path / "store"))
+    assert ask("recovery", "list", *bucket) == here
+    assert ask("recovery", "list", "VTL001L5", *bucket) == here
+    (gateway,) = ask("gateway", "list", *bucket)
+    assert ask("recovery", "list", "--gateway", gateway["GatewayId"], *bucket) == here
+    assert (
+        active("recovery", "list", "--gateway", "sgw-00000000", *bucket) == ExitCode.GATEWAY_UNKNOWN
+    )
+    assert active("recovery", "list", "VTL002L5", *bucket) == ExitCode.TAPE_NOT_FOUND
+    (tmp_path / "empty").mkdir()
+    assert ask("recovery", "list", "--store", str(tmp_path / "empty")) == []
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_events_since_a_time(ask: Ask, active: Active) -> None:
+    ask("tape", "create", "--size", "1TiB", "--barcode", "VTL001L5")
+    assert ask("events", "--since", "1h") == ask("events", "--since", "2000-01-01") == ask("events")
+    assert ask("events", "--since", "2999-01-01T00:00") == []
+    assert active("events", "--since", "yesterday") == ExitCode.USAGE

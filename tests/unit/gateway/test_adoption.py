@@ -14,6 +14,7 @@ from tapectl.gateway.adoption import (
     GatewayAmbiguousError,
     adopt,
     disable_gateway,
+    foresee,
     list_gateways,
 )
 from tapectl.gateway.disk_allocation import DiskAddition, add_disk
@@ -329,3 +330,28 @@ def test_no_secret_is_in_the_bucket(
     everything = b"".join(store.get(info.key) for info in store.list(""))
     assert b"sealedsecret" not in everything
     assert b"sealedsecret".hex().encode() not in everything
+
+
+def test_a_gateway_that_is_only_looked_at_goes_on(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, tmp_path: Path
+) -> None:
+    gateway.create_tape("FULL01L5")
+    write(gateway, "FULL01L5", [block(1)])
+    run_until_idle(engine)
+    write(gateway, "FULL01L5", [block(2)], at=2)  # not uploaded
+    with gateway.state.write() as db:
+        db.execute("INSERT INTO chap VALUES ('mediachanger', 'iqn.x', x'01', NULL, 5)")
+    gateway.engine(store)._inventory.run(busy=False)
+    before = {info.key: store.get(info.key) for info in store.list("")}
+
+    told = foresee(tmp_path / "two" / "tapectl.db", ADDRESS, store)
+    assert {info.key: store.get(info.key) for info in store.list("")} == before
+    assert not (tmp_path / "two").exists()
+    assert (told.gateway.id, told.tapes, told.epoch) == (GATEWAY.id, 1, 2)
+    assert [(one.barcode, one.segments) for one in told.unuploaded] == [("FULL01L5", 1)]
+    assert told.chap == [("mediachanger", "iqn.x")]
+    run_until_idle(engine)  # it is not fenced
+    came, _ = adopt_on(gateway, store, tmp_path / "two")
+    assert (came.tapes, came.epoch, came.chap) == (told.tapes, told.epoch, told.chap)
+    with pytest.raises(AlreadyActivatedError):
+        foresee(tmp_path / "two" / "tapectl.db", ADDRESS, store)

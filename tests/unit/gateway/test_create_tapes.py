@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
+from tapectl.gateway import barcodes
 from tapectl.gateway.activation import ActivationRequest, activate
 from tapectl.gateway.quota import set_quota
 from tapectl.gateway.tape_creation import TapeCreation, create_tapes
@@ -147,7 +148,6 @@ def test_a_client_token_makes_a_repeat_harmless(state: State) -> None:
 @pytest.mark.parametrize(
     "creation",
     [
-        replace(ONE, count=2),
         replace(ONE, prefix="VTL"),
         TapeCreation(size_bytes=TIB, if_not_exists=True),
         TapeCreation(size_bytes=TIB, count=0),
@@ -338,3 +338,42 @@ def test_names_of_elements(state: State, make: Maker, clock: Clock) -> None:
     make("VTL001", to_slots=True)
     tape = describe_tape(state, "VTL001")
     assert (tape.element_address, tape.created_at_ms) == (SLOT, clock())
+
+
+def test_barcodes_are_counted_up_from_the_first(state: State) -> None:
+    made = create_tapes(state, TapeCreation(size_bytes=TIB, barcode="VTL098L5", count=2))
+    assert [tape.barcode for tape in made] == ["VTL098L5", "VTL099L5"]
+    more = TapeCreation(size_bytes=TIB, barcode="VTL097L5", count=3, to_slots=True)
+    assert "VTL098L5" in refused(state, more).message
+    with state.read() as db:
+        assert tapes.find(db, "VTL097L5") is None  # all of them or none
+    filled = create_tapes(state, replace(more, if_not_exists=True))
+    assert [(tape.barcode, tape.location) for tape in filled] == [
+        ("VTL097L5", "slot 1"),
+        ("VTL098L5", "import/export 1"),
+        ("VTL099L5", "import/export 2"),
+    ]
+    other_size = replace(more, if_not_exists=True, size_bytes=2 * TIB, barcode="VTL096L5")
+    assert refused(state, other_size).exit_code == ExitCode.TAPE_EXISTS
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("BKP0042", "BKP0043"),
+        ("POC001T5", "POC002T5"),
+        ("VTL009LA", "VTL010LA"),
+        ("CLNU01L1", "CLNU02L1"),
+        ("AB12CD34", "AB12CD35"),
+        ("00001", "00002"),
+    ],
+)
+def test_which_number_of_a_barcode_is_counted(first: str, second: str) -> None:
+    assert barcodes.series(first, 2) == [first, second]
+
+
+@pytest.mark.parametrize(("barcode", "word"), [("VTL999L5", "VTL1000L5"), ("TAPES", "number")])
+def test_barcodes_that_cannot_be_counted_up(state: State, barcode: str, word: str) -> None:
+    error = refused(state, TapeCreation(size_bytes=TIB, barcode=barcode, count=2))
+    assert error.exit_code == ExitCode.TAPE_INVALID
+    assert word in (error.hint or "")

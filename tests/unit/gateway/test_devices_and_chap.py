@@ -6,6 +6,7 @@ import pytest
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.chap import (
+    ChapNotFoundError,
     delete_credentials,
     list_credentials,
     login_credentials,
@@ -109,7 +110,7 @@ def test_only_a_lock_on_every_device_keeps_everybody_out(state: State) -> None:
 
 
 def test_discovery_has_credentials_of_its_own(state: State) -> None:
-    info = set_credentials(
+    (info,) = set_credentials(
         state, "discovery", INITIATOR, initiator_secret=SECRET, target_secret="another secret"
     )
     assert info.target_name.endswith("-discovery")
@@ -121,7 +122,7 @@ def test_discovery_has_credentials_of_its_own(state: State) -> None:
     # Devices stay as they were.
     assert login_credentials(state, find_device(state, "1").target_name, INITIATOR) == ()
     assert [entry.device for entry in list_credentials(state)] == ["discovery"]
-    assert delete_credentials(state, "discovery", INITIATOR) == "discovery"
+    assert delete_credentials(state, "discovery", INITIATOR) == ["discovery"]
     assert login_credentials(state, None, INITIATOR) == ()
 
 
@@ -276,3 +277,17 @@ def test_status_counts(state: State, make: Maker) -> None:
     assert status.cache.used_percent == 25
     assert status.cache_dirty_percent == 25
     assert status.upload_buffer.used_percent == 25
+
+
+def test_all_devices_at_once(state: State) -> None:
+    names = [device.name for device in list_devices(state)]
+    found = set_credentials(state, "all", INITIATOR, initiator_secret=SECRET)
+    assert [info.device for info in found] == names
+    for device in list_devices(state):
+        (credential,) = login_credentials(state, device.target_name, INITIATOR)
+        assert credential.secret == SECRET.encode()
+    assert login_credentials(state, None, INITIATOR) == ()  # discovery has its own
+    delete_credentials(state, names[1], INITIATOR)
+    assert delete_credentials(state, "all", INITIATOR) == [names[0], *names[2:]]
+    with pytest.raises(ChapNotFoundError):
+        delete_credentials(state, "all", INITIATOR)

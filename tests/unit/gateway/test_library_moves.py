@@ -137,6 +137,22 @@ def test_a_move_is_an_event_with_its_initiator(library: StateLibrary, make: Make
     assert last.detail["to"] == "drive 1"
 
 
+def test_events_name_the_initiator_that_has_moved_a_tape(
+    library: StateLibrary, make: Maker
+) -> None:
+    make("VTL001", "VTL002", to_slots=True)
+    library.move(SLOT, IE, nexus="iqn.1993-08.org.debian:01:abc,i,0x800000000001,iqn.y,t,0x1")
+    library.exchange(SLOT + 1, IE, SLOT, nexus="iqn.z,i,0x0,iqn.y,t,0x1")
+    library.move(SLOT, SLOT + 1, nexus="kernel target")  # which names no initiator
+    with library.state.read() as db:
+        told = events.select(db, events.EventFilter())
+    moved = [event.actor for event in told if event.type == "TapeMoved"]
+    debian, other = "initiator:iqn.1993-08.org.debian:01:abc", "initiator:iqn.z"
+    assert moved == [debian, other, other, "initiator"]
+    ejected = [event.actor for event in told if event.to_status == "IN TRANSIT TO VTS"]
+    assert ejected == [debian, other]
+
+
 def test_moving_into_an_import_export_slot_ejects(
     library: StateLibrary, make: Maker, clock: Clock
 ) -> None:

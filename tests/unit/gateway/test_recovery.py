@@ -26,7 +26,14 @@ from tapectl.state.events import EventFilter
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.memory import MemoryStore
 from tests.support.transfer_gateway import GATEWAY, TransferGateway, run_until_idle
-from tests.support.two_gateways import block, other_gateway, read, restore_point, write
+from tests.support.two_gateways import (
+    OTHER_ID,
+    block,
+    other_gateway,
+    read,
+    restore_point,
+    write,
+)
 
 TAPE = "TEST01L5"
 
@@ -153,7 +160,7 @@ def test_a_point_says_what_a_tape_made_of_it_holds(
             cartridge.write_blocks(memoryview(block(1, 200_000)), 200_000)
 
     def said() -> list[int]:
-        return [point.used_bytes for point in list_points(gateway.state, store, barcode=TAPE)]
+        return [point.used_bytes for point in list_points(store, barcode=TAPE)]
 
     append(8)  # of which a segment takes five
     note()
@@ -204,7 +211,7 @@ def test_a_point_says_what_a_tape_made_of_it_holds(
     assert other.tape(TAPE).used_bytes == 2 * 200_000
     assert len(read(other, TAPE, other_engine)) == 2
     run_until_idle(other_engine)
-    (head,) = list_points(other.state, store)
+    (head,) = list_points(store, gateway_id=OTHER_ID)
     assert head.used_bytes == 2 * 200_000
 
 
@@ -270,10 +277,10 @@ def test_a_point_is_found_by_its_time_or_those_near_it_are_named(
     with pytest.raises(RecoveryPointNotFoundError) as far:
         at(WhichPoint(number=12))
     assert "8 of" in str(far.value.hint)
-    listed = list_points(gateway.state, store, barcode=TAPE)
+    listed = list_points(store, barcode=TAPE)
     assert [head.number for head in listed] == list(range(9, 0, -1))
     with pytest.raises(TapeNotFoundError):
-        list_points(gateway.state, store, barcode="NONE01L5")
+        list_points(store, barcode="NONE01L5")
 
 
 def test_the_tape_of_a_disabled_gateway_is_recovered(
@@ -293,7 +300,7 @@ def test_the_tape_of_a_disabled_gateway_is_recovered(
     with pytest.raises(GatewayStateError, match="not disabled"):
         restore_point(other, store, TAPE)
     disable_gateway(store, GATEWAY.id, by="test")
-    assert [one.barcode for one in list_points(other.state, store, gateway_id=GATEWAY.id)] == [TAPE]
+    assert [one.barcode for one in list_points(store, gateway_id=GATEWAY.id)] == [TAPE]
 
     restored = restore_point(other, store, TAPE)
     assert (restored.from_gateway, restored.status) == (GATEWAY.id, TapeStatus.RECOVERED)

@@ -101,25 +101,25 @@ def contents(gateway: TransferGateway, engine: TransferEngine) -> list[bytes]:
     return [one for one in read(gateway, TAPE, engine) if one is not None]
 
 
-def numbers(gateway: TransferGateway, store: ObjectStore) -> list[int]:
-    return [head.number for head in list_points(gateway.state, store, barcode=TAPE)]
+def numbers(store: ObjectStore) -> list[int]:
+    return [head.number for head in list_points(store, barcode=TAPE)]
 
 
 def test_what_was_overwritten_goes_when_its_days_are_over(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
     written(gateway, engine, *OLD)
-    before = numbers(gateway, store)
+    before = numbers(store)
     written(gateway, engine, *NEW)
-    overwritten_at = numbers(gateway, store)[0]
+    overwritten_at = numbers(store)[0]
     days_pass(gateway, engine, KEEP_DAYS - 1)
     assert in_store(store) == [1, 2, 3, 4, 5]
-    assert set(before) < set(numbers(gateway, store))
+    assert set(before) < set(numbers(store))
     days_pass(gateway, engine, 1)
     assert in_store(store) == [4, 5]
     assert contents(gateway, engine) == NEW
     # Points that need what has gone are gone; the tape as it is now has been one all the time.
-    assert min(numbers(gateway, store)) == overwritten_at
+    assert min(numbers(store)) == overwritten_at
     assert restore_point(gateway, store, TAPE, overwritten_at).point.number == overwritten_at
     run_until_idle(engine)
     assert contents(gateway, engine) == NEW
@@ -183,18 +183,18 @@ def test_what_is_small_stays(
     """A filemark that each session overwrites must not end the recovery points of before."""
     monkeypatch.setattr(overwritten, "RUN_BYTES_MIN", 1 << 20)
     written(gateway, engine, *OLD)
-    before = numbers(gateway, store)
+    before = numbers(store)
     written(gateway, engine, *NEW)
     days_pass(gateway, engine)
     assert in_store(store) == [1, 2, 3, 4, 5]
-    assert set(before) < set(numbers(gateway, store))
+    assert set(before) < set(numbers(store))
 
 
 def test_an_undone_overwrite_counts_again_and_is_not_let_go_of(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
     written(gateway, engine, *OLD)
-    (before, *_) = numbers(gateway, store)
+    (before, *_) = numbers(store)
     written(gateway, engine, *NEW)
     days_pass(gateway, engine, KEEP_DAYS - 1)
     restore_point(gateway, store, TAPE, before)
@@ -210,9 +210,9 @@ def test_an_undone_undoing_begins_anew(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
     written(gateway, engine, *OLD)
-    (old, *_) = numbers(gateway, store)
+    (old, *_) = numbers(store)
     written(gateway, engine, *NEW)
-    (new, *_) = numbers(gateway, store)
+    (new, *_) = numbers(store)
     days_pass(gateway, engine, KEEP_DAYS - 1)
     for point in (old, new):
         restore_point(gateway, store, TAPE, point)
@@ -295,7 +295,7 @@ def test_the_undoing_of_a_retrieved_tape_lets_go_of_its_last_objects(
 ) -> None:
     """Then what is archived ends before what the tape has had: it is retrieved all the same."""
     written(gateway, engine, *OLD)
-    (old, *_) = numbers(gateway, store)
+    (old, *_) = numbers(store)
     written(gateway, engine, *NEW)
     archived(gateway, engine)
     retrieved(gateway, engine)
@@ -372,7 +372,7 @@ def test_a_machine_that_takes_over_lets_go_of_what_is_left(tmp_path: Path) -> No
     run_until_idle(engine)
     assert in_store(inner) == [4, 5]
     assert contents(machine, engine) == NEW
-    assert min(numbers(machine, inner)) == gateway.tape(TAPE).oldest_point > 0
+    assert min(numbers(inner)) == gateway.tape(TAPE).oldest_point > 0
 
 
 def _out_of_order(_key: str, **_options: object) -> None:
@@ -397,7 +397,7 @@ def test_a_pass_deletes_so_many_objects_and_no_more(
     run_until_idle(engine)
     assert in_store(store) == [4, 5]
     # That of the overwrite, and one that says what has gone.
-    assert numbers(gateway, store) == [3, 2]
+    assert numbers(store) == [3, 2]
     assert contents(gateway, engine) == NEW
 
 
@@ -406,7 +406,7 @@ def test_numbers_of_what_has_gone_are_not_used_again(
 ) -> None:
     """Its last segments are undone and gone; what is written next must not be taken for them."""
     written(gateway, engine, *OLD)
-    (old, *_) = numbers(gateway, store)
+    (old, *_) = numbers(store)
     written(gateway, engine, *NEW, at=6)
     restore_point(gateway, store, TAPE, old)
     run_until_idle(engine)
