@@ -8,7 +8,7 @@ likewise. A tape of a disabled gateway gets another owner first.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from tapectl.errors import UsageError
 from tapectl.gateway import gateway_document
@@ -20,6 +20,7 @@ from tapectl.gateway.owned_tapes import read_owned
 from tapectl.gateway.points_in_time import zone_of
 from tapectl.gateway.recovery_points import (
     RecoveryPointNotFoundError,
+    blank_point,
     find_point,
     latest_number,
     read_point,
@@ -30,7 +31,7 @@ from tapectl.gateway.restoration import Restoration, RestoreRequest
 from tapectl.gateway.takeover import NewOwner
 from tapectl.gateway.tape_creation import TapeExistsError
 from tapectl.gateway.transfer.bucket_marker import require_known
-from tapectl.gateway.transfer.ownership import OwnershipObject, read_ownership
+from tapectl.gateway.transfer.ownership import Ownership, OwnershipObject, read_ownership
 from tapectl.gateway.undo import undo
 from tapectl.medium.manifest import ManifestHead
 from tapectl.state import gateways, tapes
@@ -67,19 +68,17 @@ def list_points(
         return []  # no gateway has written to it yet
     with ThreadPoolExecutor(_REQUESTS) as pool:
         if barcode is not None:
-            _find_owner(store, barcode)
-            numbers = restorable_numbers(store, barcode)
-            chosen = numbers if all_points else numbers[-_POINTS_SHOWN:]
-            return read_points(store, barcode, chosen[::-1], pool)
+            ownership = _find_owner(store, barcode).ownership
+            return _points(store, ownership, pool, None if all_points else _POINTS_SHOWN)
         if gateway_id is not None:
             gateway_document.read_gateway(store, gateway_id)
-        owned = [one.ownership.barcode for one in read_owned(store, gateway_id, pool)]
+        owned = [one.ownership for one in read_owned(store, gateway_id, pool)]
         found: list[ManifestHead] = []
         if all_points:
-            for code in owned:
-                found += read_points(store, code, restorable_numbers(store, code)[::-1], pool)
+            for ownership in owned:
+                found += _points(store, ownership, pool, None)
             return found
-        for heads in pool.map(lambda code: _latest(store, code), owned):
+        for heads in pool.map(lambda ownership: _latest(store, ownership), owned):
             found += heads
         return found
 
@@ -120,11 +119,25 @@ def restore(
     return recover_foreign(state, store, request, ForeignTape(gateway, found, point, owner, by))
 
 
-def _latest(store: ObjectStore, barcode: str) -> Sequence[ManifestHead]:
-    """Return the latest recovery point of a tape, nothing if it has none."""
+def _points(
+    store: ObjectStore, ownership: Ownership, pool: Executor, count: int | None
+) -> Sequence[ManifestHead]:
+    """Return the last recovery points of a tape, None: all of them, the latest first; the blank
+    tape, which can be restored too, where nothing was written yet."""
+    numbers = restorable_numbers(store, ownership.barcode)[::-1][:count]
+    if not numbers:
+        return [blank_point(ownership).head]
+    return read_points(store, ownership.barcode, numbers, pool)
+
+
+def _latest(store: ObjectStore, ownership: Ownership) -> Sequence[ManifestHead]:
+    """Return the latest recovery point of a tape, as `_points`."""
+    barcode = ownership.barcode
     number = latest_number(store, barcode)
+    if number == 0:
+        return [blank_point(ownership).head]
     try:
-        return [read_point(store, barcode, number).head] if number else []
+        return [read_point(store, barcode, number).head]
     except StoreDataError:
         return []  # damaged; `recovery list BARCODE` shows the others
 

@@ -458,3 +458,18 @@ def test_a_place_that_is_none_changes_nothing(
     # A tape that was never written comes too, empty.
     restore_point(other, store, TAPE)
     assert read(other, TAPE, other_engine) == []
+
+
+def test_a_tape_that_nothing_was_written_on_is_listed(tmp_path: Path) -> None:
+    """It is restored like any other, and who looks into a bucket must know that it is there."""
+    gateway = TransferGateway(tmp_path / "gateway")
+    store = MemoryStore(now_ms=lambda: gateway.ms)
+    engine = gateway.engine(store)
+    gateway.create_tape(TAPE)
+    run_until_idle(engine)
+    for listed in (
+        list_points(store),
+        list_points(store, barcode=TAPE),
+        list_points(store, all_points=True),
+    ):
+        assert [(one.barcode, one.number, one.used_bytes) for one in listed] == [(TAPE, 0, 0)]
