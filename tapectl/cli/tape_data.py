@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from tapectl.cli.files import whole_file
+from tapectl.cli.files import is_stream, whole_file
 from tapectl.cli.options import Barcode, Output, examples
 from tapectl.cli.session import change_gateway, open_gateway
 from tapectl.cli.tape_rows import render_tape
@@ -129,7 +129,7 @@ def export(
     name = _format_name(path, format_)
     if file is not None and name != RAW:
         raise UsageError("--file goes with --format raw: an image has all files of a tape")
-    if path.exists() and not overwrite and str(path) != "-":
+    if path.exists() and not overwrite and not is_stream(path):
         raise UsageError(f"there is such a file already: {path}", hint="--overwrite replaces it")
     with (
         open_gateway(context) as (state, settings),
