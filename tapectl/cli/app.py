@@ -10,8 +10,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from tapectl.cli import streams
 from tapectl.cli.failure import (
     BROKEN_PIPE_STATUS,
+    OutputError,
     discard_stdout,
     report_bug,
     report_error,
@@ -26,7 +28,9 @@ GLOBAL_FLAGS = ("--quiet", "-q", "--no-input")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status. Never raises."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    streams.settle()
     try:
+        _require_text(words)
         status = _run(words)
         sys.stdout.flush()
     except TapectlError as error:
@@ -36,6 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         discard_stdout()
         return BROKEN_PIPE_STATUS
+    except OSError as error:
+        output_error = OutputError.of(error)
+        if output_error is None:
+            return report_bug()
+        discard_stdout()
+        return report_error(output_error, as_json=wants_json(words, os.environ))
     except Exception as error:
         return int(ExitCode.INTERRUPTED) if _comes_of_interrupt(error) else report_bug()
     return status
@@ -47,6 +57,17 @@ def _comes_of_interrupt(error: BaseException) -> bool:
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__
     return cause is not None
+
+
+def _require_text(words: Sequence[str]) -> None:
+    """Raise UsageError for a word that is no UTF-8: neither the state nor the store takes it."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"not UTF-8: {os.fsencode(word)!r}", hint="give names in UTF-8"
+            ) from error
 
 
 def _run(words: Sequence[str]) -> int:
