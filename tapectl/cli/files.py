@@ -13,6 +13,11 @@ from typing import BinaryIO
 from tapectl.errors import UsageError
 
 
+def why_unread(error: OSError | UnicodeDecodeError) -> str:
+    """Return why a file of text could not be read, in words: not its name, and nothing of it."""
+    return "it is no UTF-8" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
+
+
 def is_stream(path: Path) -> bool:
     """Return whether the path leads to a device, a pipe or a socket, or is `-`: what is written
     to, and never replaced by a file."""
