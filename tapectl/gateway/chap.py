@@ -170,14 +170,26 @@ def delete_credentials(
     place = _place(state, target)
     with state.write() as db:
         if not chap.delete(db, place.device, initiator_name):
-            raise ChapNotFoundError(
-                f"{initiator_name} has no credentials at {place.device}",
-                hint="run `tapectl chap list`",
-            )
+            raise _no_credentials(place.device, initiator_name)
         events.append(
             db, _event("ChapCredentialsDeleted", place.device, initiator_name, actor, now_ms())
         )
     return place.device
+
+
+def require_credentials(state: State, target: str, initiator_name: str) -> None:
+    """Raise ChapNotFoundError unless the initiator has credentials there, DeviceNotFoundError."""
+    device = _place(state, target).device
+    if (device, initiator_name) not in {
+        (one.device, one.initiator_name) for one in list_credentials(state)
+    }:
+        raise _no_credentials(device, initiator_name)
+
+
+def _no_credentials(device: str, initiator_name: str) -> ChapNotFoundError:
+    return ChapNotFoundError(
+        f"{initiator_name} has no credentials at {device}", hint="run `tapectl chap list`"
+    )
 
 
 def login_credentials(
