@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from tapectl.cli import streams
 from tapectl.cli.failure import (
@@ -119,12 +120,38 @@ def hoist_global_options(words: Sequence[str]) -> list[str]:
     return hoisted + rest
 
 
+_VALUES = {
+    "int_parsing": "takes a whole number",
+    "int_from_float": "takes a whole number",
+    "float_parsing": "takes a number",
+    "greater_than_equal": "takes {ge:g} or more",
+    "less_than_equal": "takes {le:g} or less",
+}
+"""What an option or argument takes, by the parser's word for what is wrong with a value."""
+
+
+def _wrong_value(error: Exception) -> str | None:
+    """Return what a value should have been, for people, where the parser tells it for programs."""
+    errors: Any = getattr(error.__cause__, "errors", None)
+    parameter: Any = getattr(error, "param", None)
+    if errors is None or parameter is None:
+        return None
+    first = errors()[0]
+    takes = _VALUES.get(first["type"])
+    if takes is None:
+        return None
+    name = parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[0]
+    return f"{name} {takes.format(**first.get('ctx', {}))}: {first['input']}"
+
+
 def _usage_error(error: Exception, message: str) -> UsageError:
     """Return what the parser says in our form: lower case start, no full stop, one line."""
+    message = _wrong_value(error) or message
     text = " ".join(message.replace("Value error, ", "").split())
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "tapectl"
-    return UsageError(text[:1].lower() + text[1:].removesuffix("."), hint=f"run `{path} --help`")
+    begin = text[:1] if text[:2].isupper() else text[:1].lower()  # FILE stays FILE
+    return UsageError(begin + text[1:].removesuffix("."), hint=f"run `{path} --help`")
 
 
 if __name__ == "__main__":

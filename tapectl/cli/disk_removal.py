@@ -74,7 +74,7 @@ def drain(
     from tapectl.gateway.disk_list import show_disk
 
     if cancel and wait:
-        raise UsageError("there is nothing to wait for with --cancel")
+        raise UsageError("there is nothing to wait for with --cancel", hint="leave --wait away")
     begin = cancel_drain if cancel else drain_disk
     with change_gateway(context) as (state, _):
         found = begin(state, disk, actor=actor())

@@ -235,7 +235,11 @@ def list_(
             pool_id=pool,
             barcode=glob,
         )
-    render_tapes(tapes, output, empty="no tapes; run `tapectl tape create` for some")
+    render_tapes(tapes, output, empty=NONE_MATCH if glob or statuses or pool else NO_TAPES)
+
+
+NO_TAPES = "no tapes; run `tapectl tape create` for some"
+NONE_MATCH = "no such tapes; `tapectl tape list` shows all"
 
 
 @app.command("show", epilog=examples(("tapectl tape show VTL001L5", "its status, place and dates")))

@@ -125,7 +125,8 @@ def activate(
         store.delete(key)
         if isinstance(exc, FileExistsError):
             raise AlreadyActivatedError(
-                f"another activation was faster, there is a state file now: {state_path}"
+                f"another activation was faster, there is a state file now: {state_path}",
+                hint="run `tapectl gateway show` for what it has made",
             ) from exc
         raise
     return record

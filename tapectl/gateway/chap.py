@@ -84,7 +84,9 @@ def set_credentials(
     mutual_secret = None if target_secret is None else _check_secret("target", target_secret)
     if secret == mutual_secret:
         # RFC 7143 9.2.1: "the same CHAP secret must not be configured" for both directions.
-        raise UsageError("the secrets of initiator and target must differ")
+        raise UsageError(
+            "the secrets of initiator and target must differ", hint="choose another one for ours"
+        )
     box = SecretBox.open(state.path, create=True)
     assert box is not None
     sealed = [

@@ -207,7 +207,10 @@ def _mounted_device(
     known = {device.node: device for device in block_devices.list_block_devices()}
     device = known.get(str(node))
     if device is None:
-        raise DiskPathError(f"no block device that could hold tapes: {node}")
+        raise DiskPathError(
+            f"no block device that could hold tapes: {node}",
+            hint="`tapectl disk list` shows those that are free",
+        )
     if device.used_for is not None:
         raise DiskNotEmptyError(
             f"the block device is not empty ({device.used_for}): {node}",

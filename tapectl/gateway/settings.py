@@ -360,12 +360,19 @@ def _read_config(
         config = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
         if named:
-            raise SettingError(f"no such configuration file: {path}") from exc
+            raise SettingError(
+                f"no such configuration file: {path}", hint="see --config and TAPECTL_CONFIG"
+            ) from exc
         return path, {}
     except OSError as exc:
-        raise SettingError(f"cannot read the configuration file ({exc.strerror}): {path}") from exc
+        raise SettingError(
+            f"cannot read the configuration file ({exc.strerror}): {path}",
+            hint="name another with --config; without one it is the one in your own HOME",
+        ) from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise SettingError(f"the configuration file is no TOML ({exc}): {path}") from exc
+        raise SettingError(
+            f"the configuration file is no TOML ({exc}): {path}", hint="see `man tapectl.conf`"
+        ) from exc
     if unknown := sorted(config.keys() - _SPECS.keys()):
         raise SettingError(
             f"unknown settings in {path}: {', '.join(unknown)}",
