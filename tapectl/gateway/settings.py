@@ -20,6 +20,10 @@ ENVIRONMENT_PREFIX = "TAPECTL_"
 ISCSI_PORT = 3260
 
 
+FLAG = "flag"
+"""The source of a value from the command line: a wrong one is an error of usage."""
+
+
 class SettingError(TapectlError):
     """A setting has a value that cannot be used, or is not known."""
 
@@ -160,7 +164,7 @@ class Settings:
         for name, spec in _SPECS.items():
             variable = ENVIRONMENT_PREFIX + spec.variable
             if (flag := flags.get(name)) is not None:
-                raw, source = flag, "flag"
+                raw, source = flag, FLAG
             elif variable in environ:
                 raw, source = environ[variable], f"environment {variable}"
             elif name in config:
@@ -329,8 +333,11 @@ def _parse_boolean(name: str, raw: object, source: str) -> bool:
     return value
 
 
-def _bad(name: str, raw: object, source: str, want: str) -> SettingError:
-    return SettingError(f"setting {name} ({source}) cannot be used: {raw}", hint=want)
+def _bad(name: str, raw: object, source: str, want: str) -> SettingError | UsageError:
+    text = ", ".join(map(str, raw)) if isinstance(raw, list | tuple) else raw
+    if source == FLAG:
+        return UsageError(f"--{name.replace('_', '-')} cannot be this: {text}", hint=want)
+    return SettingError(f"setting {name} ({source}) cannot be used: {text}", hint=want)
 
 
 def _default_state_path(environ: Mapping[str, str]) -> str:

@@ -45,6 +45,19 @@ def test_values_that_are_none(words: str, message: str, refused: Refused) -> Non
     assert hint.startswith("run `tapectl ")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "hint"),
+    [
+        ("--listen", "127.0.0.1:port", "as in 127.0.0.1:3260 or [::1]:3260"),
+        ("--frontend", "kernel", "want user or lio or auto"),
+        ("--log-format", "xml", "want text or json"),
+    ],
+)
+def test_options_of_serve_are_options(option: str, value: str, hint: str, refused: Refused) -> None:
+    said = refused(ExitCode.USAGE, "serve", option, value)
+    assert said == [f"{option} cannot be this: {value}", hint]
+
+
 def test_a_barcode_that_is_almost_right(active: Active, refused: Refused) -> None:
     active("tape", "create", "--size", "100GiB", "--barcode", "VTL001L5")
     assert refused(ExitCode.TAPE_NOT_FOUND, "tape", "show", "VTL01L5") == [
