@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer.main
-
-from tapectl.cli.commands import app
 from tapectl.cli.exit_codes import EXIT_CODE_MEANINGS
 from tapectl.cli.failure import BROKEN_PIPE_STATUS
+from tapectl.cli.root import root_command
 from tapectl.gateway.settings import Settings
 
 ENVIRONMENT = {
@@ -98,7 +96,7 @@ def generate() -> dict[str, str]:
     """Return file name → content: tapectl.1, tapectl-NOUN.1 for each noun, and what is in
     section 5.
     """
-    root: Command = typer.main.get_command(app)
+    root: Command = root_command()
     context = root.make_context("tapectl", [], resilient_parsing=True)
     nouns = {name: command for name, command in root.commands.items() if is_noun(command)}
     pages = {"tapectl.1": "\n".join(main_page(root, context)) + "\n"}

@@ -72,15 +72,16 @@ def _require_text(words: Sequence[str]) -> None:
 
 
 def _run(words: Sequence[str]) -> int:
-    import typer.main
+    import typer
 
     from tapectl.cli import completion
     from tapectl.cli.commands import app
+    from tapectl.cli.root import root_command
 
     if completion.COMPLETE_VARIABLE in os.environ:
         completion.answer(app)
     # Not `app(...)`, which has its own ideas of Ctrl-C and closed pipes.
-    command = typer.main.get_command(app)
+    command = root_command()
     try:
         with command.make_context("tapectl", hoist_global_options(words)) as context:
             command.invoke(context)

@@ -52,7 +52,7 @@ def set_(
             metavar="PREFIX",
             show_default=False,
             autocompletion=completing.creation_prefixes,
-            help="How the barcodes begin: 1 to 4 letters; 6 digits follow.",
+            help="How the barcodes begin: 1 to 4 letters; 6 hexadecimal digits follow.",
         ),
     ],
     minimum: Annotated[

@@ -64,7 +64,7 @@ def create(
             "--prefix",
             metavar="PREFIX",
             show_default="TAPE",
-            help="How generated barcodes begin: 1 to 4 letters; 6 digits follow.",
+            help="How generated barcodes begin: 1 to 4 letters; 6 hexadecimal digits follow.",
         ),
     ] = None,
     barcode: Annotated[

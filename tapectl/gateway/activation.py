@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import sqlite3
@@ -155,7 +156,10 @@ def normalise_store_url(url: str) -> str:
         raise UsageError(
             f"not an object store: {url}", hint="s3://bucket/prefix, file:///path or a path"
         )
-    return f"file://{Path(path).expanduser().absolute()}"
+    absolute = Path(path).expanduser().absolute()
+    if ".." in absolute.parts:  # two names of one store would be two stores for all that compares
+        absolute = Path(os.path.realpath(absolute))
+    return f"file://{absolute}"
 
 
 def _existing(state: State, request: ActivationRequest, record: GatewayRecord) -> GatewayInfo:

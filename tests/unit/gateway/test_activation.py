@@ -181,3 +181,4 @@ def test_store_addresses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert normalise_store_url("file:///srv/tapes") == "file:///srv/tapes"
     assert normalise_store_url("/srv/tapes") == "file:///srv/tapes"
     assert normalise_store_url("tapes") == f"file://{tmp_path}/tapes"
+    assert normalise_store_url("other/../tapes") == f"file://{tmp_path}/tapes"
