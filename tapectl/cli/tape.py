@@ -18,7 +18,7 @@ from tapectl.cli.options import (
 )
 from tapectl.cli.session import actor, change_gateway, load_settings, open_gateway
 from tapectl.cli.tape_rows import render_tape, render_tapes
-from tapectl.cli.waiting import Wanted, wait_for_tapes
+from tapectl.cli.waiting import Wanted, require_wait, wait_for_tapes
 from tapectl.errors import UsageError
 from tapectl.units import parse_size
 
@@ -153,6 +153,7 @@ def create(
     from tapectl.gateway.tag_rules import parse_tags
     from tapectl.gateway.tape_creation import TapeCreation, create_tapes
 
+    require_wait(wait, timeout)
     settings = load_settings(context)
     if size is None and not cleaning:
         raise UsageError("give the tapes a size", hint="as in --size 1TiB")

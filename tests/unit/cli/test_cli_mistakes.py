@@ -95,6 +95,23 @@ def test_a_tier_that_is_none_is_told_before_the_status(active: Active, refused: 
     assert message == "no such retrieval tier: Fast"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "tape create --size 1TiB",
+        "tape eject VTL001L5",
+        "tape retrieve VTL001L5",
+        "tape delete VTL001L5 --yes",
+        "tape assign-pool VTL001L5 GLACIER",
+        "archive delete VTL001L5 --yes",
+        "disk drain /mnt/cache",
+    ],
+)
+def test_a_time_to_wait_where_nothing_is_waited_for(words: str, refused: Refused) -> None:
+    said = refused(ExitCode.USAGE, *words.split(), "--timeout", "5")
+    assert said == ["--timeout goes with --wait", "say --wait, or leave --timeout away"]
+
+
 def test_files_of_keys_that_are_none(active: Active, refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "page").write_text("hello")
     message, hint = refused(ExitCode.TAPE_KEY, "key", "import", str(tmp_path / "page"))
