@@ -145,6 +145,7 @@ def main_page(root: Command, context: Context) -> Iterator[str]:
     for code, meaning in EXIT_CODE_MEANINGS.items():
         yield from item(str(int(code)), meaning)
     yield from item(str(BROKEN_PIPE_STATUS), "Whoever read standard output has left.")
+    yield from item("129, 143", "Ended by SIGHUP or SIGTERM; what was begun is undone.")
     yield ".SH FILES"
     yield from item(CONFIG_FILES, "Configuration, TOML.")
     yield from item(

@@ -20,6 +20,7 @@ from tapectl.cli.failure import (
     report_error,
     wants_json,
 )
+from tapectl.cli.termination import TerminatedError, terminable
 from tapectl.errors import ExitCode, TapectlError, UsageError
 
 GLOBAL_OPTIONS = ("--state", "--config")
@@ -31,13 +32,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     streams.settle()
     try:
-        _require_text(words)
-        status = _run(words)
-        sys.stdout.flush()
+        with terminable():
+            _require_text(words)
+            status = _run(words)
+            sys.stdout.flush()
     except TapectlError as error:
         return report_error(error, as_json=wants_json(words, os.environ))
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
+    except TerminatedError as error:
+        return error.exit_status
     except BrokenPipeError:
         discard_stdout()
         return BROKEN_PIPE_STATUS
@@ -48,16 +52,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         discard_stdout()
         return report_error(output_error, as_json=wants_json(words, os.environ))
     except Exception as error:
-        return int(ExitCode.INTERRUPTED) if _comes_of_interrupt(error) else report_bug()
+        match _interruption(error):
+            case KeyboardInterrupt():
+                return int(ExitCode.INTERRUPTED)
+            case TerminatedError() as end:
+                return end.exit_status
+        return report_bug()
     return status
 
 
-def _comes_of_interrupt(error: BaseException) -> bool:
-    """Return whether Ctrl-C is behind the error: Python wraps it, where a class is being made."""
+def _interruption(error: BaseException) -> BaseException | None:
+    """Return what is behind the error, Ctrl-C or a signal: Python wraps it, where a class is being
+    made. None: it is an error of its own."""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+    while cause is not None and not isinstance(cause, KeyboardInterrupt | TerminatedError):
         cause = cause.__cause__
-    return cause is not None
+    return cause
 
 
 def _require_text(words: Sequence[str]) -> None:
