@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer.main
-
-from tapectl.cli.commands import app
 from tapectl.cli.exit_codes import EXIT_CODE_MEANINGS
 from tapectl.cli.failure import BROKEN_PIPE_STATUS
+from tapectl.cli.root import root_command
 from tapectl.gateway.settings import Settings
 
 ENVIRONMENT = {
@@ -101,7 +99,7 @@ def generate() -> dict[str, str]:
     """Return file name → content: tapectl.1, tapectl-NOUN.1 for each noun, and what is in
     section 5.
     """
-    root: Command = typer.main.get_command(app)
+    root: Command = root_command()
     context = root.make_context("tapectl", [], resilient_parsing=True)
     nouns = {name: command for name, command in root.commands.items() if is_noun(command)}
     pages = {"tapectl.1": "\n".join(main_page(root, context)) + "\n"}
@@ -150,6 +148,7 @@ def main_page(root: Command, context: Context) -> Iterator[str]:
     for code, meaning in EXIT_CODE_MEANINGS.items():
         yield from item(str(int(code)), meaning)
     yield from item(str(BROKEN_PIPE_STATUS), "Whoever read standard output has left.")
+    yield from item("129, 143", "Ended by SIGHUP or SIGTERM; what was begun is undone.")
     yield ".SH FILES"
     yield from item(CONFIG_FILES, "Configuration, TOML.")
     yield from item(

@@ -29,7 +29,7 @@ def parse_size(text: str) -> int:
     if "." not in number:
         return int(number) * _SUFFIXES[suffix.upper()]
     if size_bytes != int(size_bytes):
-        raise UsageError(f"not a whole number of bytes: {text}")
+        raise UsageError(f"not a whole number of bytes: {text}", hint="as in 100GiB")
     return int(size_bytes)
 
 

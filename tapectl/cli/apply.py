@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tapectl.cli.files import why_unread
 from tapectl.cli.options import Output, examples
 from tapectl.cli.render import Column, Row, render_rows, show_yes
 from tapectl.cli.secret_file import read_secret
@@ -94,7 +95,9 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"cannot read the file ({exc}): {file}") from exc
+        raise UsageError(
+            f"cannot read the file ({why_unread(exc)}): {file}", hint="- is standard input"
+        ) from exc
 
 
 def _apply(

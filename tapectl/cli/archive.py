@@ -20,7 +20,7 @@ from tapectl.cli.options import (
 from tapectl.cli.render import render_rows
 from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.cli.tape_rows import ARCHIVE_COLUMNS, render_tape, tape_row
-from tapectl.cli.waiting import Wanted, wait_for_tape
+from tapectl.cli.waiting import Wanted, require_wait, wait_for_tape
 
 app = typer.Typer(no_args_is_help=True, help="The shelf: archived tapes.")
 
@@ -96,6 +96,7 @@ def delete(
     """
     from tapectl.gateway.shelf import delete_archive, describe_archive
 
+    require_wait(wait, timeout)
     with open_gateway(context) as (state, _):
         describe_archive(state, barcode)
     confirm(f"Delete archived tape {barcode} and all its data?", yes=yes)

@@ -21,8 +21,6 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            "this destroys data and there is no terminal to ask at", hint="say --yes to do it"
-        )
+        raise UsageError(f"there is no terminal to ask at: {question}", hint="say --yes to do it")
     if not typer.confirm(question, err=True):
         raise NotConfirmedError("nothing was done")

@@ -52,7 +52,7 @@ def set_(
             metavar="PREFIX",
             show_default=False,
             autocompletion=completing.creation_prefixes,
-            help="How the barcodes begin: 1 to 4 letters; 6 digits follow.",
+            help="How the barcodes begin: 1 to 4 letters; 6 hexadecimal digits follow.",
         ),
     ],
     minimum: Annotated[
@@ -133,11 +133,14 @@ def delete(
     yes: Yes = False,
 ) -> None:
     """Delete a rule, or all. The tapes that it made stay."""
-    from tapectl.gateway.automatic_creation import delete_rules, list_rules
+    from tapectl.gateway.automatic_creation import delete_rules, list_rules, require_rule
 
     if (prefix is None) is not all_:
         raise UsageError("name one prefix, or say --all", hint="run `tapectl autocreate show`")
     what = "every rule" if prefix is None else f"the rule of {prefix}"
+    with open_gateway(context) as (state, _):
+        if prefix is not None:
+            require_rule(state, prefix)
     confirm(f"Delete {what} of automatic tape creation?", yes=yes)
     with change_gateway(context) as (state, _):
         named = [info.rule.prefix for info in list_rules(state)] if prefix is None else [prefix]

@@ -139,8 +139,10 @@ def delete(
 
     Its sessions at the device end. With its last credentials gone a device takes anyone.
     """
-    from tapectl.gateway.chap import delete_credentials
+    from tapectl.gateway.chap import delete_credentials, require_credentials
 
+    with open_gateway(context) as (state, _):
+        require_credentials(state, device, initiator)
     confirm(f"Delete the credentials of {initiator} at {device}?", yes=yes)
     with change_access(context, initiator) as (state, changed):
         changed += delete_credentials(state, device, initiator, actor=actor())

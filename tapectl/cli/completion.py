@@ -24,7 +24,9 @@ class Shell(enum.StrEnum):
     FISH = "fish"
 
 
-ShellArgument = Annotated[Shell, typer.Argument(show_default=False, help="Which shell.")]
+ShellArgument = Annotated[
+    Shell, typer.Argument(show_default=False, help="Which shell: bash, zsh or fish.")
+]
 
 
 # typer's own takes the words as bash parts them, at ':' and '=' too, which are within words of

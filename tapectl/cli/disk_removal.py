@@ -11,7 +11,7 @@ from tapectl.cli.disk_rows import LIST_COLUMNS, disk_row
 from tapectl.cli.options import Disk, DryRun, Output, Timeout, Wait, Yes, examples
 from tapectl.cli.render import Column, Row, render_record, show_list, show_size, show_yes
 from tapectl.cli.session import actor, change_gateway, open_gateway
-from tapectl.cli.waiting import Progress, wait_until
+from tapectl.cli.waiting import Progress, require_wait, wait_until
 from tapectl.units import format_size
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def drain(
     from tapectl.gateway.disk_list import show_disk
 
     if cancel and wait:
-        raise UsageError("there is nothing to wait for with --cancel")
+        raise UsageError("there is nothing to wait for with --cancel", hint="leave --wait away")
+    require_wait(wait, timeout)
     begin = cancel_drain if cancel else drain_disk
     with change_gateway(context) as (state, _):
         found = begin(state, disk, actor=actor())

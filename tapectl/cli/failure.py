@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import sys
@@ -14,8 +16,32 @@ BROKEN_PIPE_STATUS = 141
 """What a shell reports for a program that died of SIGPIPE; `yes | head` has it too."""
 
 
+_OUTPUT_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+class OutputError(TapectlError):
+    """What a command found cannot be written to standard output."""
+
+    code = "output"
+
+    @classmethod
+    def of(cls, error: OSError) -> OutputError | None:
+        """Return it if that is what the error means: it names no file, as errors of ours do."""
+        if error.filename is not None or error.errno not in _OUTPUT_ERRNOS:
+            return None
+        return cls(
+            f"cannot write standard output: {error.strerror}", hint="make room where it goes to"
+        )
+
+
 def report_error(error: TapectlError, *, as_json: bool) -> int:
-    """Write the error to standard error and return the exit status."""
+    """Write the error to standard error and return the exit status, wherever it is written to."""
+    with contextlib.suppress(OSError):
+        _write(error, as_json=as_json)
+    return int(error.exit_code)
+
+
+def _write(error: TapectlError, *, as_json: bool) -> None:
     if as_json:
         document = {
             "error": {
@@ -29,10 +55,18 @@ def report_error(error: TapectlError, *, as_json: bool) -> int:
         }
         print(json.dumps(document), file=sys.stderr)
     else:
-        print(f"tapectl: {error.message}", file=sys.stderr)
+        print(f"tapectl: {_one_line(error.message)}", file=sys.stderr)
         if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-    return int(error.exit_code)
+            print(f"hint: {_one_line(error.hint)}", file=sys.stderr)
+
+
+def _one_line(text: str) -> str:
+    """Return the text without line ends and what else moves a terminal's cursor: it may hold what
+    somebody has typed, or what a server has answered."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def report_bug() -> int:

@@ -16,6 +16,7 @@ import typer
 from tapectl.cli.options import examples
 from tapectl.cli.serving import Listen
 from tapectl.cli.session import Session, actor, load_settings
+from tapectl.errors import UsageError
 from tapectl.units import GIB
 
 if TYPE_CHECKING:
@@ -91,7 +92,15 @@ def _activate(root: Path, settings: Settings) -> None:
     if settings.state_path.exists():
         return
     store = root / "store"
-    store.mkdir(parents=True, exist_ok=True)
+    try:
+        # What is on the tapes is nobody else's business.
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store.mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise UsageError(
+            f"cannot make the directory ({exc.strerror}): {root}",
+            hint="name one that you may write to: tapectl quickstart DIR",
+        ) from exc
     activate(
         settings.state_path,
         ActivationRequest(name=GATEWAY_NAME, store_url=str(store)),

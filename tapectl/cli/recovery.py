@@ -106,7 +106,9 @@ def list_(
     from tapectl.gateway.recovery import list_points
 
     if barcode is not None and gateway is not None:
-        raise UsageError("give a barcode or a gateway, not both")
+        raise UsageError(
+            "give a barcode or a gateway, not both", hint="a barcode is known by itself"
+        )
     with open_named_store(context, store, region, endpoint_url, profile) as (opened, state):
         if gateway is None and state is not None:
             gateway = describe_gateway(state).id
@@ -215,7 +217,7 @@ def _which(gateway: GatewayRecord, at: str | None, number: int | None) -> WhichP
     from tapectl.gateway.recovery_points import WhichPoint
 
     if at is not None and number is not None:
-        raise UsageError("give a time or a number, not both")
+        raise UsageError("give a time or a number, not both", hint="--at or --point")
     if at is None:
         return WhichPoint(number=number)
     return WhichPoint(at_ms=parse_time(at, now_ms=now_ms(), zone=zone_of(gateway.timezone)))

@@ -214,8 +214,18 @@ def _write_table(rows: Sequence[Row], columns: Sequence[Column], *, headings: bo
     lines = [_line(line, columns, widths, STATUS_STYLES) for line in cells]
     if headings:
         lines.insert(0, Text(_line(titles, columns, widths, {}).plain, "bold"))
-        lines.insert(1, Text("  ".join("─" * width for width in widths), "dim"))
+        rule = _rule()
+        lines.insert(1, Text("  ".join(rule * width for width in widths), "dim"))
     stdout_console().print(Text("\n").join(lines), soft_wrap=True)
+
+
+def _rule() -> str:
+    """Return what the line below the titles is made of, as the terminal has it."""
+    try:
+        "─".encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return "-"
+    return "─"
 
 
 def _line(

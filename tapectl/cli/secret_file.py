@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tapectl.cli.files import why_unread
 from tapectl.errors import UsageError
 
 MAX_SECRET_FILE_BYTES = 4096
@@ -20,5 +21,8 @@ def read_secret(path: Path) -> str:
             with path.open(encoding="utf-8") as file:
                 text = file.readline(MAX_SECRET_FILE_BYTES)
     except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"cannot read the secret ({exc}): {path}") from exc
+        raise UsageError(
+            f"cannot read the secret ({why_unread(exc)}): {path}",
+            hint="name a file that has it on its first line",
+        ) from exc
     return text.rstrip("\r\n")

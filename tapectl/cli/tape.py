@@ -18,7 +18,7 @@ from tapectl.cli.options import (
 )
 from tapectl.cli.session import actor, change_gateway, load_settings, open_gateway
 from tapectl.cli.tape_rows import render_tape, render_tapes
-from tapectl.cli.waiting import Wanted, wait_for_tapes
+from tapectl.cli.waiting import Wanted, require_wait, wait_for_tapes
 from tapectl.errors import UsageError
 from tapectl.units import parse_size
 
@@ -66,7 +66,7 @@ def create(
             "--prefix",
             metavar="PREFIX",
             show_default="TAPE",
-            help="How generated barcodes begin: 1 to 4 letters; 6 digits follow.",
+            help="How generated barcodes begin: 1 to 4 letters; 6 hexadecimal digits follow.",
         ),
     ] = None,
     barcode: Annotated[
@@ -157,6 +157,7 @@ def create(
     from tapectl.gateway.tag_rules import parse_tags
     from tapectl.gateway.tape_creation import TapeCreation, create_tapes
 
+    require_wait(wait, timeout)
     settings = load_settings(context)
     if size is None and not cleaning:
         raise UsageError("give the tapes a size", hint="as in --size 1TiB")
@@ -239,7 +240,11 @@ def list_(
             pool_id=pool,
             barcode=glob,
         )
-    render_tapes(tapes, output, empty="no tapes; run `tapectl tape create` for some")
+    render_tapes(tapes, output, empty=NONE_MATCH if glob or statuses or pool else NO_TAPES)
+
+
+NO_TAPES = "no tapes; run `tapectl tape create` for some"
+NONE_MATCH = "no such tapes; `tapectl tape list` shows all"
 
 
 @app.command("show", epilog=examples(("tapectl tape show VTL001L5", "its status, place and dates")))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from tapectl.cli.files import whole_file
+from tapectl.cli.files import is_stream, whole_file
 from tapectl.cli.options import Barcode, Output, examples
 from tapectl.cli.session import change_gateway, open_gateway
 from tapectl.cli.tape_rows import render_tape
@@ -128,8 +128,10 @@ def export(
 
     name = _format_name(path, format_)
     if file is not None and name != RAW:
-        raise UsageError("--file goes with --format raw: an image has all files of a tape")
-    if path.exists() and not overwrite and str(path) != "-":
+        raise UsageError(
+            "--file goes with --format raw", hint="an image has all files of a tape: leave it away"
+        )
+    if path.exists() and not overwrite and not is_stream(path):
         raise UsageError(f"there is such a file already: {path}", hint="--overwrite replaces it")
     with (
         open_gateway(context) as (state, settings),
@@ -194,8 +196,13 @@ def import_(
 def _format_name(path: Path, wanted: str | None) -> str:
     name = (path.suffix[1:] if wanted is None else wanted).lower()
     if name not in FORMATS:
+        if wanted is None:
+            raise UsageError(
+                f"no format is known by this name of a file: {path}",
+                hint=f"say --format, one of {', '.join(FORMATS)}",
+            )
         raise UsageError(
-            f"not a format of tape images: {name or path}", hint=f"--format {', '.join(FORMATS)}"
+            f"not a format of tape images: {name}", hint=f"--format {', '.join(FORMATS)}"
         )
     return name
 
@@ -292,6 +299,8 @@ def _source(path: Path) -> Iterator[tuple[BinaryIO, int | None]]:
     try:
         file = path.open("rb")
     except OSError as exc:
-        raise UsageError(f"cannot read the image ({exc.strerror}): {path}") from exc
+        raise UsageError(
+            f"cannot read the image ({exc.strerror}): {path}", hint="- is standard input"
+        ) from exc
     with file:
         yield file, os.fstat(file.fileno()).st_size

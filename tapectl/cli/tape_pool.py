@@ -17,7 +17,7 @@ from tapectl.cli.options import (
 )
 from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.cli.tape_rows import render_tape
-from tapectl.cli.waiting import Progress, wait_until
+from tapectl.cli.waiting import Progress, require_wait, wait_until
 
 if TYPE_CHECKING:
     from tapectl.gateway.settings import Settings
@@ -60,6 +60,7 @@ def assign(
     """
     from tapectl.gateway.pool_assignment import assign_pool
 
+    require_wait(wait, timeout)
     with change_gateway(context) as (state, _):
         tape = assign_pool(
             state, barcode, pool, bypass_governance=bypass_governance_retention, actor=actor()

@@ -19,7 +19,7 @@ from tapectl.cli.options import (
 )
 from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.cli.tape_rows import render_tape
-from tapectl.cli.waiting import Wanted, wait_for_tape
+from tapectl.cli.waiting import Wanted, require_wait, wait_for_tape
 
 
 def register(tape: typer.Typer) -> None:
@@ -85,6 +85,7 @@ def eject(
     """
     from tapectl.gateway.shelf import eject_tape
 
+    require_wait(wait, timeout)
     with change_gateway(context) as (state, settings):
         hold_s = settings.hold_s if hold is None else hold
         tape = eject_tape(state, barcode, hold_s=hold_s, actor=actor())
@@ -120,6 +121,7 @@ def retrieve(
     """Bring a tape back from the shelf: RETRIEVING, RETRIEVED. It comes write-protected."""
     from tapectl.gateway.shelf import retrieve_tape
 
+    require_wait(wait, timeout)
     with change_gateway(context) as (state, _):
         tape = retrieve_tape(state, barcode, tier, actor=actor())
     if wait:
@@ -150,6 +152,7 @@ def delete(
     """
     from tapectl.gateway.tapes import delete_tape, describe_tape
 
+    require_wait(wait, timeout)
     with open_gateway(context) as (state, _):
         describe_tape(state, barcode)
     confirm(f"Delete tape {barcode} and all its data?", yes=yes)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tapectl.cli.session import open_gateway
-from tapectl.errors import ExitCode, TapectlError
+from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.units import format_size
 
 if TYPE_CHECKING:
@@ -71,6 +71,13 @@ class Progress:
     done: bool
     percent: float | None
     text: str
+
+
+def require_wait(wait: bool, timeout_s: float | None) -> None:
+    """Raise UsageError for a time to wait where nothing is waited for: a script would go on too
+    early, and never know."""
+    if timeout_s is not None and not wait:
+        raise UsageError("--timeout goes with --wait", hint="say --wait, or leave --timeout away")
 
 
 def bytes_progress(done_bytes: int, total_bytes: int | None) -> Progress:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import re
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tapectl.errors import ExitCode, TapectlError, UsageError
 from tapectl.gateway.clock import now_ms as clock_now_ms
@@ -22,7 +23,7 @@ from tapectl.state import events, gateways, tags
 from tapectl.state.database import State
 from tapectl.state.errors import NotActivatedError
 from tapectl.state.gateways import GatewayRecord
-from tapectl.store.interface import ObjectNotFoundError, ObjectStore
+from tapectl.store.interface import ObjectStore
 
 DEFAULT_IQN_PREFIX = "iqn.2026-11.io.tapectl"
 
@@ -99,8 +100,7 @@ def activate(
     store.check()
     key = gateway_key(record.id)
     document = GatewayDocument.of(record)
-    with contextlib.suppress(ObjectNotFoundError):  # nobody has been here before
-        require_known(store)
+    require_known(store)
     etag = store.put_if_absent(key, document.encode()).etag
 
     def populate(db: sqlite3.Connection) -> None:
@@ -126,7 +126,8 @@ def activate(
         store.delete(key)
         if isinstance(exc, FileExistsError):
             raise AlreadyActivatedError(
-                f"another activation was faster, there is a state file now: {state_path}"
+                f"another activation was faster, there is a state file now: {state_path}",
+                hint="run `tapectl gateway show` for what it has made",
             ) from exc
         raise
     return record
@@ -145,14 +146,20 @@ def normalise_store_url(url: str) -> str:
     """
     if url.startswith("s3:"):
         if _S3_URL.fullmatch(url) is None:
-            raise UsageError(f"not a bucket: {url}", hint="write it as s3://bucket/prefix")
+            raise UsageError(
+                f"not a bucket: {url}",
+                hint="write it as s3://bucket/prefix; a bucket has 3 to 63 of a-z, 0-9, . and -",
+            )
         return url.rstrip("/")
     path = url.removeprefix("file://")
     if not path or "://" in path or (url != path and not path.startswith("/")):
         raise UsageError(
             f"not an object store: {url}", hint="s3://bucket/prefix, file:///path or a path"
         )
-    return f"file://{Path(path).expanduser().absolute()}"
+    absolute = Path(path).expanduser().absolute()
+    if ".." in absolute.parts:  # two names of one store would be two stores for all that compares
+        absolute = Path(os.path.realpath(absolute))
+    return f"file://{absolute}"
 
 
 def _existing(state: State, request: ActivationRequest, record: GatewayRecord) -> GatewayInfo:
@@ -205,8 +212,33 @@ def check_timezone(timezone: str) -> None:
         raise UsageError(f"not a time zone: {timezone}", hint="write GMT, GMT-5:00 or GMT+10:30")
 
 
+def check_endpoint(endpoint_url: str, store_url: str) -> None:
+    """Raise UsageError for what is no URL of an S3 server, or where the store has none."""
+    if not store_url.startswith("s3:"):
+        raise UsageError(
+            f"a directory has no endpoint: {store_url}", hint="leave --endpoint-url away"
+        )
+    try:
+        parts = urlsplit(endpoint_url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise UsageError(
+            f"not the URL of an S3 server: {endpoint_url}",
+            hint="write it as https://s3.example.com:9000",
+        )
+    if "@" in parts.netloc:
+        raise UsageError(
+            "credentials do not go into the URL of an endpoint",
+            hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile of ~/.aws",
+        )
+
+
 def _check(request: ActivationRequest) -> None:
     check_name(request.name)
+    if request.endpoint_url is not None:
+        check_endpoint(request.endpoint_url, request.store_url)
     check_timezone(request.timezone)
     check_drive_type(request.drive_type)
     check_library(

@@ -101,10 +101,7 @@ class Adoption:
 
 def list_gateways(store: ObjectStore) -> Sequence[GatewayDocument]:
     """Return the gateways that a store knows, by id; raise StoreError."""
-    try:
-        require_known(store)
-    except ObjectNotFoundError:
-        return []  # no gateway has written to it yet
+    require_known(store)
     with ThreadPoolExecutor(_REQUESTS) as pool:
         return [found.document for found in gateway_document.read_gateways(store, pool)]
 
@@ -147,12 +144,15 @@ def disable_gateway(
 def choose_gateway(store: ObjectStore, gateway_id: str | None) -> GatewayObject:
     """Return the gateway that is to be adopted: the one that is named, or the only one that is not
     disabled. Raises GatewayNotFoundError, GatewayAmbiguousError, GatewayStateError."""
-    try:
-        require_known(store)
-    except ObjectNotFoundError:
-        raise gateway_document.GatewayNotFoundError("the store knows no gateway") from None
+    require_known(store)
     if gateway_id is None:
-        active = [one for one in list_gateways(store) if one.disabled_ms is None]
+        gateways_there = list_gateways(store)
+        if not gateways_there:
+            raise gateway_document.GatewayNotFoundError(
+                "the store knows no gateway",
+                hint="check the bucket and the prefix; `tapectl activate` makes a new gateway",
+            )
+        active = [one for one in gateways_there if one.disabled_ms is None]
         if len(active) != 1:
             names = ", ".join(one.gateway_id for one in active) or "none"
             raise GatewayAmbiguousError(

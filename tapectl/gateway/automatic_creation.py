@@ -119,12 +119,22 @@ def delete_rules(
     with state.write() as db:
         for prefix in prefixes:
             if not automatic_creation.delete(db, prefix):
-                raise CreationRuleNotFoundError(
-                    f"no rule of automatic tape creation has this prefix: {prefix}",
-                    hint="run `tapectl autocreate show`",
-                )
+                raise _no_rule(prefix)
             detail = {"prefix": prefix, "deleted": True}
             events.append(db, _event(gateway.id, actor, now_ms(), detail))
+
+
+def require_rule(state: State, prefix: str) -> None:
+    """Raise CreationRuleNotFoundError unless there is a rule of this prefix."""
+    if prefix not in {info.rule.prefix for info in list_rules(state)}:
+        raise _no_rule(prefix)
+
+
+def _no_rule(prefix: str) -> CreationRuleNotFoundError:
+    return CreationRuleNotFoundError(
+        f"no rule of automatic tape creation has this prefix: {prefix}",
+        hint="run `tapectl autocreate show`",
+    )
 
 
 def _count_by_prefix(prefixes: Sequence[str], found: Sequence[str]) -> Mapping[str, int]:

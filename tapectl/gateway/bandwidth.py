@@ -78,8 +78,12 @@ def set_limits(
         )
     wanted = replace(
         before,
-        upload_bits_per_s=upload_bits_per_s or before.upload_bits_per_s,
-        download_bits_per_s=download_bits_per_s or before.download_bits_per_s,
+        upload_bits_per_s=before.upload_bits_per_s
+        if upload_bits_per_s is None
+        else upload_bits_per_s,
+        download_bits_per_s=before.download_bits_per_s
+        if download_bits_per_s is None
+        else download_bits_per_s,
     )
     set_schedule(state, [wanted], actor=actor, now_ms=now_ms)
 

@@ -75,7 +75,8 @@ def check_schedule(intervals: Sequence[BandwidthInterval]) -> None:
             if rate is not None and rate < least:
                 raise UsageError(
                     f"the {what} limit is too low: {rate} bit/s",
-                    hint=f"{least} bit/s ({format_rate(least)}) is the least",
+                    hint=f"{least} bit/s ({format_rate(least)}) is the least;"
+                    " `tapectl bandwidth clear` lifts limits",
                 )
         if one.upload_bits_per_s is None and one.download_bits_per_s is None:
             raise UsageError(f"this interval limits nothing: {format_interval(one)}", hint=_HINT)

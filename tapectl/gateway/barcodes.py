@@ -42,9 +42,12 @@ class BarcodeError(TapectlError):
 def check_barcode(barcode: str, changer_type: str | None = None) -> str:
     """Return the barcode; raise BarcodeError if it is none, or too long for the changer."""
     if _BARCODE.fullmatch(barcode) is None:
+        upper = barcode.upper()
         raise BarcodeError(
             f"not a barcode: {barcode}",
-            hint=f"{MIN_CHARACTERS} to {MAX_CHARACTERS} characters of A-Z and 0-9",
+            hint=f"capital letters: {upper}"
+            if _BARCODE.fullmatch(upper)
+            else f"{MIN_CHARACTERS} to {MAX_CHARACTERS} characters of A-Z and 0-9",
         )
     limit = max_characters(changer_type)
     if len(barcode) > limit:

@@ -85,7 +85,9 @@ def set_credentials(
     mutual_secret = None if target_secret is None else _check_secret("target", target_secret)
     if secret == mutual_secret:
         # RFC 7143 9.2.1: "the same CHAP secret must not be configured" for both directions.
-        raise UsageError("the secrets of initiator and target must differ")
+        raise UsageError(
+            "the secrets of initiator and target must differ", hint="choose another one for ours"
+        )
     box = SecretBox.open(state.path, create=True)
     assert box is not None
     at_ms = now_ms()
@@ -186,10 +188,22 @@ def delete_credentials(
                 db, _event("ChapCredentialsDeleted", device, initiator_name, actor, at_ms)
             )
     if not deleted:
-        raise ChapNotFoundError(
-            f"{initiator_name} has no credentials at {target}", hint="run `tapectl chap list`"
-        )
+        raise _no_credentials(target, initiator_name)
     return deleted
+
+
+def require_credentials(state: State, target: str, initiator_name: str) -> None:
+    """Raise ChapNotFoundError unless the initiator has credentials there, at `all` anywhere,
+    DeviceNotFoundError."""
+    known = {(one.device, one.initiator_name) for one in list_credentials(state)}
+    if not any((place.device, initiator_name) in known for place in _places(state, target)):
+        raise _no_credentials(target, initiator_name)
+
+
+def _no_credentials(device: str, initiator_name: str) -> ChapNotFoundError:
+    return ChapNotFoundError(
+        f"{initiator_name} has no credentials at {device}", hint="run `tapectl chap list`"
+    )
 
 
 def login_credentials(

@@ -139,9 +139,11 @@ def _allocate(
     path, device_node = place
     role = DiskRole(request.role)
     with state.read() as db:
-        gateway_id = read_gateway(db).id
+        gateway = read_gateway(db)
         records = disks.all_disks(db)
+    gateway_id = gateway.id
     _refuse_allocated(path, records)
+    _refuse_store(path, gateway.store_url)
     found = disk_directory.read_marker(path)
     marker = _marker(path, DiskMarker(_new_disk_id(), gateway_id, role), records)
     if marker == found:
@@ -184,9 +186,13 @@ def _directory(
     if stat.S_ISBLK(mode):
         return _mounted_device(state, request, path, undo), str(path)
     if not stat.S_ISDIR(mode):
-        raise DiskPathError(f"no directory and no block device: {path}")
+        raise DiskPathError(
+            f"no directory and no block device: {path}", hint="name an empty directory"
+        )
     if request.format:
-        raise UsageError(f"only a block device can be formatted: {path}")
+        raise UsageError(
+            f"only a block device can be formatted: {path}", hint="leave --format away"
+        )
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise DiskPathError(
             f"the directory cannot be written: {path}", hint="run as the user that serves tapes"
@@ -201,7 +207,10 @@ def _mounted_device(
     known = {device.node: device for device in block_devices.list_block_devices()}
     device = known.get(str(node))
     if device is None:
-        raise DiskPathError(f"no block device that could hold tapes: {node}")
+        raise DiskPathError(
+            f"no block device that could hold tapes: {node}",
+            hint="`tapectl disk list` shows those that are free",
+        )
     if device.used_for is not None:
         raise DiskNotEmptyError(
             f"the block device is not empty ({device.used_for}): {node}",
@@ -260,6 +269,16 @@ def _refuse_allocated(path: Path, records: Sequence[DiskRecord]) -> None:
             )
 
 
+def _refuse_store(path: Path, store_url: str) -> None:
+    """Raise DiskInUseError for a directory within a directory store: what is there is objects."""
+    scheme, _, rest = store_url.partition("://")
+    if scheme == "file" and path.is_relative_to(os.path.realpath(rest)):
+        raise DiskInUseError(
+            f"the directory lies within the object store: {path}",
+            hint=f"choose one outside of {rest}",
+        )
+
+
 def _marker(path: Path, new: DiskMarker, records: Sequence[DiskRecord]) -> DiskMarker:
     """Return the marker to write; one of ours that the state does not know is used again, as a
     cut-off run left it, or the machine that was this gateway before.
@@ -294,7 +313,8 @@ def _room_bytes(path: Path, request: DiskAddition) -> int:
     if size_bytes > free_bytes:
         raise DiskTooSmallError(
             f"the file system has {format_size(free_bytes)} free,"
-            f" not {format_size(size_bytes)}: {path}"
+            f" not {format_size(size_bytes)}: {path}",
+            hint="ask for less with --size, or free some",
         )
     _refuse_small(path, size_bytes, request)
     return size_bytes

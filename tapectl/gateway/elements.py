@@ -114,7 +114,10 @@ class ElementMap:
         text = text.strip().lower()
         if text.isascii() and text.isdigit():
             if self.type_of(int(text)) is None:
-                raise ElementError(f"the library has no element {text}")
+                raise ElementError(
+                    f"the library has no element with this address: {text}",
+                    hint="elements are slot:20, drive:1 or ie:3, counted from 1",
+                )
             return int(text)
         match = _NAMED.match(text)
         if match is None or match[1] not in _TYPES_BY_WORD:

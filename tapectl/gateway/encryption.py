@@ -54,7 +54,9 @@ def choose_encryption(
     algorithm = ALGORITHMS.get(word)
     if algorithm is not SSEAlgorithm.AWS_KMS:
         if kms_key and default_key != kms_key:
-            raise UsageError("a KMS key goes with SSE-KMS alone")
+            raise UsageError(
+                "a KMS key goes with SSE-KMS alone", hint="leave one of the two options away"
+            )
         return TapeEncryption(algorithm, client_side=word == CLIENT_SIDE)
     if kms_key is not None and (
         not 1 <= len(kms_key) <= MAX_KEY_CHARACTERS

@@ -40,6 +40,10 @@ class TapeKeyError(TapectlError):
     code = "tape_key"
 
 
+class KeyringDamagedError(TapeKeyError):
+    """What should hold keys does not, or not whole ones."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrappingKey:
     """A key encryption key. Its `id` is made of the key, so that a damaged one is found."""
@@ -124,7 +128,7 @@ class Keyring:
                     raise ValueError(one["id"])
                 keys.append(key)
         except (ValueError, KeyError, TypeError) as exc:
-            raise TapeKeyError(
+            raise KeyringDamagedError(
                 f"the keys of tapes are damaged: {path}",
                 hint="bring them back with a copy that `tapectl key export` has made",
             ) from exc
@@ -158,7 +162,10 @@ def export_keys(state_path: Path, to: Path) -> Sequence[WrappingKey]:
             to.unlink()
             raise
     except OSError as exc:
-        raise UsageError(f"cannot write the keys ({exc.strerror}): {to}") from exc
+        raise UsageError(
+            f"cannot write the keys ({exc.strerror}): {to}",
+            hint="name a new file; keys that are there are never written over",
+        ) from exc
     return keyring.keys
 
 
@@ -170,8 +177,16 @@ def import_keys(state_path: Path, source: Path) -> Sequence[WrappingKey]:
     try:
         with open(source, "rb") as file:
             found = Keyring._decode(file.read(_MAX_FILE_BYTES), source)
+    except KeyringDamagedError as exc:
+        raise TapeKeyError(
+            f"no file of keys, or a damaged one: {source}",
+            hint="name a file that `tapectl key export` has made",
+        ) from exc
     except OSError as exc:
-        raise UsageError(f"cannot read the keys ({exc.strerror}): {source}") from exc
+        raise UsageError(
+            f"cannot read the keys ({exc.strerror}): {source}",
+            hint="name a file that `tapectl key export` has made",
+        ) from exc
     with _changing(state_path):
         before = Keyring.load(state_path)
         new = [one for one in found.keys if before.find(one.id) is None]

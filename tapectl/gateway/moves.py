@@ -145,7 +145,9 @@ def plan_load(state: State, barcode: str, drive: int | None = None) -> tuple[int
         source = _require_element(tape)
         if loadable_status(tape) is None:
             raise TapeStatusError(
-                f"tape {barcode} is {tape.status} and cannot be loaded", status=tape.status
+                f"tape {barcode} is {tape.status} and cannot be loaded",
+                status=tape.status,
+                hint=f"run `tapectl tape show {barcode}`",
             )
         if drive is None:
             occupied = tapes.occupied_elements(db)
@@ -179,12 +181,19 @@ def plan_unload(state: State, barcode: str, slot: int | None = None) -> tuple[in
         tape = tapes.get(db, barcode)
         address = tape.element_address
         if address is None or elements.type_of(address) is not ElementType.DATA_TRANSFER:
-            raise TapeStatusError(f"tape {barcode} is not loaded in a drive", status=tape.status)
+            raise TapeStatusError(
+                f"tape {barcode} is not loaded in a drive",
+                status=tape.status,
+                hint="run `tapectl device list` for what is",
+            )
         occupied = tapes.occupied_elements(db)
     if slot is not None:
         destination = elements.address(ElementType.STORAGE, slot)
         if destination in occupied:
-            raise ElementError(f"{elements.name(destination)} is not empty")
+            raise ElementError(
+                f"{elements.name(destination)} is not empty",
+                hint="leave --slot away, or name another",
+            )
         return address, destination
     return address, home_slot(elements, tape, occupied)
 
@@ -201,7 +210,10 @@ def plan_move(state: State, barcode: str, to_element: str) -> tuple[int, int]:
         occupant = tapes.in_element(db, destination)
     if occupant is not None:
         what = "already there" if occupant.barcode == barcode else f"tape {occupant.barcode}"
-        raise ElementError(f"{elements.name(destination)} is not empty: {what}")
+        raise ElementError(
+            f"{elements.name(destination)} is not empty: {what}",
+            hint="name another; `tapectl tape list` shows which are taken",
+        )
     return source, destination
 
 
@@ -222,7 +234,9 @@ def home_slot(elements: ElementMap, tape: TapeRecord, occupied: frozenset[int]) 
 def _require_element(tape: TapeRecord) -> int:
     if tape.element_address is None:
         raise TapeStatusError(
-            f"tape {tape.barcode} is {tape.status} and not in the library", status=tape.status
+            f"tape {tape.barcode} is {tape.status} and not in the library",
+            status=tape.status,
+            hint=f"run `tapectl tape retrieve {tape.barcode}` once it is ARCHIVED",
         )
     return tape.element_address
 

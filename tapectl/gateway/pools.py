@@ -232,7 +232,10 @@ def _existing(db: sqlite3.Connection, request: PoolCreation) -> PoolInfo | None:
 
 def _refuse_used(db: sqlite3.Connection, record: PoolRecord) -> None:
     if record.built_in:
-        raise PoolInUseError(f"pool {record.id} is built in and cannot be deleted")
+        raise PoolInUseError(
+            f"pool {record.id} is built in and cannot be deleted",
+            hint="`tapectl pool list` shows those that can",
+        )
     if count := tapes.count_in_pool(db, record.id):
         raise PoolInUseError(
             f"pool {record.name} cannot be deleted while tapes are in it: {count}",

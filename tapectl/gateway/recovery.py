@@ -107,14 +107,23 @@ def restore(
     found = _find_owner(store, request.barcode)
     point = find_point(store, found.ownership, request.point, zone_of(gateway.timezone))
     if point.head.tape_uuid != found.ownership.tape_uuid:
-        raise RecoveryPointNotFoundError(f"{request.barcode} was another tape at that point")
+        raise RecoveryPointNotFoundError(
+            f"{request.barcode} was another tape at that point",
+            hint=f"run `tapectl recovery list {request.barcode}`",
+        )
     by = Stamp(actor, now_ms())
     if known is not None and known.status is not TapeStatus.DELETED:
         if request.to_element is not None:
-            raise UsageError("only a tape of another gateway can be restored to an element")
+            raise UsageError(
+                "only a tape of another gateway can be restored to an element",
+                hint="a tape of this one stays where it is",
+            )
         return undo(state, store, known, point, by, dry_run=request.dry_run)
     if known is not None:
-        raise TapeExistsError(f"barcode {request.barcode} belonged to a tape deleted here")
+        raise TapeExistsError(
+            f"barcode {request.barcode} belonged to a tape deleted here",
+            hint="restore it on a gateway that never had it",
+        )
     owner = NewOwner(gateway_id=gateway.id, gateway_epoch=standing.store_epoch, now_ms=by.at_ms)
     return recover_foreign(state, store, request, ForeignTape(gateway, found, point, owner, by))
 

@@ -183,7 +183,9 @@ def find_point(
     if not numbers and wanted == WhichPoint():
         return blank_point(ownership)
     if not numbers:
-        raise RecoveryPointNotFoundError(f"tape {barcode} has no recovery point")
+        raise RecoveryPointNotFoundError(
+            f"tape {barcode} has no recovery point", hint="nothing of it has reached the store yet"
+        )
     if wanted.number is not None:
         if wanted.number in numbers:
             return read_point(store, barcode, wanted.number)

@@ -20,6 +20,10 @@ ENVIRONMENT_PREFIX = "TAPECTL_"
 ISCSI_PORT = 3260
 
 
+FLAG = "flag"
+"""The source of a value from the command line: a wrong one is an error of usage."""
+
+
 class SettingError(TapectlError):
     """A setting has a value that cannot be used, or is not known."""
 
@@ -162,7 +166,7 @@ class Settings:
         for name, spec in _SPECS.items():
             variable = ENVIRONMENT_PREFIX + spec.variable
             if (flag := flags.get(name)) is not None:
-                raw, source = flag, "flag"
+                raw, source = flag, FLAG
             elif variable in environ:
                 raw, source = environ[variable], f"environment {variable}"
             elif name in config:
@@ -331,8 +335,11 @@ def _parse_boolean(name: str, raw: object, source: str) -> bool:
     return value
 
 
-def _bad(name: str, raw: object, source: str, want: str) -> SettingError:
-    return SettingError(f"setting {name} ({source}) cannot be used: {raw}", hint=want)
+def _bad(name: str, raw: object, source: str, want: str) -> SettingError | UsageError:
+    text = ", ".join(map(str, raw)) if isinstance(raw, list | tuple) else raw
+    if source == FLAG:
+        return UsageError(f"--{name.replace('_', '-')} cannot be this: {text}", hint=want)
+    return SettingError(f"setting {name} ({source}) cannot be used: {text}", hint=want)
 
 
 def _default_state_path(environ: Mapping[str, str]) -> str:
@@ -362,12 +369,19 @@ def _read_config(
         config = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
         if named:
-            raise SettingError(f"no such configuration file: {path}") from exc
+            raise SettingError(
+                f"no such configuration file: {path}", hint="see --config and TAPECTL_CONFIG"
+            ) from exc
         return path, {}
     except OSError as exc:
-        raise SettingError(f"cannot read the configuration file ({exc.strerror}): {path}") from exc
+        raise SettingError(
+            f"cannot read the configuration file ({exc.strerror}): {path}",
+            hint="name another with --config; without one it is the one in your own HOME",
+        ) from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise SettingError(f"the configuration file is no TOML ({exc}): {path}") from exc
+        raise SettingError(
+            f"the configuration file is no TOML ({exc}): {path}", hint="see `man tapectl.conf`"
+        ) from exc
     if unknown := sorted(config.keys() - _SPECS.keys()):
         raise SettingError(
             f"unknown settings in {path}: {', '.join(unknown)}",

@@ -124,6 +124,7 @@ def retrieve_tape(
     Raises TapeNotFoundError, TapeStatusError, TapeLimitError, UsageError (no such tier).
     """
     check_barcode(barcode)
+    named = _check_tier(tier)
     by = Stamp(actor, now_ms())
     with state.write() as db:
         tape = tapes.get(db, barcode)
@@ -133,9 +134,9 @@ def retrieve_tape(
                 status=tape.status,
                 hint="only an ARCHIVED tape can be retrieved",
             )
-        checked = _check_tier(db, tier, tape.pool_id)
+        _require_offered(db, named, tape.pool_id)
         require_room(db, 1, tape.size_bytes)
-        tapes.transition(db, barcode, TapeStatus.RETRIEVING, by, retrieval_tier=checked)
+        tapes.transition(db, barcode, TapeStatus.RETRIEVING, by, retrieval_tier=named)
     return describe_tape(state, barcode)
 
 
@@ -257,14 +258,17 @@ def _require_archived(tape: TapeRecord) -> None:
     )
 
 
-def _check_tier(db: sqlite3.Connection, tier: RetrievalTier | str, pool_id: str) -> RetrievalTier:
+def _check_tier(tier: RetrievalTier | str) -> RetrievalTier:
     checked = next((known for known in RetrievalTier if known.lower() == str(tier).lower()), None)
     if checked is None:
         names = ", ".join(RetrievalTier)
         raise UsageError(f"no such retrieval tier: {tier}", hint=f"there are {names}")
+    return checked
+
+
+def _require_offered(db: sqlite3.Connection, tier: RetrievalTier, pool_id: str) -> None:
     pool = pools.find(db, pool_id)
     in_deep_archive = pool is not None and pool.storage_class == StorageClass.DEEP_ARCHIVE
     # S3 RestoreObject: expedited retrievals are not there for S3 Glacier Deep Archive.
-    if checked is RetrievalTier.EXPEDITED and in_deep_archive:
+    if tier is RetrievalTier.EXPEDITED and in_deep_archive:
         raise UsageError("Deep Archive knows no expedited retrieval", hint="use Standard or Bulk")
-    return checked

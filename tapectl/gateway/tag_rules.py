@@ -26,7 +26,7 @@ def parse_tags(words: Iterable[str]) -> dict[str, str]:
         if not equals:
             raise UsageError(f"not a tag: {word}", hint="write KEY=VALUE; the value may be empty")
         if key in tags:
-            raise UsageError(f"the tag is given twice: {key}")
+            raise UsageError(f"the tag is given twice: {key}", hint="a tag has one value")
         tags[key] = value
     check_tags(tags)
     return tags
@@ -40,7 +40,10 @@ def check_tags(tags: Mapping[str, str]) -> None:
         if len(value) > MAX_VALUE_CHARACTERS or not _allowed(value):
             raise _bad("value", value, MAX_VALUE_CHARACTERS)
         if key.lower().startswith(_RESERVED_PREFIX):
-            raise UsageError(f"keys that begin with {_RESERVED_PREFIX} are Amazon's: {key}")
+            raise UsageError(
+                f"keys that begin with {_RESERVED_PREFIX} are Amazon's: {key}",
+                hint="choose another key",
+            )
     if len(tags) > MAX_TAGS:
         raise UsageError(f"{len(tags)} tags are too many", hint=f"at most {MAX_TAGS}")
 

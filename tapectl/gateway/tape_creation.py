@@ -133,9 +133,15 @@ def _check(request: TapeCreation, gateway: GatewayRecord) -> None:
     if request.barcode is not None:
         barcodes.check_barcode(request.barcode, gateway.changer_type)
         if request.prefix is not None:
-            raise UsageError("a barcode names the tapes: give no prefix with it")
+            raise UsageError(
+                "a barcode names the tapes: give no prefix with it",
+                hint="--prefix with --count makes barcodes by itself",
+            )
     elif request.if_not_exists:
-        raise UsageError("only tapes with a given barcode can be created if they do not exist")
+        raise UsageError(
+            "--if-not-exists goes with --barcode",
+            hint="for generated barcodes --client-token creates only once",
+        )
     if request.prefix is not None:
         # Cleaning cartridges have fewer digits, with which a prefix fits every changer.
         barcodes.check_prefix(request.prefix, None if request.cleaning else gateway.changer_type)
@@ -163,7 +169,10 @@ def _check(request: TapeCreation, gateway: GatewayRecord) -> None:
 
 def _check_cleaning(request: TapeCreation) -> None:
     if request.worm or request.size_bytes:
-        raise UsageError("a cleaning cartridge holds no data: give no size, and no WORM")
+        raise UsageError(
+            "a cleaning cartridge holds no data: give no size, and no WORM",
+            hint="leave --size and --worm away",
+        )
     for text in (request.barcode, request.prefix):
         if text is not None:
             barcodes.check_cleaning_barcode(text)

@@ -60,7 +60,10 @@ class OpenTape:
             stopped = patiently(lambda: self._cartridge.locate_file(number), _nothing)
         at_end = self._cartridge.position >= self._cartridge.end_of_data
         if stopped is not None or (at_end and number > 0):
-            raise ElementError(f"tape {self._cartridge.barcode} has no file {number}")
+            raise ElementError(
+                f"tape {self._cartridge.barcode} has no file {number}",
+                hint="files count from 0, and end at filemarks",
+            )
 
     def read(self) -> Iterator[Object]:
         """Yield the objects from here to end of data; raise TapeUnreadableError,

@@ -87,8 +87,10 @@ class TapeNotFoundError(TapectlError):
     code = "tape_not_found"
     aws_code = "TapeCartridgeNotFound"
 
-    def __init__(self, barcode: str) -> None:
-        super().__init__(f"no tape with barcode {barcode}", hint="run `tapectl tape list`")
+    def __init__(self, barcode: str, *, near: str | None = None) -> None:
+        """`near` is a barcode that there is, and that may have been meant."""
+        hint = "run `tapectl tape list`" if near is None else f"did you mean {near}?"
+        super().__init__(f"no tape with barcode {barcode}", hint=hint)
 
 
 class TapeStatusError(TapectlError):

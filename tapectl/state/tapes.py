@@ -216,8 +216,17 @@ def get(db: sqlite3.Connection, barcode: str) -> TapeRecord:
     """Return a tape that is not deleted; raise TapeNotFoundError."""
     tape = find(db, barcode)
     if tape is None or tape.status is TapeStatus.DELETED:
-        raise TapeNotFoundError(barcode)
+        raise TapeNotFoundError(barcode, near=_nearest(db, barcode))
     return tape
+
+
+def _nearest(db: sqlite3.Connection, barcode: str) -> str | None:
+    """Return the barcode of a tape that differs least, None where none is like it."""
+    import difflib  # needed where somebody has mistyped, only
+
+    rows = db.execute("SELECT barcode FROM tape WHERE status <> ?", (TapeStatus.DELETED,))
+    found = difflib.get_close_matches(barcode, [row["barcode"] for row in rows], 1, cutoff=0.8)
+    return found[0] if found else None
 
 
 def select(db: sqlite3.Connection, wanted: TapeFilter) -> Sequence[TapeRecord]:

@@ -83,11 +83,18 @@ class DirectoryStore:
 
     def check(self) -> None:
         if not self._root.is_dir():
+            if self._root.exists():
+                raise BucketNotFoundError(
+                    f"not a directory: {self._root}", hint="name the directory for the tapes"
+                )
             raise BucketNotFoundError(
                 f"no such directory: {self._root}", hint="create it, or mount what holds it"
             )
         if not os.access(self._root, os.R_OK | os.W_OK | os.X_OK):
-            raise StoreDeniedError(f"directory cannot be written: {self._root}")
+            raise StoreDeniedError(
+                f"directory cannot be written: {self._root}",
+                hint="run as the user it belongs to, or see whether it is mounted read-only",
+            )
 
     def put(
         self,
@@ -347,7 +354,9 @@ class DirectoryStore:
                 raise StoreDeniedError(f"{reason}: {self._root / key}") from error
             if error.errno == errno.ENAMETOOLONG:
                 raise StoreRefusedError(f"{reason}: {key}") from error
-            raise StoreError(f"{reason}: {self._root / key}") from error
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            hint = "make room on the file system of the store" if full else None
+            raise StoreError(f"store: {reason}: {self._root / key}", hint=hint) from error
 
 
 def _require_possible(options: PutOptions) -> None:

@@ -171,6 +171,15 @@ class StoreRegionError(StoreError):
     retryable = False
 
 
+class StoreAddressError(StoreError):
+    """The address of the store's server is none."""
+
+    exit_code = ExitCode.USAGE
+    code = "store_address"
+    aws_code = "InvalidParameters"
+    retryable = False
+
+
 class PreconditionFailedError(StoreError):
     """A conditional write found another object than it asked for."""
 

@@ -6,12 +6,15 @@ its keys they are looked for again: whoever renews them in the file need not res
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
+from tapectl.store.interface import StoreAddressError
 from tapectl.store.traffic import Traffic
 
 # Of connecting, and of each write to the socket: urllib3 has one for both. A write waits until the
@@ -31,7 +34,7 @@ class S3Clients:
     """Call it for the client to use, which threads share. Thread-safe; reaches nothing by itself.
     Bodies that are put pass by `traffic`.
 
-    Raises what botocore raises where there is no such profile or region.
+    Raises StoreAddressError, and what botocore raises where there is no such profile or region.
     """
 
     def __init__(
@@ -83,15 +86,25 @@ class S3Clients:
                 "addressing_style": "path" if self._endpoint_url else "auto",
             },
         )
-        client = session.client(
-            "s3",
-            # An endpoint of one's own has no regions, but signatures name one.
-            region_name=self._region
-            or session.region_name
-            or ("us-east-1" if self._endpoint_url else None),
-            endpoint_url=self._endpoint_url,
-            config=config,
-        )
+        try:
+            client = session.client(
+                "s3",
+                # An endpoint of one's own has no regions, but signatures name one.
+                region_name=self._region
+                or session.region_name
+                or ("us-east-1" if self._endpoint_url else None),
+                endpoint_url=self._endpoint_url,
+                config=config,
+            )
+        except ValueError as error:
+            if isinstance(error, BotoCoreError):  # some of them are both
+                raise
+            # It says only so that a URL is none; one of AWS_ENDPOINT_URL is not known here.
+            url = self._endpoint_url or os.environ.get("AWS_ENDPOINT_URL") or error
+            raise StoreAddressError(
+                f"not the URL of an S3 server: {url}",
+                hint="write it as https://s3.example.com:9000",
+            ) from error
         client.meta.events.register("after-call.s3", self._note_answer)
         # The last moment before a body goes: hashing and signing have read it, too.
         client.meta.events.register("before-send.s3", self._pace_upload)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from boto3.exceptions import Boto3Error
 from botocore import exceptions as botocore_errors
@@ -17,6 +18,7 @@ from tapectl.store.interface import (
     ObjectArchivedError,
     ObjectNotFoundError,
     PreconditionFailedError,
+    StoreAddressError,
     StoreCredentialsError,
     StoreDeniedError,
     StoreError,
@@ -28,15 +30,23 @@ _KEYS_HINT = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile
 _RENEW_HINT = "the keys are unknown to this store, mistyped, or have expired"
 _REGION_HINT = "give the region the bucket is in with --region"
 _CLOCK_HINT = "set this machine's clock"
+_NETWORK_HINT = "check the endpoint and the network"
+_ENDPOINT_HINT = "write it as https://s3.example.com:9000"
+_CONFIG_HINT = "correct it, or name another one with AWS_CONFIG_FILE"
 
 
 @dataclass(frozen=True, slots=True)
 class _Meaning:
-    """One row: the error to raise, what to say, and what to do about it."""
+    """One row: the error to raise, what to say, and what to do about it.
+
+    `value` is what botocore calls the value that is wrong, where it has one: the message ends with
+    it then.
+    """
 
     error: type[StoreError]
     text: str
     hint: str | None = None
+    value: str | None = None
 
 
 _NO_KEY = _Meaning(ObjectNotFoundError, "no such object")
@@ -86,7 +96,7 @@ _CLASSES: tuple[tuple[type[Exception], _Meaning], ...] = (
     ),
     (
         botocore_errors.ProfileNotFound,
-        _Meaning(StoreCredentialsError, "no such profile", _KEYS_HINT),
+        _Meaning(StoreCredentialsError, "no such profile", _KEYS_HINT, "profile"),
     ),
     (
         botocore_errors.CredentialRetrievalError,
@@ -98,7 +108,7 @@ _CLASSES: tuple[tuple[type[Exception], _Meaning], ...] = (
     ),
     (
         botocore_errors.InvalidRegionError,
-        _Meaning(StoreRegionError, "no such region", _REGION_HINT),
+        _Meaning(StoreRegionError, "no such region", _REGION_HINT, "region_name"),
     ),
     (
         botocore_errors.ParamValidationError,
@@ -110,11 +120,23 @@ _CLASSES: tuple[tuple[type[Exception], _Meaning], ...] = (
     ),
     (
         botocore_errors.ConnectionError,
-        _Meaning(StoreError, "store cannot be reached", "check the endpoint and the network"),
+        _Meaning(StoreError, "store cannot be reached", _NETWORK_HINT),
     ),
     (
         botocore_errors.HTTPClientError,
-        _Meaning(StoreError, "store does not answer", "check the endpoint and the network"),
+        _Meaning(StoreError, "store does not answer", _NETWORK_HINT),
+    ),
+    (
+        botocore_errors.EndpointProviderError,
+        _Meaning(StoreAddressError, "not the address of an S3 server", _ENDPOINT_HINT),
+    ),
+    (
+        botocore_errors.ConfigParseError,
+        _Meaning(StoreCredentialsError, "no configuration file of AWS", _CONFIG_HINT, "path"),
+    ),
+    (
+        botocore_errors.ConfigNotFound,
+        _Meaning(StoreCredentialsError, "no such configuration file of AWS", _CONFIG_HINT, "path"),
     ),
 )
 
@@ -169,8 +191,23 @@ _PASSING_CODES = frozenset(
 def _of_class(error: botocore_errors.BotoCoreError, where: str) -> StoreError:
     for kind, meaning in _CLASSES:
         if isinstance(error, kind):
-            return meaning.error(f"{meaning.text}: {where}", hint=meaning.hint)
+            subject = _one_line(_value(error, meaning.value) or where)
+            return meaning.error(f"{meaning.text}: {subject}", hint=_hint(error, meaning.hint))
     return StoreError(f"{_one_line(error)}: {where}")
+
+
+def _value(error: botocore_errors.BotoCoreError, name: str | None) -> object:
+    return error.kwargs.get(name) if name else None
+
+
+def _hint(error: botocore_errors.BotoCoreError, hint: str | None) -> str | None:
+    """Return the hint, with the server where it is the network's: without a path, and without the
+    password that some write into an address."""
+    url = _value(error, "endpoint_url")
+    if hint != _NETWORK_HINT or not isinstance(url, str):
+        return hint
+    parts = urlsplit(url)
+    return f"{hint}: {parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _one_line(value: object) -> str:

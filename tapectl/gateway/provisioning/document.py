@@ -17,6 +17,7 @@ from tapectl.gateway.disk_allocation import DiskAddition
 from tapectl.gateway.encryption import AS_STORED, AS_THE_STORE_DOES, choose_encryption
 from tapectl.gateway.media import parse_generation
 from tapectl.gateway.pools import PoolCreation
+from tapectl.gateway.provisioning.yaml_text import FORM_HINT, read_yaml
 from tapectl.gateway.tag_rules import check_tags
 from tapectl.gateway.tape_creation import TapeCreation
 from tapectl.state.automatic_creation import CreationRule
@@ -44,6 +45,9 @@ _GATEWAY_FIELDS = {
     "iqn_prefix": "iqn_prefix",
     "tags": "tags",
 }
+
+# Sections that are lists -> the key that tells one thing from another.
+_IDENTITIES = {"disks": "path", "pools": "name", "tapes": "barcode", "autocreate": "prefix"}
 
 Tags = Mapping[str, str]
 
@@ -113,18 +117,24 @@ def read_document(text: str, name: str, *, read_secret: Callable[[Path], str]) -
 
     Secrets are in files that it names, which are read by `read_secret`.
     """
-    import yaml
-
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise UsageError(f"no YAML: {name}: {' '.join(str(exc).split())}") from exc
-    content = found if found is not None else {}
+    content = read_yaml(text, name)
     _require_schema(content, name)
+    _require_unique(content, name)
     try:
         return _document(content, read_secret)
     except UsageError as exc:
         raise UsageError(f"{name}: {exc.message}", hint=exc.hint) from exc
+
+
+def _require_unique(content: Mapping[str, Any], name: str) -> None:
+    """Raise UsageError for a thing that is listed twice, before the first of the two is made."""
+    for section, key in _IDENTITIES.items():
+        values = [one[key] for one in content.get(section, ())]
+        for place, value in enumerate(values):
+            if value in values[:place]:
+                raise UsageError(
+                    f"{name}, {section}[{place}]: {value} is there twice", hint=FORM_HINT
+                )
 
 
 def _require_schema(content: object, name: str) -> None:
@@ -140,7 +150,7 @@ def _require_schema(content: object, name: str) -> None:
         first = errors[0]
         place = first.json_path.removeprefix("$").removeprefix(".")
         where = f"{name}, {place}" if place else name
-        raise UsageError(f"{where}: {first.message}", hint="its form is in library.schema.json")
+        raise UsageError(f"{where}: {first.message}", hint=FORM_HINT)
 
 
 def _document(content: Mapping[str, Any], read_secret: Callable[[Path], str]) -> LibraryDocument:

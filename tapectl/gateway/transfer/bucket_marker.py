@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 
 from tapectl.gateway.transfer.bucket_layout import FORMAT_VERSION, MARKER
-from tapectl.store.interface import ObjectStore, PreconditionFailedError, StoreRefusedError
+from tapectl.store.interface import (
+    ObjectNotFoundError,
+    ObjectStore,
+    PreconditionFailedError,
+    StoreRefusedError,
+)
 
 
 def mark_bucket(store: ObjectStore) -> None:
@@ -22,9 +27,13 @@ def mark_bucket(store: ObjectStore) -> None:
 
 def require_known(store: ObjectStore) -> None:
     """Raise StoreRefusedError if the marker is that of a format this program does not know,
-    ObjectNotFoundError if there is none, StoreError."""
+    StoreError. There is none before a gateway that was activated is served for the first time."""
     try:
-        found = json.loads(store.get(MARKER)).get("format")
+        marker = store.get(MARKER)
+    except ObjectNotFoundError:
+        return
+    try:
+        found = json.loads(marker).get("format")
     except (ValueError, AttributeError):
         found = "unknown"
     if found != FORMAT_VERSION:

@@ -230,6 +230,11 @@ def test_what_cannot_be_changed_is_refused_before_anything_is(
         ("gateway: {name: x, store: y, drives: 65}", "gateway.drives: 65 is greater than"),
         ("bandwidth: ['sometimes']", "not an interval"),
         ("tapes: [{barcode: VTL001L5, size: 1TiB, worm: maybe}]", "tapes[0].worm"),
+        ("quota:\n  tapes: 3\n  size: {", "library.yaml, line 3: no YAML: "),
+        ("tapes: []\ndisks: []\ntapes: []", "line 3: tapes is there twice"),
+        ("tapes: [{barcode: A, barcode: B, size: 1TiB}]", "line 1: barcode is there twice"),
+        ("tapes: [{barcode: A, size: 1TiB}, {barcode: A, size: 2TiB}]", "tapes[1]: A is there"),
+        ("disks: [{role: cache, path: /d}, {role: buffer, path: /d}]", "disks[1]: /d is there"),
     ],
 )
 def test_a_file_that_is_wrong_says_where(text: str, message: str) -> None:
@@ -237,6 +242,21 @@ def test_a_file_that_is_wrong_says_where(text: str, message: str) -> None:
         read_document(text, "library.yaml", read_secret=str)
     assert message in caught.value.message
     assert "library.yaml" in caught.value.message
+
+
+def test_a_file_that_cannot_be_read(
+    tmp_path: Path, active: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "latin").write_bytes("gateway: {name: größe}".encode("latin-1"))
+    for path, why in (
+        (tmp_path / "latin", "it is no UTF-8"),
+        (tmp_path / "absent", "No such file or directory"),
+    ):
+        capsys.readouterr()
+        assert active("apply", "-f", str(path)) == ExitCode.USAGE
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0] == f"tapectl: cannot read the file ({why}): {path}"
+        assert lines[1].startswith("hint: ")
 
 
 def test_without_a_gateway_one_has_to_be_named(apply: Apply, file: Path) -> None:

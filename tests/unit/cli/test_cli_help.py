@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import typer.main
 
 from tapectl.cli.app import main
-from tapectl.cli.commands import app
+from tapectl.cli.root import root_command
 
 HEAVY = (
     "boto3",
@@ -24,6 +24,9 @@ HEAVY = (
 )
 
 
+PYTHON_TYPES = re.compile(r"<(str|path|int|float|list|bool)\b|int range|float range")
+
+
 def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield the words and the command of everything that can be run."""
     if not hasattr(command, "commands"):
@@ -33,7 +36,7 @@ def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
         yield from leaves(child, (*words, name))
 
 
-COMMANDS = dict(leaves(typer.main.get_command(app)))
+COMMANDS = dict(leaves(root_command()))
 
 
 def test_the_commands_of_the_first_landing_are_there() -> None:
@@ -55,6 +58,8 @@ def test_help_says_what_it_does_and_shows_an_example(
     text = capsys.readouterr().out
     assert text.startswith(f"Usage: tapectl {' '.join(words)}")
     assert "[[" not in text
+    assert not PYTHON_TYPES.search(text)
+    assert "{" not in text.splitlines()[0]
     assert "Examples:" in text
     assert f"tapectl {' '.join(words)}" in text.split("Examples:")[1]
 

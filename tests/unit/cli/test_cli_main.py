@@ -111,9 +111,20 @@ def test_destruction_without_a_terminal_needs_yes(
     assert active("tape", "create", "--size", "100GiB", "--barcode", "VTL001L5") == 0
     capsys.readouterr()
     assert active("tape", "delete", "VTL001L5") == ExitCode.USAGE
-    assert "--yes" in capsys.readouterr().err
+    assert capsys.readouterr().err.splitlines() == [
+        "tapectl: there is no terminal to ask at: Delete tape VTL001L5 and all its data?",
+        "hint: say --yes to do it",
+    ]
     assert active("tape", "delete", "VTL001L5", "--yes", "-o", "json") == 0
     assert json.loads(capsys.readouterr().out)["TapeStatus"] == "DELETING"
+
+
+def test_nobody_is_asked_about_what_is_not_there(active: Callable[..., int]) -> None:
+    assert active("tape", "delete", "NOSUCH01") == ExitCode.TAPE_NOT_FOUND
+    assert active("autocreate", "delete", "XY") == ExitCode.TAPE_NOT_FOUND
+    initiator = "iqn.1993-08.org.debian:01:abc"
+    assert active("chap", "delete", "tapedrive-01", initiator) == ExitCode.CHAP_NOT_FOUND
+    assert active("chap", "delete", "tapedrive-99", initiator) == ExitCode.DEVICE_NOT_FOUND
 
 
 def test_global_options_stand_on_either_side() -> None:

@@ -54,6 +54,7 @@ def test_it_makes_everything_in_one_directory(
     assert f"TAPECTL_STATE={demo / 'tapectl.db'}" in said
     assert served[0].state_path == demo / "tapectl.db"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tapectl-demo"]
+    assert [oct((demo / name).stat().st_mode & 0o777) for name in (".", "store")] == ["0o700"] * 2
     listed = tape_list(demo / "tapectl.db", capsys)
     assert len(listed) == 5
     assert {tape["TapeSizeInBytes"] for tape in listed} == {100 << 30}
@@ -110,3 +111,16 @@ def test_ctrl_c_at_any_step_leaves_what_the_next_run_completes(
         assert main(["quickstart", "lab"]) == ExitCode.INTERRUPTED
     assert main(["quickstart", "lab"]) == 0
     assert len(tape_list(tmp_path / "lab" / "tapectl.db", capsys)) == 5
+
+
+def test_a_directory_that_cannot_be_made(
+    served: list[Settings], tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for name in ("file", "file/demo", "/proc/demo"):
+        assert main(["quickstart", name]) == ExitCode.USAGE
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0].startswith("tapectl: cannot make the directory (")
+        assert lines[1].startswith("hint: ")
+        assert len(lines) == 2
+    assert served == []

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,22 @@ def test_a_file_comes_back_from_the_tape(
     assert tapes("tape", "cat", SOURCE) == 0
     assert capfdbinary.readouterr().out == content.read_bytes()
     assert tapes("tape", "cat", SOURCE, "1") == ExitCode.ELEMENT
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_import_that_is_told_to_end_leaves_the_tape_blank(
+    tapes: Active, content: Path, number: signal.Signals
+) -> None:
+    words = ("tape", "import", SOURCE, "--format", "raw")
+    with subprocess.Popen(
+        [sys.executable, "-m", "tapectl.cli.app", *words, "-"], stdin=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(os.urandom(4 << 20))  # more than a pipe holds: it is being written
+        process.stdin.flush()
+        process.send_signal(number)
+        assert process.wait() == 128 + number
+    assert tapes(*words, str(content)) == 0
 
 
 @pytest.mark.parametrize("suffix", ["tap", "aws"])

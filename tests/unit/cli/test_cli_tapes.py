@@ -106,7 +106,7 @@ def test_waiting_ends_with_the_timeout(active: Active, capsys: pytest.CaptureFix
         (("disk", "show", "/nowhere"), ExitCode.DISK_MISSING),
         (("disk", "add-cache", "/nowhere"), ExitCode.DISK_PATH),
         (("activate", "--store", "/nowhere"), ExitCode.ALREADY_ACTIVATED),
-        (("serve", "--listen", "not:an:address"), ExitCode.SETTING_INVALID),
+        (("serve", "--listen", "not:an:address"), ExitCode.USAGE),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -16,6 +16,8 @@ from tapectl.gateway.activation import (
     describe_gateway,
     normalise_store_url,
 )
+from tapectl.gateway.adoption import choose_gateway, list_gateways
+from tapectl.gateway.gateway_document import GatewayNotFoundError
 from tapectl.state.database import State
 from tapectl.store.interface import BucketNotFoundError, StoreError
 from tapectl.store.memory import MemoryStore
@@ -51,6 +53,21 @@ def test_a_gateway_is_known_to_the_store_and_to_the_state(
     assert marker["gateway_name"] == "lab"
     with State.open(path) as state:
         assert describe_gateway(state) == made
+
+
+def test_a_gateway_is_listed_before_it_is_served(
+    tmp_path: Path, activation: ActivationRequest, store: MemoryStore
+) -> None:
+    made = activate(tmp_path / "tapectl.db", activation, open_store=lambda _record: store)
+    assert [one.gateway_id for one in list_gateways(store)] == [made.id]
+    assert choose_gateway(store, None).document.gateway_id == made.id
+
+
+def test_a_store_without_a_gateway_has_none_to_choose(store: MemoryStore) -> None:
+    assert list(list_gateways(store)) == []
+    with pytest.raises(GatewayNotFoundError, match="knows no gateway") as caught:
+        choose_gateway(store, None)
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("broken", [Closed, ReadOnly])
@@ -130,6 +147,11 @@ def test_a_corrupt_state_file_is_never_replaced(
         {"store_url": "https://host/bucket"},
         {"store_url": "file://relative"},
         {"store_url": ""},
+        {"store_url": "s3://bucket", "endpoint_url": "127.0.0.1:9000"},
+        {"store_url": "s3://bucket", "endpoint_url": "https://"},
+        {"store_url": "s3://bucket", "endpoint_url": "http://127.0.0.1:99999"},
+        {"store_url": "s3://bucket", "endpoint_url": "http://me:secret@127.0.0.1:9000"},
+        {"store_url": "/srv/tapes", "endpoint_url": "http://127.0.0.1:9000"},
     ],
 )
 def test_what_aws_would_refuse(
@@ -139,6 +161,7 @@ def test_what_aws_would_refuse(
     with pytest.raises(UsageError) as caught:
         activate(tmp_path / "tapectl.db", request, open_store=lambda _record: store)
     assert caught.value.hint
+    assert "secret" not in caught.value.message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -158,3 +181,4 @@ def test_store_addresses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert normalise_store_url("file:///srv/tapes") == "file:///srv/tapes"
     assert normalise_store_url("/srv/tapes") == "file:///srv/tapes"
     assert normalise_store_url("tapes") == f"file://{tmp_path}/tapes"
+    assert normalise_store_url("other/../tapes") == f"file://{tmp_path}/tapes"

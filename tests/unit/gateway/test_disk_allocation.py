@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,6 +51,19 @@ def refused(state: State, request: DiskAddition) -> TapectlError:
         add_disk(state, request)
     assert [disk.disk_id for disk in list_disks(state)] == before
     return caught.value
+
+
+def test_a_disk_within_the_store_is_refused(tmp_path: Path, activation: ActivationRequest) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "way").symlink_to(tmp_path / "store")
+    request = replace(activation, store_url=str(tmp_path / "store"))
+    activate(tmp_path / "a.db", request, open_store=lambda _record: MemoryStore())
+    with State.open(tmp_path / "a.db") as state:
+        for path in (tmp_path / "store", tmp_path / "store" / "disk", tmp_path / "way" / "disk"):
+            error = refused(state, addition(path, create=True))
+            assert error.exit_code == ExitCode.DISK_IN_USE
+            assert error.hint
+    assert list((tmp_path / "store").iterdir()) == []
 
 
 def test_a_directory_becomes_a_disk(bare_state: State, directory: Path) -> None:

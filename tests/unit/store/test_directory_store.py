@@ -43,6 +43,17 @@ def test_a_root_that_is_missing_is_not_made(tmp_path: Path) -> None:
     assert not (tmp_path / "unmounted").exists()
 
 
+def test_what_ails_a_root_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BucketNotFoundError, match="not a directory") as caught:
+        DirectoryStore(tmp_path / "file", now_ms=lambda: 0).check()
+    assert caught.value.hint
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(StoreDeniedError) as denied:
+        DirectoryStore(tmp_path, now_ms=lambda: 0).check()
+    assert denied.value.hint
+
+
 def test_a_copy_takes_no_room(tmp_path: Path, store: DirectoryStore) -> None:
     store.put("a", b"x" * 100_000)
     store.copy("a", "b", options=PutOptions(storage_class=StorageClass.GLACIER))

@@ -19,6 +19,7 @@ from tapectl.store.interface import (
     RestoreState,
     RetrievalTier,
     StorageClass,
+    StoreAddressError,
     StoreCredentialsError,
     StoreDeniedError,
     StoreError,
@@ -26,6 +27,7 @@ from tapectl.store.interface import (
     StoreRegionError,
 )
 from tapectl.store.s3 import S3Store
+from tapectl.store.s3_client import S3Clients
 from tapectl.store.s3_errors import store_errors
 
 
@@ -62,7 +64,6 @@ def answer(code: str, status: int) -> ClientError:
         (answer("MethodNotAllowed", 405), StoreRefusedError, False),
         (answer("NotImplemented", 501), StoreRefusedError, False),
         (botocore_errors.NoCredentialsError(), StoreCredentialsError, False),
-        (botocore_errors.ProfileNotFound(profile="p"), StoreCredentialsError, False),
         (botocore_errors.NoRegionError(), StoreRegionError, False),
         (botocore_errors.EndpointConnectionError(endpoint_url="u"), StoreError, True),
         (botocore_errors.ConnectTimeoutError(endpoint_url="u"), StoreError, True),
@@ -70,6 +71,7 @@ def answer(code: str, status: int) -> ClientError:
         (botocore_errors.ConnectionClosedError(endpoint_url="u"), StoreError, True),
         (botocore_errors.IncompleteReadError(actual_bytes=1, expected_bytes=2), StoreError, True),
         (botocore_errors.ParamValidationError(report="r"), StoreRefusedError, False),
+        (botocore_errors.EndpointProviderError(msg="m"), StoreAddressError, False),
     ],
     ids=str,
 )
@@ -82,6 +84,50 @@ def test_every_cause_has_its_error(
     assert caught.value.retryable is retryable
     assert caught.value.message.endswith("s3://bucket/key")
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "message"),
+    [
+        (
+            botocore_errors.ProfileNotFound(profile="p"),
+            StoreCredentialsError,
+            "no such profile: p",
+        ),
+        (
+            botocore_errors.InvalidRegionError(region_name="here and there"),
+            StoreRegionError,
+            "no such region: here and there",
+        ),
+        (
+            botocore_errors.ConfigParseError(path="/home/me/.aws/config"),
+            StoreCredentialsError,
+            "no configuration file of AWS: /home/me/.aws/config",
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_named(error: Exception, expected: type[StoreError], message: str) -> None:
+    with pytest.raises(StoreError) as caught, store_errors("s3://bucket/key"):
+        raise error
+    assert type(caught.value) is expected
+    assert caught.value.message == message
+
+
+def test_a_server_that_is_not_there_is_named_without_a_password() -> None:
+    url = "http://me:secret@127.0.0.1:9000/bucket?list-type=2"
+    with pytest.raises(StoreError) as caught, store_errors("s3://bucket/key"):
+        raise botocore_errors.EndpointConnectionError(endpoint_url=url)
+    assert caught.value.hint == "check the endpoint and the network: http://127.0.0.1:9000"
+
+
+def test_an_endpoint_that_is_no_url_is_said_to_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:9000")
+    for clients in (S3Clients(endpoint_url="127.0.0.1:9000"), S3Clients(region="eu-central-1")):
+        with pytest.raises(StoreAddressError, match=r"127\.0\.0\.1:9000") as caught:
+            clients()
+        assert caught.value.exit_code is ExitCode.USAGE
+        assert caught.value.hint
 
 
 def test_an_answer_without_a_code_of_its_own_names_its_status_once() -> None:
