@@ -34,6 +34,7 @@ SETTINGS = {
     "hold_s": "0",
     "seal_idle_s": "0.5",
     "retrieval_poll_s": "0.2",
+    "keep_overwritten_days": "0",
 }
 _VICTIMS = (
     "worker",

@@ -287,7 +287,9 @@ class OneProcess:
             self._engine = TransferEngine(
                 self.gateway.state,
                 self._store,
-                dataclasses.replace(self._settings, upload_workers=1, retrieval_poll_s=1),
+                dataclasses.replace(
+                    self._settings, upload_workers=1, retrieval_poll_s=1, keep_overwritten_days=0
+                ),
                 now_ms=lambda: self.gateway.ms,
                 drives_run=self._drives_run,
             )

@@ -25,7 +25,7 @@ from tapectl.gateway.recovery_points import (
     read_rows,
     restorable_numbers,
 )
-from tapectl.gateway.transfer import manifests, overwritten
+from tapectl.gateway.transfer import manifests
 from tapectl.gateway.transfer.bucket_layout import ownership_key
 from tapectl.gateway.transfer.ownership import read_ownership
 from tapectl.medium import manifest
@@ -38,6 +38,8 @@ from tests.support.transfer_gateway import GATEWAY, TransferGateway, run_until_i
 from tests.support.two_gateways import block, other_gateway, read, restore_point, write
 
 TAPE, DOOMED = "FENCE1L5", "FENCE2L5"
+# Segments of a few kilobytes are worth letting go of.
+EXPIRY = {"keep_overwritten_days": 0, "segment_bytes": 64_000}
 # More than a life has calls; that the loop ended before is asserted.
 CALLS_MAX = 300
 PASSES_MAX = 12
@@ -52,8 +54,6 @@ def _short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let logs of a few segments have pages."""
     for module in (manifest, manifests, recovery_points):
         monkeypatch.setattr(module, "PAGE_ROWS", 2)
-    # And segments of a few kilobytes be worth letting go of.
-    monkeypatch.setattr(overwritten, "RUN_BYTES_MIN", 1000)
 
 
 class Stopped:
@@ -73,7 +73,7 @@ class Stopped:
             store,
             upload_workers=1,
             archive_object_bytes=OBJECT_BYTES,
-            keep_overwritten_days=0,
+            **EXPIRY,
         )
         gateway = self.gateway
         for barcode in (TAPE, DOOMED):
@@ -239,7 +239,7 @@ def test_a_stale_gateway_lets_go_of_nothing_that_another_has(tmp_path: Path) -> 
         stopped = Stopped(tmp_path / f"{n}")
         gateway, inner = stopped.gateway, stopped.inner
         gateway.create_tape(TAPE)
-        engine = gateway.engine(inner, upload_workers=1)
+        engine = gateway.engine(inner, upload_workers=1, segment_bytes=64_000)
         run_until_idle(engine)
         write(gateway, TAPE, old)
         run_until_idle(engine)
@@ -267,7 +267,7 @@ def test_a_stale_gateway_lets_go_of_nothing_that_another_has(tmp_path: Path) -> 
             successors.append(machine)  # noqa: B023
 
         store = OvertakenAtNth(inner, n, meanwhile)
-        engine = gateway.engine(store, upload_workers=1, keep_overwritten_days=0)  # type: ignore[arg-type]
+        engine = gateway.engine(store, upload_workers=1, **EXPIRY)  # type: ignore[arg-type]
         with contextlib.suppress(StoreError):
             for _ in range(PASSES_MAX):
                 engine.run_pass()

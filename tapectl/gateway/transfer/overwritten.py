@@ -14,10 +14,10 @@ from tapectl.medium.volume import VolumeRecord
 from tapectl.state import tapes, volumes
 from tapectl.state.overwritten import UploadedSegment, mark, unmark, uploaded
 
-# What is less than this, one after the other, is kept: letting go of it would end older recovery
-# points, and part archived objects, for nothing. Every session of a backup program overwrites a
-# filemark or two.
-RUN_BYTES_MIN = 1 << 20
+# What is less than this part of a segment, one after the other, is kept: letting go of it would end
+# older recovery points, and part archived objects, for nothing. Every session of a backup program
+# overwrites a filemark or two.
+_LEAST_OF_A_SEGMENT = 64
 
 
 # Rows that are entered at once: a drive that seals a segment waits for no more than that.
@@ -37,7 +37,9 @@ def mark_overwritten(context: TransferContext, barcode: str) -> bool:
         volume = VolumeRecord() if row is None else VolumeRecord.from_document(row.document)
         found = list(uploaded(db, barcode))
     void = frozenset(overwritten((one.extent for one in found), volume))
-    new = [one.extent.sequence for one in _worth_it(found, void) if not one.marked]
+    least_bytes = context.settings.segment_bytes // _LEAST_OF_A_SEGMENT
+    large = _large_runs(found, void, least_bytes)
+    new = [one.extent.sequence for one in large if not one.marked]
     counts_again = [
         one.extent.sequence for one in found if one.marked and one.extent.sequence not in void
     ]
@@ -53,10 +55,12 @@ def mark_overwritten(context: TransferContext, barcode: str) -> bool:
     return True
 
 
-def _worth_it(found: Iterable[UploadedSegment], void: frozenset[int]) -> Iterator[UploadedSegment]:
+def _large_runs(
+    found: Iterable[UploadedSegment], void: frozenset[int], least_bytes: int
+) -> Iterator[UploadedSegment]:
     """Yield what was overwritten and stands in runs that are worth letting go of."""
     for is_void, run in itertools.groupby(found, key=lambda one: one.extent.sequence in void):
         if is_void:
             members = list(run)
-            if sum(one.object_bytes for one in members) >= RUN_BYTES_MIN:
+            if sum(one.object_bytes for one in members) >= least_bytes:
                 yield from members

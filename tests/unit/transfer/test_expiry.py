@@ -13,7 +13,7 @@ from tapectl.gateway.check.bucket import store_findings
 from tapectl.gateway.check.view import Serving, look
 from tapectl.gateway.recovery import list_points
 from tapectl.gateway.recovery_points import RecoveryPointNotFoundError
-from tapectl.gateway.transfer import expiry, overwritten
+from tapectl.gateway.transfer import expiry
 from tapectl.gateway.transfer.bucket_layout import (
     archive_prefix,
     archived_sequences_of,
@@ -39,12 +39,6 @@ OLD = [block(seed) for seed in range(3)]
 NEW = [block(seed) for seed in range(10, 12)]
 
 
-@pytest.fixture(autouse=True)
-def _small_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let segments of a few kilobytes be worth letting go of."""
-    monkeypatch.setattr(overwritten, "RUN_BYTES_MIN", 1000)
-
-
 @pytest.fixture
 def gateway(tmp_path: Path) -> TransferGateway:
     return TransferGateway(tmp_path / "gateway")
@@ -56,7 +50,12 @@ def store(gateway: TransferGateway) -> MemoryStore:
 
 
 def engine_on(gateway: TransferGateway, store: ObjectStore, **settings: object) -> TransferEngine:
-    wanted: dict[str, object] = {"keep_overwritten_days": KEEP_DAYS, "upload_workers": 1}
+    wanted: dict[str, object] = {
+        "keep_overwritten_days": KEEP_DAYS,
+        "upload_workers": 1,
+        # What is smaller than a 64th of it is kept: less than a segment here.
+        "segment_bytes": 64_000,
+    }
     return gateway.engine(store, **(wanted | settings))
 
 
@@ -174,14 +173,9 @@ def test_only_whole_segments_that_nobody_can_read_go(
     assert contents(gateway, engine) == [*OLD[:2], *NEW]
 
 
-def test_what_is_small_stays(
-    gateway: TransferGateway,
-    store: MemoryStore,
-    engine: TransferEngine,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_is_small_stays(gateway: TransferGateway, store: MemoryStore) -> None:
     """A filemark that each session overwrites must not end the recovery points of before."""
-    monkeypatch.setattr(overwritten, "RUN_BYTES_MIN", 1 << 20)
+    engine = engine_on(gateway, store, segment_bytes=1 << 20)
     written(gateway, engine, *OLD)
     before = numbers(store)
     written(gateway, engine, *NEW)
