@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.closing import closing_at_end
 from tests.support.gateway import Gateway
+from tests.support.in_turn import GuestsInTurn, boots_the_guest
 from tests.support.leftovers import Leftovers
 from tests.support.tapebench import Tapebench
 
@@ -25,7 +26,13 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start what boots the guest first: it takes longest."""
-    items.sort(key=lambda item: not item.path.name.startswith("test_guest"))
+    items.sort(key=lambda item: not boots_the_guest(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GuestsInTurn:
+    """Share the tests out among the processes of `-n`."""
+    return GuestsInTurn(config, log)
 
 
 _leftovers = pytest.StashKey[Leftovers]()

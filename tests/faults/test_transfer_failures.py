@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import itertools
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import ObjectStore, StoreError
 from tapectl.store.memory import MemoryStore
 from tests.support.failing_store import FailNth
+from tests.support.fetched import fetched
 from tests.support.transfer_gateway import TransferGateway
 
 TAPE = "FAULT1L5"
@@ -94,15 +94,10 @@ class Life:
     def read(self) -> list[bytes]:
         """Read every segment as a worker does, past whatever goes wrong once."""
         engine = self._process()
-        found = []
-        for record in self.gateway.segments(TAPE):
-            size_bytes = record.summary.file_bytes
-            for _ in range(2000):
-                path, ready = engine.fetch_service.ensure(TAPE, record.sequence, 0, size_bytes)
-                if ready:
-                    found.append(path.read_bytes())
-                    break
-                time.sleep(0.002)
+        found = [
+            fetched(engine, TAPE, record.sequence, 0, record.summary.file_bytes)
+            for record in self.gateway.segments(TAPE)
+        ]
         engine.close()
         return found
 

@@ -30,6 +30,7 @@ from tapectl.store.interface import (
 )
 from tapectl.store.s3 import S3Store
 from tapectl.store.s3_client import S3Clients
+from tests.support.fetched import fetched
 from tests.support.s3_servers import S3Server, free_ports, moto_server, weed_server
 from tests.support.transfer_gateway import TransferGateway, run_until_idle
 from tests.support.two_gateways import read, write
@@ -122,12 +123,7 @@ def test_the_whole_life_of_a_tape(tmp_path: Path, store: ObjectStore) -> None:
     tape = gateway.tape(TAPE)
     assert (tape.status, tape.write_protected) == (TapeStatus.RETRIEVED, True)
     for sequence, content in enumerate(contents, 1):
-        for _ in range(3000):
-            path, ready = engine.fetch_service.ensure(TAPE, sequence, 0, len(content))
-            if ready:
-                break
-            time.sleep(0.01)
-        assert path.read_bytes() == content
+        assert fetched(engine, TAPE, sequence, 0, len(content)) == content
 
     gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
     run_until_idle(engine)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from tapectl.store.interface import (
 from tapectl.store.memory import MemoryStore
 from tests.support.adopted_gateway import adopt_on
 from tests.support.failing_store import FailNth
+from tests.support.fetched import fetched
 from tests.support.transfer_gateway import SETTINGS, TransferGateway, run_until_idle
 
 TAPE = "SHELF1L5"
@@ -93,13 +93,7 @@ def read_all(gateway: TransferGateway, engine: TransferEngine) -> list[bytes]:
 
 
 def fetch(engine: TransferEngine, sequence: int, size_bytes: int) -> bytes:
-    """Ask as a worker does, again and again, and return the file."""
-    for _ in range(2000):
-        path, ready = engine.fetch_service.ensure(TAPE, sequence, 0, size_bytes)
-        if ready:
-            return path.read_bytes()
-        time.sleep(0.005)
-    raise AssertionError("the segment never came")
+    return fetched(engine, TAPE, sequence, 0, size_bytes)
 
 
 def archived_keys(store: ObjectStore) -> list[str]:

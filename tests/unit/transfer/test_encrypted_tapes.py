@@ -34,6 +34,7 @@ from tapectl.state.tape_status import TapeStatus
 from tapectl.state.verifications import VerificationRecord
 from tapectl.store.memory import MemoryStore
 from tests.support.adopted_gateway import adopt_on
+from tests.support.fetched import fetched
 from tests.support.transfer_gateway import GATEWAY, SETTINGS, TransferGateway, run_until_idle
 from tests.support.two_gateways import other_gateway, restore_point
 
@@ -83,13 +84,7 @@ def show_keys(gateway: TransferGateway, hidden: Path) -> None:
 
 def fetch(gateway: TransferGateway, engine: TransferEngine, sequence: int) -> bytes:
     size_bytes = gateway.segments(TAPE)[sequence - 1].summary.file_bytes
-    deadline = time.monotonic() + WAIT_S
-    while True:
-        path, ready = engine.fetch_service.ensure(TAPE, sequence, 0, size_bytes)
-        if ready:
-            return path.read_bytes()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    return fetched(engine, TAPE, sequence, 0, size_bytes)
 
 
 def everything(store: MemoryStore) -> bytes:

@@ -34,6 +34,7 @@ from tapectl.store.interface import (
 from tapectl.store.memory import MemoryStore
 from tests.support.closing import closed_at_end
 from tests.support.failing_store import FailNth
+from tests.support.fetched import fetched
 from tests.support.gateway import wait_until
 from tests.support.leftovers import open_files
 from tests.support.transfer_gateway import CACHE, GATEWAY, TransferGateway, run_until_idle
@@ -76,15 +77,7 @@ def cold_tape(
 
 
 def fetch(engine: TransferEngine, sequence: int, offset: int, size_bytes: int) -> bytes:
-    """Ask as a worker does, again and again, and return the bytes."""
-    for _ in range(2000):
-        path, ready = engine.fetch_service.ensure(TAPE, sequence, offset, size_bytes)
-        if ready:
-            with path.open("rb") as file:
-                file.seek(offset)
-                return file.read(size_bytes)
-        time.sleep(0.005)
-    raise AssertionError("the segment never came")
+    return fetched(engine, TAPE, sequence, offset, size_bytes)
 
 
 def archive(gateway: TransferGateway, engine: TransferEngine) -> None:
