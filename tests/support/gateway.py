@@ -274,7 +274,7 @@ class Gateway:
 
     def worker_pid(self, session: Session) -> int:
         """Return the worker that serves this session: the one that holds its socket."""
-        socket_link = f"socket:[{_server_side_inode(session)}]"
+        socket_link = f"socket:[{_server_side_inode(self.portal[1], session)}]"
         found: list[int] = []
 
         def look() -> bool:
@@ -349,11 +349,14 @@ def _kill_if_alive(pid: int) -> None:
         return
 
 
-def _server_side_inode(session: Session) -> str:
-    """Return the inode of the target's end of the session's TCP connection (/proc/net/tcp)."""
-    port = session.local_port
+def _server_side_inode(portal_port: int, session: Session) -> str:
+    """Return the inode of the target's end of the session's TCP connection (/proc/net/tcp).
+
+    Both ports tell which it is: elsewhere somebody may listen on the one that is our client's.
+    """
+    ports = [portal_port, session.local_port]
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
-        if int(fields[2].split(":")[1], 16) == port:
+        if [int(address.split(":")[1], 16) for address in fields[1:3]] == ports:
             return fields[9]
-    raise AssertionError(f"no connection from port {port}")
+    raise AssertionError(f"no connection from port {session.local_port}")
