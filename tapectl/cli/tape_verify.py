@@ -80,9 +80,11 @@ def verify(
 
     Every segment of them, and every copy of it. A damaged copy is made anew from one that is right.
     What was interrupted goes on where it was. Objects in an archive class cannot be read before a
-    retrieval. Exit status 19: something is damaged and could not be made anew.
+    retrieval. Of a tape in a drive the segment that is being written is not read. Exit status 19:
+    something is damaged and could not be made anew.
     """
     from tapectl.errors import UsageError
+    from tapectl.gateway.tapes import describe_tape
     from tapectl.gateway.verification import (
         TapeDamagedError,
         describe_verification,
@@ -114,6 +116,15 @@ def verify(
             for barcode in barcodes
             if (one := describe_verification(state, barcode)) is not None
         ]
+        in_drives = [
+            barcode for barcode in barcodes if describe_tape(state, barcode).vtl_device is not None
+        ]
+    for barcode in in_drives:
+        typer.echo(
+            f"warning: {barcode} is in a drive: the end of what that has written is not read;"
+            f" verify it again after `tapectl tape unload {barcode}`",
+            err=True,
+        )
     render_rows([verification_row(one) for one in found], COLUMNS, output=output, empty="no tapes")
     damaged = [one.record.barcode for one in found if one.record.status == "DAMAGED"]
     if damaged and not no_wait:

@@ -40,9 +40,9 @@ class DiskInfo:
     `status` is AWS's DiskStatus: `present`, `missing` (no marker of ours at the path) or
     `mismatch` (the marker of another disk); `allocation` is the role, AVAILABLE or IN USE.
     `path` is the directory, for an unallocated device where it is mounted or None. `used_bytes`
-    counts sealed segments. `drain` is DRAINING or DRAINED of a disk that is to go. `failure` is
-    what the disk said when it last refused something, None when it has taken a segment since.
-    `warnings` are for people.
+    counts sealed segments, None for an unallocated device. `drain` is DRAINING or DRAINED of a disk
+    that is to go. `failure` is what the disk said when it last refused something, None when it has
+    taken a segment since. `warnings` are for people.
     """
 
     disk_id: str
@@ -51,7 +51,7 @@ class DiskInfo:
     status: str
     allocation: str
     size_bytes: int
-    used_bytes: int = 0
+    used_bytes: int | None = None
     drain: str | None = None
     failure: str | None = None
     warnings: Sequence[str] = ()

@@ -210,7 +210,8 @@ def _check(request: PoolCreation) -> None:
             )
     elif not 1 <= days <= MAX_RETENTION_DAYS:
         raise UsageError(
-            f"not a number of days to lock tapes for: {days}", hint=f"1 to {MAX_RETENTION_DAYS}"
+            f"not a number of days to lock tapes for: {days}",
+            hint=f"--retention-days 1 to {MAX_RETENTION_DAYS}",
         )
     check_tags(request.tags)
 

@@ -308,7 +308,8 @@ def _check_access(path: Path) -> None:
     if not path.is_file():
         raise StateAccessError(path, "no regular file")
     if not os.access(path, os.R_OK | os.W_OK):
-        raise StateAccessError(path, "permission denied")
+        read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+        raise StateAccessError(path, "read-only file system" if read_only else "permission denied")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise StateAccessError(path, "its directory cannot be written")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import sqlite3
@@ -190,6 +191,19 @@ def test_a_disk_that_is_too_small(active: Gateway) -> None:
     small.mkdir()
     with mounted_tmpfs(small, "size=512k"):
         refused(active, ExitCode.DISK_TOO_SMALL, "disk", "add-cache", str(small))
+
+
+def test_a_state_that_is_read_only(active: Gateway) -> None:
+    require_root()
+    folder = active.root / "sealed"
+    folder.mkdir()
+    with mounted_tmpfs(folder, "size=8m"):
+        shutil.copy(active.state, folder / "tapectl.db")
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        done = active.run("--state", str(folder / "tapectl.db"), "tape", "list")
+    assert done.returncode == ExitCode.STATE_ACCESS
+    assert "(read-only file system)" in done.stderr
+    assert "hint: " in done.stderr
 
 
 def test_a_disk_that_is_read_only(active: Gateway) -> None:

@@ -29,6 +29,7 @@ _NOT_THERE = frozenset({TapeStatus.CREATING, TapeStatus.DELETING, TapeStatus.DEL
 def store_findings(view: CheckView, store: ObjectStore) -> Iterator[Finding]:
     """Yield what the store lacks, or has and nobody knows."""
     try:
+        store.check()  # a new gateway has nothing there to be looked at
         for tape in view.tapes.values():
             if tape.status not in _NOT_THERE and tape.store_epoch:
                 yield from _tape(view, store, tape)

@@ -30,7 +30,7 @@ SCHEMA_NAME = "library.schema.json"
 
 _ROLES = {"cache": DiskRole.CACHE_STORAGE, "buffer": DiskRole.UPLOAD_BUFFER}
 # Keys of the file -> fields of ActivationRequest.
-_GATEWAY_FIELDS = {
+GATEWAY_FIELDS = {
     "name": "name",
     "store": "store_url",
     "region": "region",
@@ -156,7 +156,7 @@ def _require_schema(content: object, name: str) -> None:
 def _document(content: Mapping[str, Any], read_secret: Callable[[Path], str]) -> LibraryDocument:
     gateway, chap = content.get("gateway"), content.get("chap")
     quota = content.get("quota", {})
-    fields = {_GATEWAY_FIELDS[key]: value for key, value in (gateway or {}).items()}
+    fields = {GATEWAY_FIELDS[key]: value for key, value in (gateway or {}).items()}
     rules, limits = content.get("autocreate"), content.get("bandwidth")
     return LibraryDocument(
         gateway=ActivationRequest(**fields) if gateway is not None else None,

@@ -28,7 +28,12 @@ from tapectl.gateway.provisioning.change import (
     LibraryConflictError,
     in_words,
 )
-from tapectl.gateway.provisioning.document import LibraryDocument, WantedQuota, WantedRule
+from tapectl.gateway.provisioning.document import (
+    GATEWAY_FIELDS,
+    LibraryDocument,
+    WantedQuota,
+    WantedRule,
+)
 from tapectl.gateway.provisioning.media_plan import (
     pool_changes,
     pool_ids,
@@ -121,8 +126,9 @@ def _refuse_other_gateway(
     for name in _FOR_GOOD:
         value = getattr(wanted, name)
         if name in given and getattr(here, name) != value:
+            (key,) = (key for key, named in GATEWAY_FIELDS.items() if named == name)
             raise LibraryConflictError(
-                f"the gateway here has {name} {getattr(here, name)}, which cannot become {value}",
+                f"the gateway here has {key} {getattr(here, name)}, which cannot become {value}",
                 hint="name another state file with --state for another gateway",
             )
 
@@ -154,7 +160,10 @@ def _disk_changes(state: State, wanted: LibraryDocument, hands: Hands) -> Iterat
         if found is disk.role:
             continue
         if found is not None:
-            raise LibraryConflictError(f"disk {path} is allocated as {found}, not {disk.role}")
+            raise LibraryConflictError(
+                f"disk {path} is allocated as {found}, not {disk.role}",
+                hint="name another directory, or drain and remove this one first",
+            )
         make = partial(disk_allocation.add_disk, state, disk, actor=hands.actor)
         yield Change(Action.CREATE, f"disk {path}", disk.role.value, make)
 

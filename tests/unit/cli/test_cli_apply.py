@@ -244,6 +244,19 @@ def test_a_file_that_is_wrong_says_where(text: str, message: str) -> None:
     assert "library.yaml" in caught.value.message
 
 
+def test_what_cannot_be_changed_is_named_as_in_the_file(
+    apply: Apply, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apply(file)
+    file.write_text("gateway: {name: basement, store: /other}")
+    capsys.readouterr()
+    assert main(["apply", "-f", str(file)]) == ExitCode.GATEWAY_STATE
+    store = file.parent / "store"
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f"tapectl: the gateway here has store file://{store}, which cannot become file:///other"
+    )
+
+
 def test_a_file_that_cannot_be_read(
     tmp_path: Path, active: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

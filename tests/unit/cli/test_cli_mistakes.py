@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +82,17 @@ def test_a_list_that_is_empty_for_its_filter_says_so(
         assert capsys.readouterr().err == "no such tapes; `tapectl tape list` shows all\n"
     assert active("tape", "list") == 0
     assert "tapectl tape create" in capsys.readouterr().err
+
+
+def test_a_check_looks_at_the_store_before_there_is_a_tape_in_it(
+    active: Active, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert active("check") == 0
+    (tmp_path / "store").rename(tmp_path / "gone")
+    capsys.readouterr()
+    assert active("check", "--output", "json") == ExitCode.CHECK_FINDINGS
+    findings = json.loads(capsys.readouterr().out)["Findings"]
+    assert "store_unreachable" in {one["Code"] for one in findings}
 
 
 def test_a_limit_of_nothing_is_too_low(refused: Refused) -> None:

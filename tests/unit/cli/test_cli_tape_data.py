@@ -48,6 +48,17 @@ def test_a_file_comes_back_from_the_tape(
     assert tapes("tape", "cat", SOURCE, "1") == ExitCode.ELEMENT
 
 
+def test_a_verification_says_what_it_cannot_read(
+    tapes: Active, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert tapes("tape", "verify", SOURCE) == 0
+    assert b"warning: " not in capfdbinary.readouterr().err
+    assert tapes("tape", "load", SOURCE) == 0
+    capfdbinary.readouterr()
+    assert tapes("tape", "verify", SOURCE, COPY) == 0
+    assert b"warning: VTL001L5 is in a drive" in capfdbinary.readouterr().err
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_an_import_that_is_told_to_end_leaves_the_tape_blank(
     tapes: Active, content: Path, number: signal.Signals

@@ -315,7 +315,8 @@ def test_a_device_in_use_is_never_formatted(
     )
     monkeypatch.setattr(block_devices, "format_and_mount", never)
     monkeypatch.setattr(block_devices, "list_block_devices", lambda: [used])
-    assert [disk.allocation for disk in list_disks(bare_state)] == ["IN USE"]
+    (listed,) = list_disks(bare_state)
+    assert (listed.allocation, listed.used_bytes) == ("IN USE", None)
     error = refused(bare_state, addition(device, format=True))
     assert error.exit_code == ExitCode.DISK_NOT_EMPTY
     assert "mounted at /home" in error.message
