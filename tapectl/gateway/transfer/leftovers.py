@@ -20,9 +20,11 @@ from tapectl.gateway.transfer.local_files import (
     tape_folder,
 )
 from tapectl.gateway.transfer.tape_errors import TapeErrors
-from tapectl.state import segments, tapes
+from tapectl.medium.volume import VolumeRecord
+from tapectl.state import segments, tapes, volumes
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
+from tapectl.state.transfer_queries import last_sequence
 
 # Of these nothing is written any more.
 _GONE = frozenset({TapeStatus.DELETING, TapeStatus.DELETED, TapeStatus.IRRECOVERABLE})
@@ -59,7 +61,25 @@ def recover_leftovers(context: TransferContext, local: LocalDisks, tape: TapeRec
         return 0
     description = TapeDescription(tape.barcode, tape.tape_uuid, tape.size_bytes)
     journal = StateJournal(context.state, context.settings, now_ms=context.now_ms)
-    return recover(description, journal, known)
+    recovered = recover(description, journal, known)
+    if recovered:
+        _note_used_bytes(context, tape.barcode)
+    return recovered
+
+
+def _note_used_bytes(context: TransferContext, barcode: str) -> None:
+    """Enter what the tape holds now: the drive that wrote it died before it could."""
+    with context.state.write() as db:
+        row = volumes.get(db, barcode)
+        volume = VolumeRecord() if row is None else VolumeRecord.from_document(row.document)
+        through = last_sequence(db, barcode) or 0
+        used_bytes = volume.used_bytes(
+            lambda partition: segments.latest_first(
+                db, barcode, through=through, partition=partition
+            )
+        )
+        if used_bytes is not None:
+            tapes.update(db, barcode, used_bytes=used_bytes)
 
 
 def _has_leftovers(local: LocalDisks, barcode: str, known: Container[int]) -> bool:

@@ -328,6 +328,7 @@ def test_what_a_killed_drive_left_open_goes_to_the_shelf_too(
     assert gateway.local_files() == []
     assert len(list(store.list(bucket_layout.archive_prefix(TAPE)))) == 1
     assert gateway.segments(TAPE)[0].summary.data_bytes == 5000
+    assert gateway.tape(TAPE).used_bytes == 5000
 
 
 def test_an_open_segment_is_left_to_the_drives_while_they_run(
@@ -341,6 +342,8 @@ def test_an_open_segment_is_left_to_the_drives_while_they_run(
     assert gateway.segments(TAPE) == []
     run_until_idle(gateway.engine(store, drives_run=False))
     assert gateway.segments(TAPE)[0].uploaded_at_ms is not None
+    # What `tape list` says of it, which its drive could not enter.
+    assert gateway.tape(TAPE).used_bytes == 5000
 
 
 def test_a_restored_copy_is_prolonged_while_the_tape_is_here(
