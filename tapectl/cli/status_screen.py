@@ -11,6 +11,8 @@ from tapectl.units import format_duration, format_size
 # What a screen has room for; the rest is counted.
 _DRIVES_MAX, _INITIATORS_MAX, _UNDER_WAY_MAX = 12, 6, 8
 _LABEL_WIDTH = 15
+# Below it nobody reads: the gateway looks whether its store is there.
+_DOWNLOADS_SHOWN_BYTES_PER_S = 1024
 
 Row = Mapping[str, Any]
 
@@ -105,8 +107,8 @@ def _room_lines(row: Row) -> Iterator[str]:
         "Upload buffer", text + _full(row["UploadBufferSecondsToFull"]) if buffer else without
     )
     yield _line("Uploads", _uploads_text(row))
-    if row.get("DownloadedBytesPerSecond"):
-        yield _line("Downloads", f"{format_size(row['DownloadedBytesPerSecond'])}/s")
+    if (rate := row.get("DownloadedBytesPerSecond") or 0) >= _DOWNLOADS_SHOWN_BYTES_PER_S:
+        yield _line("Downloads", f"{format_size(rate)}/s")
 
 
 def _uploads_text(row: Row) -> str:

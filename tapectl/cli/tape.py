@@ -56,7 +56,8 @@ def create(
             "--size",
             metavar="SIZE",
             show_default=False,
-            help="Capacity of each tape, 100GiB to 15TiB in whole GiB; no room until written.",
+            help="Capacity of each tape, 100GiB to 15TiB in whole GiB (1TB is 1TiB, as with AWS);"
+            " no room until written.",
         ),
     ] = None,
     count: Annotated[int, typer.Option("--count", metavar="N", help="How many.")] = 1,

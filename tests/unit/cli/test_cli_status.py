@@ -117,6 +117,13 @@ def test_uploads_that_are_slower_than_the_writers_are_behind() -> None:
     assert "Uploads        12 GiB in 192 segments, 20 MiB/s, 10 min 14 s behind" in lines
 
 
+def test_only_what_is_read_is_a_download() -> None:
+    """A gateway that is idle asks its store now and then whether it is there."""
+    for rate, shown in ((93, False), (20 << 20, True)):
+        lines = status_lines(dict(ROW, DownloadedBytesPerSecond=rate))
+        assert any(line.startswith("Downloads") for line in lines) is shown
+
+
 def test_what_is_missing_is_said() -> None:
     lines = status_lines(dict(ROW, CacheAllocatedInBytes=0, UploadBufferAllocatedInBytes=0))
     assert "Cache          no disk; run `tapectl disk add-cache`" in lines
