@@ -25,6 +25,8 @@ _RANGE_BYTES = 1 << 30
 # File systems that cannot do it for these files say one of these.
 _NO_COPY_RANGE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _SERIAL = itertools.count()
+# The umask may take away from them. Others read no tapes, whatever it lets them.
+_FOLDER_MODE, _FILE_MODE = 0o770, 0o660
 # Longer than any upload takes.
 ABANDONED_S = 24 * 3600
 # A few for each tape of a large library; beyond them all are flushed once more.
@@ -58,7 +60,7 @@ class DurableFolders:
         if folder == self._root or (known is not None and _inode(folder) == known):
             return
         self.make(folder.parent)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
         sync_folder(folder.parent)
         if len(self._durable) >= _KNOWN_FOLDERS_MAX:
             self._durable.clear()
@@ -94,7 +96,7 @@ def written_file(folder: Path, body: bytes | bytearray | memoryview | BinaryIO) 
     unless it was renamed away."""
     path = temporary_name(folder)
     try:
-        with path.open("xb") as file:
+        with open(path, "xb", opener=_private) as file:
             if isinstance(body, bytes | bytearray | memoryview):
                 file.write(body)
             else:
@@ -112,7 +114,7 @@ def joined_file(folder: Path, sources: Sequence[Path]) -> Iterator[Path]:
     after the other; removed afterwards unless it was renamed away."""
     path = temporary_name(folder)
     try:
-        with path.open("x+b") as file:
+        with open(path, "x+b", opener=_private) as file:
             for source in sources:
                 with source.open("rb") as content:
                     _append(content, file)
@@ -121,6 +123,10 @@ def joined_file(folder: Path, sources: Sequence[Path]) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, _FILE_MODE)
 
 
 def _settle(file: BinaryIO) -> None:

@@ -15,6 +15,7 @@ from tapectl.store.interface import (
     ObjectNotFoundError,
     PutOptions,
     RestoreState,
+    Source,
     StorageClass,
     StoreDeniedError,
     StoreError,
@@ -170,3 +171,21 @@ def test_a_restore_survives_the_process(tmp_path: Path) -> None:
     now[0] = 5000
     after = DirectoryStore(tmp_path, retrieval_delay_s=5, now_ms=lambda: now[0])
     assert after.get("cold") == b"frozen"
+
+
+@pytest.mark.parametrize(
+    ("umask", "folder_mode", "file_mode"), [(0, 0o770, 0o660), (0o77, 0o700, 0o600)]
+)
+def test_others_read_no_tapes(
+    tmp_path: Path, store: DirectoryStore, umask: int, folder_mode: int, file_mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        store.put("tapes/A/segments/1", b"data")
+        store.compose([Source("tapes/A/segments/1", 4)], "tapes/A/archive/1")
+    finally:
+        os.umask(before)
+    for folder in ("tapes", "tapes/A", "tapes/A/segments", "tapes/A/archive"):
+        assert (tmp_path / folder).stat().st_mode & 0o777 == folder_mode
+    for name in ("tapes/A/segments/1", "tapes/A/archive/1"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == file_mode
