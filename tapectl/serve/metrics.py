@@ -164,6 +164,14 @@ def _of_serving(answer: Answer | None) -> Iterator[Metric]:
         ("process",),
         MetricKind.COUNTER,
     )
+    refused = answer.get("refused_logins", {})
+    yield Metric(
+        "tapectl_refused_logins",
+        "Logins that were refused since `serve` began, by reason.",
+        {(reason,): count for reason, count in refused.items()},
+        ("reason",),
+        MetricKind.COUNTER,
+    )
     hit = cache_hit_percent(answer)
     yield Metric(
         "tapectl_cache_hit_percent",

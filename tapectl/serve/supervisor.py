@@ -40,6 +40,7 @@ from tapectl.serve.metrics import MetricsServer
 from tapectl.serve.missing_tapes import MissingTapes
 from tapectl.serve.reloading import plan_reload
 from tapectl.serve.service_manager import ServiceManager
+from tapectl.serve.session_watch import SessionWatch, presences
 from tapectl.serve.user_front_end import UserFrontEnd
 from tapectl.state.database import State
 from tapectl.state.errors import StateError
@@ -74,6 +75,7 @@ class Supervisor:
         gateway = describe_gateway(state)
         devices = list_devices(state)
         self._recorder = EventRecorder(state, settings.keep_events_days)
+        self._sessions_seen = SessionWatch(self._recorder, lambda: presences(self._status({})))
         self._deaths = DeathNotices(state, gateway.id, self._recorder)
         self._gateway = gateway
         self._growing = threading.Lock()
@@ -119,7 +121,15 @@ class Supervisor:
             from tapectl.serve.kernel_front_end import KernelFrontEnd
 
             return KernelFrontEnd(settings, self._state, self._gateway.id, changer, devices)
-        return UserFrontEnd(settings, self._state, changer, self._drives, devices)
+        return UserFrontEnd(
+            settings,
+            self._state,
+            changer,
+            self._drives,
+            devices,
+            self._recorder,
+            self._sessions_seen,
+        )
 
     def _new_drive(self, device: DeviceInfo) -> DriveUnit:
         return DriveUnit(
@@ -158,6 +168,7 @@ class Supervisor:
                 drive.child.begin()
             self._alerts.start()
             self._missing_tapes.start()
+            self._sessions_seen.start()
             self._feeds.start(self._settings)
             self._front_end.open()
             control.start()
@@ -175,6 +186,7 @@ class Supervisor:
             self._measure(())
             self._alerts.stop()
             self._missing_tapes.stop()
+            self._sessions_seen.stop()
             self._front_end.close(keep=self._keep_target)
             # All at once: each waits for its initiators to leave, and may have a segment to flush.
             children = self._children
