@@ -38,18 +38,15 @@ def list_events(
 def forget_old_events(
     state: State, keep_days: float, *, now_ms: Callable[[], int] = clock_now_ms
 ) -> int:
-    """Remove what happened longer ago, in small transactions; return how many events that were.
+    """Remove what happened longer ago, the oldest 500 of it at most; return how many that were.
 
     The newest event always stays, and what the gateway itself goes by.
     """
     before_ms = now_ms() - round(keep_days * _DAY_MS)
-    forgotten = 0
-    while True:
-        # Looked for without keeping others from writing: it may read the whole table.
-        with state.read() as db:
-            ids = events.find_old(db, before_ms=before_ms, limit=_FORGOTTEN_AT_ONCE)
-        if not ids:
-            return forgotten
+    # Looked for without keeping others from writing: it may read the whole table.
+    with state.read() as db:
+        ids = events.find_old(db, before_ms=before_ms, limit=_FORGOTTEN_AT_ONCE)
+    if ids:
         with state.write() as db:
             events.forget(db, ids)
-        forgotten += len(ids)
+    return len(ids)

@@ -140,12 +140,19 @@ class EventRecorder:
             self._waiting.extend(self._gate.due(time.monotonic(), all_of_it=all_of_it))
         try:
             self._write()
-            if not all_of_it and time.monotonic() >= self._forget_at_s:
-                self._forget_at_s = time.monotonic() + _FORGET_S
-                if count := forget_old_events(self._state, self._keep_days, now_ms=self._now_ms):
-                    _log.info("%d events are older than keep_events_days: removed", count)
+            if not all_of_it:
+                self._forget()
         except TapectlError as exc:
             _log.warning("events: %s", exc.message)
+        except Exception:
+            _log.exception("events; this is a bug")
+
+    def _forget(self) -> None:
+        """Remove some of what is too old, at each look as long as there is any."""
+        if time.monotonic() < self._forget_at_s:
+            return
+        if not forget_old_events(self._state, self._keep_days, now_ms=self._now_ms):
+            self._forget_at_s = time.monotonic() + _FORGET_S
 
     def _write(self) -> None:
         """Append what waits; what the state does not take goes on waiting."""
@@ -157,7 +164,7 @@ class EventRecorder:
             with self._state.write() as db:
                 for event in found:
                     events.append(db, event)
-        except BaseException:
+        except TapectlError:
             with self._lock:
                 self._waiting.extendleft(reversed(found))
             raise
