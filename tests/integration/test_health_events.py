@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from tapectl import __version__
+from tapectl.state import events
+from tapectl.state.database import State
+from tapectl.state.events import NewEvent
 from tests.support.gateway import Gateway, wait_until
 
 pytestmark = pytest.mark.timeout(120)
@@ -18,6 +21,14 @@ pytestmark = pytest.mark.timeout(120)
 def of_type(gateway: Gateway, event_type: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = gateway.ask("events", "--type", event_type)
     return found
+
+
+def happened_long_ago(gateway: Gateway) -> None:
+    event = NewEvent(
+        at_ms=1, actor="serve", subject_kind="gateway", subject_id="sgw-1", type="AlertCleared"
+    )
+    with State.open(gateway.state) as state, state.write() as db:
+        events.append(db, event)
 
 
 def test_a_killed_process_and_a_killed_gateway_are_told(
@@ -31,8 +42,10 @@ def test_a_killed_process_and_a_killed_gateway_are_told(
     hook.chmod(0o755)
     gateway.settings |= {"hooks_dir": str(hooks)}
     gateway.activate("--drives", "1", "--slots", "4", "--import-export", "2")
+    happened_long_ago(gateway)
     (barcode,) = gateway.create_tapes("--count", "1")
     gateway.serve()
+    wait_until(lambda: of_type(gateway, "AlertCleared") == [], "what is old to be removed", 30)
     (started,) = of_type(gateway, "GatewayStarted")
     run = {"version": __version__, "pid": gateway.server_pid, "frontend": "user"}
     assert started["Detail"] == run
