@@ -67,6 +67,7 @@ SETTINGS = {
     "event_log": "File that gets a line of JSON for each event.",
     "hooks_dir": "Programs in it are run for each event, with its JSON on their standard input.",
     "webhook_urls": "Addresses that each event is posted to as JSON, a comma between them.",
+    "keep_events_days": "Days for which events are kept; older ones are removed while it serves.",
     "log_format": "How serve writes its log: text, or json, an object a line.",
     "user": "User that serve, started as root, becomes once its ports are bound.",
     "encryption": "How new tapes are encrypted in the store: CSE (by the gateway, with a key of"

@@ -137,7 +137,7 @@ def stop(
         if supervisor is None:
             return
         with supervisor:
-            supervisor.request("stop", keep_target=keep_target)
+            supervisor.request("stop", keep_target=keep_target, actor=actor())
         deadline = None if timeout is None else time.monotonic() + timeout
         while lock_owner(settings.state_path) is not None:
             if deadline is not None and time.monotonic() >= deadline:

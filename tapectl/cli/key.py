@@ -123,10 +123,10 @@ def import_(context: typer.Context, file: KeyFile, output: Output = None) -> Non
 
     A running gateway reads tapes with them at once. New tapes go on taking the key they took.
     """
-    from tapectl.gateway.keyring import import_keys
+    from tapectl.gateway.keys import take_keys
     from tapectl.serve.client import wake
 
     settings = load_settings(context)
-    keys = import_keys(settings.state_path, file)
+    keys = take_keys(settings.state_path, file, actor=actor())
     wake(settings.state_path)
     render_rows(_rows(keys), FILE_COLUMNS, output=output, empty="all of them are here already")

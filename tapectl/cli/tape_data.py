@@ -13,7 +13,7 @@ import typer
 
 from tapectl.cli.files import is_stream, whole_file
 from tapectl.cli.options import Barcode, Output, examples
-from tapectl.cli.session import change_gateway, open_gateway
+from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.cli.tape_rows import render_tape
 from tapectl.cli.waiting import Progress, bytes_progress, progress_bar
 from tapectl.errors import ExitCode, TapectlError, UsageError
@@ -85,10 +85,12 @@ def cat(
     A file ends at the next filemark. The tape must be in no drive; the gateway may be serving
     others. What is not in the cache comes from the store.
     """
+    from tapectl.gateway.data_reads import note_data_read
     from tapectl.serve.tape_access import open_tape
 
     with open_gateway(context) as (state, settings), open_tape(state, settings, barcode) as tape:
         tape.go_to_file(file)
+        note_data_read(state, barcode, command="tape cat", to=Path("-"), actor=actor())
         for piece in _first_file(tape.read()):
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
@@ -124,6 +126,7 @@ def export(
     must be in no drive. What the drive keeps beside the blocks (partitions, attributes) is in none
     of the formats.
     """
+    from tapectl.gateway.data_reads import note_data_read
     from tapectl.serve.tape_access import open_tape
 
     name = _format_name(path, format_)
@@ -139,6 +142,7 @@ def export(
         progress_bar(f"exporting {barcode}") as show,
         whole_file(path) as target,
     ):
+        note_data_read(state, barcode, command="tape export", to=path, actor=actor())
         counted = _counted(tape.read(), tape.used_bytes, show)
         for piece in _pieces(tape, counted, name, file):
             target.write(piece)

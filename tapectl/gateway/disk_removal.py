@@ -23,7 +23,6 @@ from tapectl.gateway.disk_contents import (
 from tapectl.gateway.disk_draining import require_another
 from tapectl.gateway.disk_list import find_allocated
 from tapectl.gateway.journal import is_present
-from tapectl.gateway.surviving_disks import DISK_REMOVED
 from tapectl.state import disks, events, segments, tapes
 from tapectl.state.database import State
 from tapectl.state.disks import DiskRecord
@@ -130,7 +129,7 @@ def remove_disk(
         actor=by.actor,
         subject_kind="disk",
         subject_id=disk.id,
-        type=DISK_REMOVED,
+        type=events.DISK_REMOVED,
         detail={
             "role": disk.role,
             "path": str(disk.path),

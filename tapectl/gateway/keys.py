@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tapectl.gateway.clock import now_ms as clock_now_ms
-from tapectl.gateway.keyring import Keyring, WrappingKey, create_key, export_keys
+from tapectl.gateway.keyring import Keyring, WrappingKey, create_key, export_keys, import_keys
 from tapectl.state import events, gateways, tapes
 from tapectl.state.database import State
+from tapectl.state.errors import NotActivatedError
 
 KEY_CREATED = "TapeKeyCreated"
 KEYS_EXPORTED = "TapeKeysExported"
+KEYS_IMPORTED = "TapeKeysImported"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,19 @@ def give_keys(
     """Write all keys to a new file; raise TapeKeyError, UsageError."""
     keys = export_keys(state.path, to)
     _record(state, KEYS_EXPORTED, keys, actor, now_ms())
+    return keys
+
+
+def take_keys(
+    state_path: Path, source: Path, *, actor: str, now_ms: Callable[[], int] = clock_now_ms
+) -> Sequence[WrappingKey]:
+    """Take up the keys of a file and return those that were not here. Before a gateway is adopted
+    there is no state that could tell of it. Raises TapeKeyError, UsageError."""
+    keys = import_keys(state_path, source)
+    if not keys:
+        return ()
+    with contextlib.suppress(NotActivatedError), State.open(state_path) as state:
+        _record(state, KEYS_IMPORTED, keys, actor, now_ms())
     return keys
 
 

@@ -136,6 +136,8 @@ class Settings:
     hooks_dir: Path
     # Each event is posted there.
     webhook_urls: tuple[str, ...]
+    # Events are kept for so long.
+    keep_events_days: float
     # How `serve` writes its log.
     log_format: LogFormat
     # User that `serve` becomes once its ports are bound; empty: it stays who it is.
@@ -453,6 +455,7 @@ _SPECS: Mapping[str, _Spec] = MappingProxyType(dict((
     _spec("event_log",                    _parse_optional_path,             ""),
     ("hooks_dir", _Spec(_parse_path, _default_hooks_dir, "HOOKS_DIR")),
     _spec("webhook_urls",                 _parse_urls,                      ""),
+    _spec("keep_events_days",             _number_between(1, 36_500),       400),
     _spec("log_format",                   _choice(LogFormat),               "text"),
     _spec("user",                         _parse_word,                      ""),
     _spec("encryption",                   _one_of(WORDS),                   "NONE"),

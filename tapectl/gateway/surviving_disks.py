@@ -16,12 +16,10 @@ from tapectl.gateway.tapes import refuse_loaded
 from tapectl.gateway.transfer.local_files import OPEN, SEALED
 from tapectl.state import events, segments, tapes
 from tapectl.state.database import State
-from tapectl.state.events import EventFilter
+from tapectl.state.events import DISK_REMOVED, EventFilter
 from tapectl.state.gateways import read_gateway
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tapes import TapeRecord
-
-DISK_REMOVED = "DiskRemoved"
 
 
 class DiskOvertakenError(TapectlError):

@@ -94,6 +94,12 @@ class TargetConnection:
         return self._want
 
     @property
+    def claims(self) -> tuple[str | None, str | None]:
+        """Names of initiator and target that the login declares; None: not yet, or none. They are
+        proven once the login is complete."""
+        return self._login.claims
+
+    @property
     def between_pdus(self) -> bool:
         """Whether nothing of the next PDU has come yet."""
         return self._want is self._header_want

@@ -73,6 +73,12 @@ class Login:
         self.session: SessionInfo | None = None
         self.failure: ProtocolError | None = None
 
+    @property
+    def claims(self) -> tuple[str | None, str | None]:
+        """Names of initiator and target as they were declared, unproven; None: not yet, or none."""
+        identity = self._identity
+        return (identity.initiator_name, identity.target_name) if identity else (None, None)
+
     def answer(self, request: LoginRequestPDU) -> LoginResponsePDU:
         """Take one Login Request and return the response to send. Never raises ProtocolError."""
         try:

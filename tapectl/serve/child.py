@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tapectl.errors import TapectlError
 from tapectl.serve.channel import Channel, ChannelClosedError
@@ -21,11 +22,23 @@ RESTART_INTERVAL_S = 1.0
 STOP_TIMEOUT_S = 60.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """How a child ended that nobody had asked to: `status` is negative for a signal. Seconds until
+    the next one did its work are None if that one could not either, for `problem`."""
+
+    pid: int
+    status: int
+    restarted_after_s: float | None = None
+    problem: str | None = None
+
+
 class Child:
     """One child, identified by the Python module it runs. Thread-safe.
 
     `prepare` gives the first message (op `start`) of each life; `started` is
     called after the child has answered it. Both get whether it is a restart.
+    `died` is told of every death, once it is known whether another one does its work.
     """
 
     def __init__(
@@ -36,17 +49,21 @@ class Child:
         inherited_fds: Sequence[int],
         prepare: Callable[[bool], Message],
         started: Callable[[bool], None] = lambda _restarted: None,
+        died: Callable[[Death], None] = lambda _death: None,
     ) -> None:
         self.name = name
         self._module = module
         self._inherited_fds = tuple(inherited_fds)
         self._prepare = prepare
         self._started = started
+        self._died = died
+        self.deaths = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
         self._begun = False
+        self._renewing = False
 
     @property
     def pid(self) -> int | None:
@@ -90,24 +107,29 @@ class Child:
             raise ChannelClosedError(f"{self.name} is not running")
         return channel.request(message, fds)
 
-    def stop(self) -> None:
-        """Tell the child to flush and leave; wait until it has, and kill it if it does not."""
+    def stop(self) -> bool:
+        """Tell the child to flush and leave; wait until it has, and kill it if it does not.
+
+        Returns whether it ended as it should.
+        """
         self._stopping.set()
         try:
             self.request({"op": "stop"})
         except ChannelClosedError as exc:
             _log.info("%s: %s", self.name, exc)
         if self._process is None:
-            return
+            return True
         try:
-            self._process.wait(STOP_TIMEOUT_S)
+            status = self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             _log.error("%s did not stop within %d s: killed", self.name, STOP_TIMEOUT_S)
             self._process.kill()
-            self._process.wait()
+            status = self._process.wait()
+        return status == 0
 
     def renew(self) -> None:
         """Tell the child to flush and leave, for another one to start in its place."""
+        self._renewing = True
         try:
             self.request({"op": "stop"})
         except ChannelClosedError as exc:  # it is being restarted anyway
@@ -126,19 +148,31 @@ class Child:
             self._channel.close()
         if self._stopping.is_set():
             return
-        level = logging.ERROR if status else logging.INFO
+        expected, self._renewing = self._renewing and status == 0, False
+        level = logging.INFO if expected else logging.ERROR
         _log.log(level, "%s (pid %d) ended with status %d", self.name, self._process.pid, status)
-        self._stopping.wait(max(0.0, RESTART_INTERVAL_S - (time.monotonic() - begun)))
+        ended = time.monotonic()
+        self._stopping.wait(max(0.0, RESTART_INTERVAL_S - (ended - begun)))
         while not self._stopping.is_set():
+            pid = self._process.pid
             try:
                 self.spawn()
                 self.begin(restarted=True)
             except (OSError, ChannelClosedError, TapectlError) as exc:
                 _log.error("%s: restart failed: %s", self.name, exc)
+                if not expected:
+                    self._tell_death(Death(pid=pid, status=status, problem=str(exc)))
                 # One that lives but cannot do its work must not stand beside the next.
                 self._process.kill()
-                self._process.wait()
+                status, expected, ended = self._process.wait(), False, time.monotonic()
                 self._stopping.wait(RESTART_INTERVAL_S)
             else:
                 _log.warning("%s restarted as pid %s", self.name, self.pid)
+                if not expected:
+                    after_s = round(time.monotonic() - ended, 3)
+                    self._tell_death(Death(pid=pid, status=status, restarted_after_s=after_s))
                 return
+
+    def _tell_death(self, death: Death) -> None:
+        self.deaths += 1
+        self._died(death)

@@ -15,7 +15,7 @@ from tapectl.iscsi.session import LivingSession
 from tapectl.lio.errors import KernelTargetError
 from tapectl.scsi.library import MoveError, MoveRefusal
 from tapectl.serve.channel import ChannelClosedError
-from tapectl.serve.child import Child
+from tapectl.serve.child import Child, Death
 from tapectl.serve.json_lines import Message
 from tapectl.state.database import State
 
@@ -37,8 +37,10 @@ class DriveUnit:
         *,
         lock_fd: int,
         ring_of: Callable[[], str | None] = lambda: None,
+        died: Callable[[Death], None] = lambda _death: None,
     ) -> None:
-        """`ring_of` returns the ring of the kernel's target that the worker is to serve, if any."""
+        """`ring_of` returns the ring of the kernel's target that the worker is to serve, if any;
+        `died` is told of every death of a worker."""
         self.device = device
         self._ring_of = ring_of
         self._changer_serial = changer_serial
@@ -54,6 +56,7 @@ class DriveUnit:
             inherited_fds=(lock_fd,),
             prepare=self._prepare,
             started=self._started,
+            died=died,
         )
 
     def load(self, barcode: str) -> None:

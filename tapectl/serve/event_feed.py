@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from tapectl.errors import TapectlError
 from tapectl.gateway.event_documents import event_document
@@ -19,6 +20,8 @@ POLL_S = 1.0
 # Waits before an event is told again, doubled each time.
 RETRY_FIRST_S, RETRY_MAX_S = 1.0, 60.0
 _EVENTS_AT_ONCE = 100
+# How long the end of `serve` may be held up by telling of it.
+FINISH_WAIT_S = 5.0
 
 
 class EventFeed:
@@ -34,24 +37,39 @@ class EventFeed:
         self._sink = sink
         self._key = f"events_told {sink.name}"
         self._stopped = threading.Event()
+        self._last_look = False
+        self._thread = threading.Thread(target=self._run, name=sink.name, daemon=True)
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name=self._sink.name, daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
         """Let it end after the event in hand; does not wait."""
         self._stopped.set()
 
+    def finish(self) -> None:
+        """Let it end when it has told once what has happened until now; does not wait."""
+        self._last_look = True
+        self._stopped.set()
+
+    def wait(self, within_s: float) -> None:
+        """Return when it has ended, or after that time; what is left is told at the next start."""
+        self._thread.join(within_s)
+
     def _run(self) -> None:
-        while True:
-            try:
-                self._tell_new()
-            except TapectlError as exc:
-                _log.warning("%s: %s", self._sink.name, exc.message)
-            except Exception:
-                _log.exception("%s; this is a bug", self._sink.name)
-            if self._stopped.wait(POLL_S):
-                return
+        while not self._stopped.is_set():
+            self._look()
+            self._stopped.wait(POLL_S)
+        if self._last_look:
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            self._tell_new()
+        except TapectlError as exc:
+            _log.warning("%s: %s", self._sink.name, exc.message)
+        except Exception:
+            _log.exception("%s; this is a bug", self._sink.name)
 
     def _tell_new(self) -> None:
         begin_id = told_id = self._begin()
@@ -118,4 +136,13 @@ class EventFeeds:
         """Let them end after the events in hand; does not wait."""
         for feed in self._running:
             feed.stop()
+        self._running = []
+
+    def finish(self) -> None:
+        """Tell what has happened until now, and end; waits a moment for it."""
+        deadline = time.monotonic() + FINISH_WAIT_S
+        for feed in self._running:
+            feed.finish()
+        for feed in self._running:
+            feed.wait(max(0.0, deadline - time.monotonic()))
         self._running = []

@@ -27,7 +27,7 @@ class LoginThrottle:
 
     def failed(self, address: str) -> bool:
         """Count a failure; say whether the address is shut out by it, which is told once."""
-        place, now_s = _place(address), self._monotonic_s()
+        place, now_s = place_of(address), self._monotonic_s()
         with self._lock:
             began_s, count = self._failures.get(place, (now_s, 0))
             if now_s - began_s >= PERIOD_S:
@@ -44,11 +44,12 @@ class LoginThrottle:
     def shuts_out(self, address: str) -> bool:
         """Say whether connections of an address are closed at once."""
         with self._lock:
-            began_s, count = self._failures.get(_place(address), (0.0, 0))
+            began_s, count = self._failures.get(place_of(address), (0.0, 0))
             return count >= FAILURES_MAX and self._monotonic_s() - began_s < PERIOD_S
 
 
-def _place(address: str) -> str:
+def place_of(address: str) -> str:
+    """Return what the addresses of a host have in common: of IPv6 ones, their network."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -156,6 +156,22 @@ def _of_serving(answer: Answer | None) -> Iterator[Metric]:
             (drive,): one[key] for drive, one in drives.items() if key in one
         }
         yield Metric(f"tapectl_{name}", text, moved, ("device",), MetricKind.COUNTER)
+    processes = {**drives, "transfer": answer["transfer"]}
+    yield Metric(
+        "tapectl_process_deaths",
+        "Processes that have died since `serve` began (HealthNotifications has them, too).",
+        {(name,): one["deaths"] for name, one in processes.items() if "deaths" in one},
+        ("process",),
+        MetricKind.COUNTER,
+    )
+    refused = answer.get("refused_logins", {})
+    yield Metric(
+        "tapectl_refused_logins",
+        "Logins that were refused since `serve` began, by reason.",
+        {(reason,): count for reason, count in refused.items()},
+        ("reason",),
+        MetricKind.COUNTER,
+    )
     hit = cache_hit_percent(answer)
     yield Metric(
         "tapectl_cache_hit_percent",

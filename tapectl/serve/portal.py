@@ -26,6 +26,7 @@ from tapectl.serve.errors import AddressInUseError
 from tapectl.serve.json_lines import Message
 from tapectl.serve.login_policy import StateLoginPolicy, TargetDirectory
 from tapectl.serve.login_throttle import FAILURES_MAX, PERIOD_S, LoginThrottle
+from tapectl.serve.refused_logins import RefusedLogins
 from tapectl.serve.unit_host import shut_down
 
 _log = logging.getLogger(__name__)
@@ -82,11 +83,13 @@ class Portal:
         directory: TargetDirectory,
         config: TargetConfig,
         take_session: SessionTaker,
+        refused_logins: RefusedLogins | None = None,
     ) -> None:
         self._listeners = self._wanted = listeners
         self._directory = directory
         self._config = config
         self._take_session = take_session
+        self._refused_logins = refused_logins
         self._discovering: set[socket.socket] = set()
         self._logins = threading.BoundedSemaphore(LOGINS_MAX)
         self._throttle = LoginThrottle()
@@ -161,6 +164,8 @@ class Portal:
             return
         if self._throttle.shuts_out(peer[0]):
             stream.close()
+            if self._refused_logins is not None:
+                self._refused_logins.shut_out(peer[0])
             return
         if not self._logins.acquire(blocking=False):
             _log.warning("%s: too many logins at once", peer[0])
@@ -183,7 +188,7 @@ class Portal:
             _log.debug("%s: closed before the end of login", peer)
         except ProtocolError as exc:
             _log.warning("%s: login refused: %s", peer, exc)
-            self._count_failure(exc, peer)
+            self._count_failure(exc, connection, peer)
             with contextlib.suppress(OSError):
                 send_all(stream, connection.take_outgoing())
         except OSError as exc:
@@ -198,7 +203,9 @@ class Portal:
             shut_down(stream)
             stream.close()
 
-    def _count_failure(self, error: ProtocolError, peer: str) -> None:
+    def _count_failure(self, error: ProtocolError, connection: TargetConnection, peer: str) -> None:
+        if self._refused_logins is not None:
+            self._refused_logins.refused(error, connection.claims, peer)
         wrong = isinstance(error, LoginError) and error.status is LoginStatus.AUTHENTICATION_FAILURE
         if wrong and self._throttle.failed(peer):
             _log.error(

@@ -43,6 +43,7 @@ LIVE_SETTINGS = frozenset(
         "event_log",
         "hooks_dir",
         "webhook_urls",
+        "keep_events_days",
         "log_format",
     }
 )

@@ -91,7 +91,7 @@ def _stopping(supervisor: Supervisor) -> Mapping[signal.Signals, Callable[[], No
             os._exit(128 + number)
         asked.set()
         _log.info("draining (%s)", number.name)
-        supervisor.stop()
+        supervisor.stop(number.name)
 
     return {number: partial(stop, number) for number in (signal.SIGTERM, signal.SIGINT)}
 

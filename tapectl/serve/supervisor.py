@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from tapectl import __version__
+from tapectl.gateway import serving_record
 from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.alerts import Alert, AlertKind, drive_flags, library_flags
 from tapectl.gateway.devices import CHANGER_NUMBER, DeviceInfo, list_devices
@@ -25,8 +27,10 @@ from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.channel import ChannelClosedError
 from tapectl.serve.child import Child
 from tapectl.serve.control import ControlOperations, control_socket_path
+from tapectl.serve.deaths import DeathNotices
 from tapectl.serve.drives import DriveUnit, WorkerDrives
 from tapectl.serve.event_feed import EventFeeds
+from tapectl.serve.event_recorder import EventRecorder
 from tapectl.serve.front_end import FrontEnd
 from tapectl.serve.front_end_choice import check_listen, uses_kernel_target
 from tapectl.serve.json_lines import Message
@@ -36,8 +40,10 @@ from tapectl.serve.metrics import MetricsServer
 from tapectl.serve.missing_tapes import MissingTapes
 from tapectl.serve.reloading import plan_reload
 from tapectl.serve.service_manager import ServiceManager
+from tapectl.serve.session_watch import SessionWatch, presences
 from tapectl.serve.user_front_end import UserFrontEnd
 from tapectl.state.database import State
+from tapectl.state.errors import StateError
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +56,14 @@ class ReadyInfo:
     targets: Sequence[str]
 
 
+@dataclass(slots=True)
+class _End:
+    """Why this ends, and by whom."""
+
+    reason: str = ""
+    actor: str = "serve"
+
+
 class Supervisor:
     """Everything that `serve` runs. `run` blocks until it is told to stop."""
 
@@ -60,6 +74,9 @@ class Supervisor:
         self._lock_fd = lock_fd
         gateway = describe_gateway(state)
         devices = list_devices(state)
+        self._recorder = EventRecorder(state, settings.keep_events_days)
+        self._sessions_seen = SessionWatch(self._recorder, lambda: presences(self._status({})))
+        self._deaths = DeathNotices(state, gateway.id, self._recorder)
         self._gateway = gateway
         self._growing = threading.Lock()
         self._changer_serial = devices[CHANGER_NUMBER].serial
@@ -74,6 +91,7 @@ class Supervisor:
                 "settings": self._settings.to_json(),
                 "log_level": logging.getLevelName(logging.getLogger().level),
             },
+            died=self._deaths.transfer_died,
         )
         self._changer = ChangerUnit(
             devices[CHANGER_NUMBER],
@@ -93,6 +111,7 @@ class Supervisor:
         self._measure(settings.metrics_listen)
         self._feeds = EventFeeds(state, gateway.id)
         self._keep_target = False
+        self._end = _End()
         self._front_end = self._new_front_end(devices)
 
     def _new_front_end(self, devices: Sequence[DeviceInfo]) -> FrontEnd:
@@ -102,7 +121,15 @@ class Supervisor:
             from tapectl.serve.kernel_front_end import KernelFrontEnd
 
             return KernelFrontEnd(settings, self._state, self._gateway.id, changer, devices)
-        return UserFrontEnd(settings, self._state, changer, self._drives, devices)
+        return UserFrontEnd(
+            settings,
+            self._state,
+            changer,
+            self._drives,
+            devices,
+            self._recorder,
+            self._sessions_seen,
+        )
 
     def _new_drive(self, device: DeviceInfo) -> DriveUnit:
         return DriveUnit(
@@ -112,6 +139,7 @@ class Supervisor:
             self._settings,
             lock_fd=self._lock_fd,
             ring_of=lambda: self._front_end.ring_of(device),
+            died=lambda death: self._deaths.worker_died(device, death),
         )
 
     @property
@@ -122,7 +150,16 @@ class Supervisor:
         """Start, serve, and stop in order; what was acknowledged is on both disks afterwards."""
         operations = ControlOperations(self._operations())
         control = JsonServer(control_socket_path(self._state_path), operations.answer)
+        this_run = {
+            "version": __version__,
+            "pid": os.getpid(),
+            "frontend": "lio" if uses_kernel_target(self._settings) else "user",
+        }
+        if serving_record.note_begin(self._state, this_run):
+            _log.error("the last `tapectl serve` of this gateway died: see `tapectl events`")
+        started = False
         try:
+            self._recorder.start()
             # All processes start up at the same time; then each gets its work.
             for child in self._children:
                 child.spawn()
@@ -131,30 +168,49 @@ class Supervisor:
                 drive.child.begin()
             self._alerts.start()
             self._missing_tapes.start()
+            self._sessions_seen.start()
             self._feeds.start(self._settings)
             self._front_end.open()
             control.start()
+            serving_record.note_started(self._state, this_run)
+            started = True
             on_ready(ReadyInfo(self._front_end.addresses, self._front_end.targets))
             manager.ready(f"serving on {', '.join(self._front_end.addresses)}")
             self._front_end.run()
+        except BaseException as exc:
+            self._end.reason = f"failed: {exc}"
+            raise
         finally:
             manager.stopping()
             control.close()
             self._measure(())
-            self._feeds.stop()
             self._alerts.stop()
             self._missing_tapes.stop()
+            self._sessions_seen.stop()
             self._front_end.close(keep=self._keep_target)
             # All at once: each waits for its initiators to leave, and may have a segment to flush.
             children = self._children
             with ThreadPoolExecutor(len(children) + 2) as pool:
                 stopping = [pool.submit(self._changer.stop), pool.submit(self._front_end.drain)]
-                stopping += [pool.submit(child.stop) for child in children]
+                ends = {child.name: pool.submit(child.stop) for child in children}
             for stopped in stopping:
                 stopped.result()
+            self._note_end([name for name, end in ends.items() if not end.result()], told=started)
 
-    def stop(self) -> None:
-        """Make `run` drain and return; from any thread."""
+    def _note_end(self, failed: Sequence[str], *, told: bool) -> None:
+        """Everything has come to its end, but for the processes that `failed` to: what they had
+        acknowledged is recovered at the next start."""
+        self._recorder.stop()
+        how = {"reason": self._end.reason, "clean": not failed, "killed": failed}
+        try:
+            serving_record.note_end(self._state, how if told else None, actor=self._end.actor)
+        except StateError as exc:
+            _log.warning("the end is not noted: %s", exc.message)
+        self._feeds.finish()
+
+    def stop(self, reason: str, actor: str = "serve") -> None:
+        """Make `run` drain and return; from any thread. `reason` and `actor` are for the events."""
+        self._end = _End(reason, actor)
         self._front_end.stop()
 
     def is_alive(self, timeout_s: float) -> bool:
@@ -176,6 +232,7 @@ class Supervisor:
             drive.take_over(settings)
         self._changer.take_over(settings)
         self._alerts.take_over(settings)
+        self._recorder.keep(settings.keep_events_days)
         # Always: programs may have come into the folder of hooks.
         self._feeds.start(settings)
         if found.transfer:
@@ -221,13 +278,18 @@ class Supervisor:
                     "drive_number": drive.device.drive_number,
                     "target_name": drive.device.target_name,
                     "pid": drive.child.pid,
+                    "deaths": drive.child.deaths,
                     **(status := drive.status()),
                     **self._sessions(drive.device, status.get("sessions")),
                 }
                 for drive in self._drives
             ],
             **self._front_end.status(),
-            "transfer": {"pid": self._transfer.pid, **self._transfer_status()},
+            "transfer": {
+                "pid": self._transfer.pid,
+                "deaths": self._transfer.deaths,
+                **self._transfer_status(),
+            },
         }
 
     def _sessions(self, device: DeviceInfo, own: object) -> Message:
@@ -281,5 +343,5 @@ class Supervisor:
 
     def _stop(self, request: Message) -> Message:
         self._keep_target = bool(request.get("keep_target"))
-        self.stop()
+        self.stop("gateway stop", str(request.get("actor", "serve")))
         return {}

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Sequence
 
+from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.devices import DISCOVERY, DeviceInfo, library_device
 from tapectl.gateway.settings import ListenAddress, Settings
 from tapectl.iscsi.policy import TargetConfig
@@ -13,10 +14,13 @@ from tapectl.iscsi.session import LivingSession, SessionInfo
 from tapectl.serve.bound_addresses import BoundAddresses
 from tapectl.serve.changer import ChangerUnit
 from tapectl.serve.drives import DriveUnit
+from tapectl.serve.event_recorder import EventRecorder
 from tapectl.serve.json_lines import Message
 from tapectl.serve.library_target import LibraryTarget
 from tapectl.serve.login_policy import TargetDirectory
 from tapectl.serve.portal import Portal, open_listener
+from tapectl.serve.refused_logins import RefusedLogins
+from tapectl.serve.session_watch import Presence, SessionWatch
 from tapectl.state.database import State
 
 _log = logging.getLogger(__name__)
@@ -35,8 +39,11 @@ class UserFrontEnd:
         changer: ChangerUnit,
         drives: Sequence[DriveUnit],
         devices: Sequence[DeviceInfo],
+        recorder: EventRecorder,
+        sessions: SessionWatch,
     ) -> None:
         """Raises AddressInUseError."""
+        self._sessions = sessions
         self._settings = settings
         self._changer = changer
         self._drives = drives
@@ -48,8 +55,13 @@ class UserFrontEnd:
         self._directory = TargetDirectory(state, self._with_library(devices), self._find_session)
         self._listeners = BoundAddresses(open_listener, socket.socket.close)
         self._listeners.change(settings.listen)
+        self._refused_logins = RefusedLogins(recorder, describe_gateway(state).id, self._device_of)
         self._portal = Portal(
-            self._listeners.all, self._directory, TargetConfig(), self._take_session
+            self._listeners.all,
+            self._directory,
+            TargetConfig(),
+            self._take_session,
+            self._refused_logins,
         )
 
     def _with_library(self, devices: Sequence[DeviceInfo]) -> Sequence[DeviceInfo]:
@@ -114,7 +126,10 @@ class UserFrontEnd:
                 drive.drop_sessions(initiator_name)
 
     def status(self) -> Message:
-        return {"library": None if self._library is None else self._library.status()}
+        return {
+            "library": None if self._library is None else self._library.status(),
+            "refused_logins": self._refused_logins.counts,
+        }
 
     def sessions(self, _device: DeviceInfo) -> None:
         """See FrontEnd: whoever serves a device knows its sessions."""
@@ -125,6 +140,9 @@ class UserFrontEnd:
     def _take_session(
         self, stream: socket.socket, session: SessionInfo, handed_over: Message, peer: str
     ) -> None:
+        device = self._device_of(session.target_name or "")
+        if device is not None:
+            self._sessions.saw(Presence(session.initiator_name, device, peer))
         drive = self._drive_of(session.target_name)
         if drive is not None:
             drive.take_session(stream, handed_over, peer)
@@ -132,6 +150,10 @@ class UserFrontEnd:
             self._library.serve_session(stream, handed_over, peer)
         else:
             self._changer.serve_session(stream, handed_over, peer)
+
+    def _device_of(self, target_name: str) -> str | None:
+        device = self._directory.devices.get(target_name)
+        return None if device is None else device.name
 
     def _find_session(self, target: str, nexus: str, tsih: int) -> LivingSession | None:
         if self._library is not None and target == self._library.device.target_name:

@@ -1,4 +1,4 @@
-"""The record of what happened: appended to, never changed."""
+"""The record of what happened: appended to, never changed; what is old is let go of."""
 
 from __future__ import annotations
 
@@ -7,13 +7,27 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tapectl.state import gateways
 from tapectl.state.tape_status import TapeStatus
 
 TAPE_STATUS_TRANSITION = "TapeStatusTransition"
 """Type of the event of every change of a tape's status; AWS's word in its health log."""
 
-TROUBLES = ("AlertRaised", "GatewayFenced")
+DISK_REMOVED = "DiskRemoved"
+"""Type of the event of a disk that was taken out; one that is found again is known by it."""
+
+TROUBLES = (
+    "AlertRaised",
+    "GatewayFenced",
+    "GatewayEndedUncleanly",
+    "WorkerDied",
+    "TransferDied",
+)
 """Types of events that tell of trouble whatever they say."""
+
+# What the gateway itself goes by, however old it is.
+_KEPT = (DISK_REMOVED,)
+_TROUBLES_FORGOTTEN = "troubles_forgotten"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +75,44 @@ def last_id(db: sqlite3.Connection) -> int:
 
 
 def count_troubles(db: sqlite3.Connection) -> int:
-    """Return how many events tell of trouble."""
+    """Return how many events have told of trouble, those that are forgotten among them."""
+    return _troubles_forgotten(db) + _count_troubles(db, up_to_id=last_id(db))
+
+
+def _count_troubles(db: sqlite3.Connection, *, up_to_id: int) -> int:
     marks = ", ".join("?" * len(TROUBLES))
     row = db.execute(
-        f"SELECT count(*) FROM event WHERE to_status = ? OR type IN ({marks})",
-        (TapeStatus.IRRECOVERABLE.value, *TROUBLES),
+        f"SELECT count(*) FROM event WHERE id <= ? AND (to_status = ? OR type IN ({marks}))",
+        (up_to_id, TapeStatus.IRRECOVERABLE.value, *TROUBLES),
     ).fetchone()
     return int(row[0])
+
+
+def _troubles_forgotten(db: sqlite3.Connection) -> int:
+    return int(gateways.get_setting(db, _TROUBLES_FORGOTTEN) or 0)
+
+
+def find_old(db: sqlite3.Connection, *, before_ms: int, limit: int) -> Sequence[int]:
+    """Return the ids of the oldest `limit` events from before a time that can be forgotten.
+
+    The newest event never can: whoever follows the events has come as far as it.
+    """
+    marks = ", ".join("?" * len(_KEPT))
+    rows = db.execute(
+        f"SELECT id FROM event WHERE at_ms < ? AND id < ? AND type NOT IN ({marks})"
+        " ORDER BY id LIMIT ?",
+        (before_ms, last_id(db), *_KEPT, limit),
+    ).fetchall()
+    return [int(row["id"]) for row in rows]
+
+
+def forget(db: sqlite3.Connection, ids: Sequence[int]) -> None:
+    """Remove events for good; those among them that told of trouble go on being counted."""
+    before = _count_troubles(db, up_to_id=max(ids, default=0))
+    db.executemany("DELETE FROM event WHERE id = ?", [(one,) for one in ids])
+    lost = before - _count_troubles(db, up_to_id=max(ids, default=0))
+    if lost:
+        gateways.set_setting(db, _TROUBLES_FORGOTTEN, str(_troubles_forgotten(db) + lost))
 
 
 def append(db: sqlite3.Connection, event: NewEvent) -> int:

@@ -123,3 +123,8 @@ def get_setting(db: sqlite3.Connection, key: str) -> str | None:
 def set_setting(db: sqlite3.Connection, key: str, value: str) -> None:
     """Store a setting."""
     db.execute("INSERT OR REPLACE INTO setting (key, value) VALUES (?, ?)", (key, value))
+
+
+def delete_setting(db: sqlite3.Connection, key: str) -> None:
+    """Forget a setting."""
+    db.execute("DELETE FROM setting WHERE key = ?", (key,))

@@ -75,6 +75,33 @@ def test_an_import_that_is_told_to_end_leaves_the_tape_blank(
     assert tapes(*words, str(content)) == 0
 
 
+def test_whoever_reads_a_tape_so_is_told(
+    tapes: Active,
+    content: Path,
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def events() -> list[dict[str, Any]]:
+        capfdbinary.readouterr()
+        assert tapes("events", "--type", "TapeDataRead", "--output", "json") == 0
+        found: list[dict[str, Any]] = json.loads(capfdbinary.readouterr().out)
+        return found
+
+    assert tapes("tape", "import", SOURCE, str(content), "--format", "raw") == 0
+    assert events() == []
+    monkeypatch.chdir(tmp_path)
+    assert tapes("tape", "cat", SOURCE) == 0
+    assert tapes("tape", "export", SOURCE, "copy.tap") == 0
+    assert tapes("tape", "cat", "NOSUCH01") == ExitCode.TAPE_NOT_FOUND
+    told = events()
+    assert {(one["Subject"], one["Actor"].partition(":")[0]) for one in told} == {(SOURCE, "cli")}
+    assert [one["Detail"] for one in told] == [
+        {"command": "tape cat", "to": "-"},
+        {"command": "tape export", "to": str(tmp_path / "copy.tap")},
+    ]
+
+
 @pytest.mark.parametrize("suffix", ["tap", "aws"])
 def test_an_image_makes_the_same_tape_again(
     tapes: Active, content: Path, tmp_path: Path, suffix: str

@@ -12,8 +12,15 @@ import pytest
 from tapectl.errors import ExitCode, UsageError
 from tapectl.gateway.encryption import TapeEncryption, choose_encryption
 from tapectl.gateway.events import list_events
-from tapectl.gateway.keyring import Keyring, TapeKeyError, create_key, import_keys, keyring_path
-from tapectl.gateway.keys import give_keys, list_keys, make_key
+from tapectl.gateway.keyring import (
+    Keyring,
+    TapeKeyError,
+    create_key,
+    export_keys,
+    import_keys,
+    keyring_path,
+)
+from tapectl.gateway.keys import give_keys, list_keys, make_key, take_keys
 from tapectl.gateway.tape_creation import TapeCreation, TapeExistsError, create_tapes
 from tapectl.gateway.tape_keys import key_id, missing_keys, new_data_key, seal_of
 from tapectl.gateway.verification import request_verification
@@ -125,6 +132,18 @@ def test_a_machine_without_a_gateway_takes_keys_up(state: State, tmp_path: Path)
     own = create_key_at(third)
     import_keys(third, copy)
     assert [one.id for one in Keyring.load(third).keys] == [*keys, own]
+
+
+def test_keys_that_come_are_told_where_there_is_a_gateway(state: State, tmp_path: Path) -> None:
+    elsewhere, copy = tmp_path / "elsewhere" / "tapectl.db", tmp_path / "copy.keys"
+    key = create_key_at(elsewhere)
+    export_keys(elsewhere, copy)
+    for _ in range(2):  # those that are here already are no news
+        take_keys(state.path, copy, actor="me")
+    (told,) = list_events(state, event_type="TapeKeysImported")
+    assert (told.actor, told.detail) == ("me", {"keys": [key]})
+    nowhere = tmp_path / "nowhere" / "tapectl.db"
+    assert [one.id for one in take_keys(nowhere, copy, actor="me")] == [key]
 
 
 def create_key_at(state_path: Path) -> str:
