@@ -60,11 +60,10 @@ class FetchedCopy:
         end = min(max(offset + size_bytes, offset + step_bytes), self._file_bytes)
         # Under the same name it may be another file than before: one given up is begun anew.
         try:
-            path = self._fetcher.ensure(self._barcode, self._sequence, offset, end - offset)
+            self._open(self._fetcher.ensure(self._barcode, self._sequence, offset, end - offset))
         except CartridgeBusyError:
             self.waited = True
             raise
-        self._open(path)
         self._start, self._end, self._step_bytes = offset, end, step_bytes
         return self._fd
 
