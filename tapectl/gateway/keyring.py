@@ -80,6 +80,15 @@ class Keyring:
         except OSError as exc:
             raise TapeKeyError(f"cannot use the keys of tapes: {path}: {exc}") from exc
 
+    @classmethod
+    def load_copy(cls, source: Path) -> Keyring:
+        """Return the keys of a file that `export_keys` has made; raise TapeKeyError, UsageError."""
+        try:
+            with open(source, "rb") as file:
+                return cls._decode(file.read(_MAX_FILE_BYTES), source)
+        except OSError as exc:
+            raise UsageError(f"cannot read the keys ({exc.strerror}): {source}") from exc
+
     @property
     def current(self) -> WrappingKey:
         """The key for new tapes; raise TapeKeyError if there is none."""
@@ -167,11 +176,7 @@ def import_keys(state_path: Path, source: Path) -> Sequence[WrappingKey]:
 
     The current key stays the current one, where there is one. Raises TapeKeyError, UsageError.
     """
-    try:
-        with open(source, "rb") as file:
-            found = Keyring._decode(file.read(_MAX_FILE_BYTES), source)
-    except OSError as exc:
-        raise UsageError(f"cannot read the keys ({exc.strerror}): {source}") from exc
+    found = Keyring.load_copy(source)
     with _changing(state_path):
         before = Keyring.load(state_path)
         new = [one for one in found.keys if before.find(one.id) is None]

@@ -19,7 +19,7 @@ from tapectl.gateway.foreign_tapes import ForeignTape, recover_foreign
 from tapectl.gateway.owned_tapes import read_owned
 from tapectl.gateway.points_in_time import zone_of
 from tapectl.gateway.recovery_points import (
-    RecoveryPointNotFoundError,
+    find_owner,
     find_point,
     latest_number,
     read_point,
@@ -30,7 +30,6 @@ from tapectl.gateway.restoration import Restoration, RestoreRequest
 from tapectl.gateway.takeover import NewOwner
 from tapectl.gateway.tape_creation import TapeExistsError
 from tapectl.gateway.transfer.bucket_marker import require_known
-from tapectl.gateway.transfer.ownership import OwnershipObject, read_ownership
 from tapectl.gateway.undo import undo
 from tapectl.medium.manifest import ManifestHead
 from tapectl.state import gateways, tapes
@@ -67,7 +66,7 @@ def list_points(
         return []  # no gateway has written to it yet
     with ThreadPoolExecutor(_REQUESTS) as pool:
         if barcode is not None:
-            _find_owner(store, barcode)
+            find_owner(store, barcode)
             numbers = restorable_numbers(store, barcode)
             chosen = numbers if all_points else numbers[-_POINTS_SHOWN:]
             return read_points(store, barcode, chosen[::-1], pool)
@@ -105,10 +104,8 @@ def restore(
         known = tapes.find(db, request.barcode)
     require_known(store)
     gateway_document.require_active(store, gateway.id, standing.store_epoch)
-    found = _find_owner(store, request.barcode)
+    found = find_owner(store, request.barcode)
     point = find_point(store, found.ownership, request.point, zone_of(gateway.timezone))
-    if point.head.tape_uuid != found.ownership.tape_uuid:
-        raise RecoveryPointNotFoundError(f"{request.barcode} was another tape at that point")
     by = Stamp(actor, now_ms())
     if known is not None and known.status is not TapeStatus.DELETED:
         if request.to_element is not None:
@@ -127,13 +124,3 @@ def _latest(store: ObjectStore, barcode: str) -> Sequence[ManifestHead]:
         return [read_point(store, barcode, number).head] if number else []
     except StoreDataError:
         return []  # damaged; `recovery list BARCODE` shows the others
-
-
-def _find_owner(store: ObjectStore, barcode: str) -> OwnershipObject:
-    try:
-        found = read_ownership(store, barcode)
-    except ObjectNotFoundError:
-        raise TapeNotFoundError(barcode) from None
-    if found.ownership.deleted_ms is not None:
-        raise TapeNotFoundError(barcode)
-    return found
