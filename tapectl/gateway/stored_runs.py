@@ -19,7 +19,7 @@ from tapectl.medium.run_index import RunIndex
 from tapectl.medium.sealing import TapeSeal
 from tapectl.medium.segment_object import StoredChunk, chunk_numbers
 from tapectl.medium.summary import SegmentSummary
-from tapectl.store.interface import ObjectStore, RestoreState
+from tapectl.store.interface import ObjectStore, RestoreState, StoreError
 
 # Requests at the same time, each for so many chunks of 1 MiB: up to 24 MiB ahead of the reader.
 _RUNS_AHEAD, _RUN_CHUNKS = 6, 4
@@ -53,13 +53,8 @@ class Unreadable:
     coming: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Chunks of a part that stand one after the other."""
-
-    part: Part
-    segment: StoredSegment
-    chunks: Sequence[StoredChunk]
+# Reads chunks of a part that stand one after the other: the pieces of its bytes that they hold.
+_ReadRun = Callable[[], tuple[Part, Sequence[memoryview]]]
 
 
 class StoredRuns:
@@ -90,7 +85,7 @@ class StoredRuns:
             self._pool, (partial(self._open, part) for part in parts), depth=_TABLES_AHEAD
         )
         runs = itertools.chain.from_iterable(opened)
-        read = ahead(self._pool, (partial(_read, run) for run in runs), depth=_RUNS_AHEAD)
+        read = ahead(self._pool, runs, depth=_RUNS_AHEAD)
         for part, group in itertools.groupby(read, key=lambda one: one[0]):
             yield part, itertools.chain.from_iterable(pieces for _, pieces in group)
 
@@ -118,12 +113,17 @@ class StoredRuns:
             coming=all(state is RestoreState.IN_PROGRESS for _, state in found),
         )
 
-    def _open(self, part: Part) -> Sequence[_Run]:
-        segment = self._segment(part.entry)
-        table = _checked(segment.read_table)
+    def _open(self, part: Part) -> Sequence[_ReadRun]:
+        """Return what reads the runs of chunks that hold a part. Where the part cannot be opened,
+        they say so: what stands before it has not been given out yet."""
+        try:
+            segment = self._segment(part.entry)
+            table = _checked(segment.read_table)
+        except (StoreError, MediumFormatError) as error:
+            return [partial(_fail, error)]
         numbers = chunk_numbers(part.start, part.end - part.start, part.entry.file_bytes)
         return [
-            _Run(part, segment, table[first : min(first + _RUN_CHUNKS, numbers.stop)])
+            partial(_read, part, segment, table[first : min(first + _RUN_CHUNKS, numbers.stop)])
             for first in range(numbers.start, numbers.stop, _RUN_CHUNKS)
         ]
 
@@ -135,16 +135,20 @@ class StoredRuns:
         return StoredSegment(self._store, place, segment, seal)
 
 
-def _read(run: _Run) -> tuple[Part, Sequence[memoryview]]:
-    part = run.part
-
+def _read(
+    part: Part, segment: StoredSegment, run: Sequence[StoredChunk]
+) -> tuple[Part, Sequence[memoryview]]:
     def read() -> Sequence[memoryview]:
         return [
             memoryview(raw)[max(0, part.start - chunk.raw_offset) : part.end - chunk.raw_offset]
-            for chunk, raw in run.segment.read_run(run.chunks)
+            for chunk, raw in segment.read_run(run)
         ]
 
     return part, _checked(read)
+
+
+def _fail(error: Exception) -> tuple[Part, Sequence[memoryview]]:
+    raise error
 
 
 def _checked(read: Callable[[], Result]) -> Result:
