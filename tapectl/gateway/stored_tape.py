@@ -52,6 +52,7 @@ from tapectl.units import format_size
 
 _THREADS = 16
 _PAGES_AHEAD = 8
+_KEY_HINT = "give a copy that `tapectl key export` has made: --key-file FILE"
 
 
 class StoredTape:
@@ -188,7 +189,7 @@ def open_stored_tape(
         raise TapeStatusError(
             f"tape {barcode} is a cleaning cartridge and cannot be read", status=head.status
         )
-    data_key = unwrap_data_key(keys, head)
+    data_key = unwrap_data_key(keys, head, hint=_KEY_HINT)
     pool = ThreadPoolExecutor(_THREADS)
     try:
         places = StoredPlaces(last.head)
