@@ -1,4 +1,4 @@
-"""A tape is read from its bucket on a machine that has nothing else; its gateway goes on with it."""
+"""A tape is read from its bucket on another machine, while its gateway goes on with it."""
 
 from __future__ import annotations
 
