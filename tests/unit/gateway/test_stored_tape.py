@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC
@@ -40,17 +41,32 @@ TAPE = "FIRED1L5"
 NO_KEYS = Keyring()
 LATEST = WhichPoint()
 MIB = 1 << 20
+WAIT_S = 20.0
 
 
 class ReadOnly:
-    """A store of which nothing but reading can be asked; `damaged` reads come with a wrong byte."""
+    """A store of which nothing but reading can be asked; `damaged` reads come with a wrong byte.
 
-    def __init__(self, inner: MemoryStore) -> None:
+    It counts the bytes that it gives out of segments. The first of them come when so many parts
+    have been asked for.
+    """
+
+    def __init__(self, inner: MemoryStore, together: int = 1) -> None:
         self._inner = inner
-        self.damaged = 0
+        self._together = together
+        self._asked = threading.Condition()
+        self._reads = 0
+        self.damaged = self.read_bytes = 0
 
     def get(self, key: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
         content = self._inner.get(key, offset=offset, size_bytes=size_bytes)
+        if "/segments/" in key:
+            with self._asked:
+                self.read_bytes += len(content)
+                self._reads += len(content) > MIB
+                self._asked.notify_all()
+                if len(content) > MIB:
+                    assert self._asked.wait_for(lambda: self._reads >= self._together, WAIT_S)
         if "/segments/" in key and self.damaged:
             self.damaged -= 1
             return content[:-1] + bytes([content[-1] ^ 1])
@@ -363,6 +379,21 @@ def test_damage_is_told_and_what_stands_before_it_is_given_out(
     store.put(keys[1], store.get(keys[2]))
     with pytest.raises(TapeUnreadableError):
         contents(store)
+
+
+def test_requests_are_under_way_together_and_no_further_ahead_than_a_few(
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
+) -> None:
+    segment = [os.urandom(4 * MIB - 1000)]
+    for _ in range(12):
+        gateway.write_segment(TAPE, segment)
+    run_until_idle(engine)
+    assert len(contents(ReadOnly(store, together=6))) == 24
+    reading = ReadOnly(store)
+    with opened(reading) as tape:
+        objects = tape.read()
+        assert next(objects) == segment[0]
+    assert 0 < reading.read_bytes < 8 * 4 * MIB
 
 
 def test_logs_of_several_pages(
