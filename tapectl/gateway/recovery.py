@@ -22,6 +22,7 @@ from tapectl.gateway.recovery_points import (
     find_owner,
     find_point,
     latest_number,
+    not_in_store,
     read_point,
     read_points,
     restorable_numbers,
@@ -34,7 +35,6 @@ from tapectl.gateway.undo import undo
 from tapectl.medium.manifest import ManifestHead
 from tapectl.state import gateways, tapes
 from tapectl.state.database import State
-from tapectl.state.errors import TapeNotFoundError
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp
 from tapectl.store.interface import ObjectNotFoundError, ObjectStore, StoreDataError
@@ -62,7 +62,7 @@ def list_points(
         require_known(store)
     except ObjectNotFoundError:
         if barcode is not None:
-            raise TapeNotFoundError(barcode) from None
+            raise not_in_store(barcode) from None
         return []  # no gateway has written to it yet
     with ThreadPoolExecutor(_REQUESTS) as pool:
         if barcode is not None:

@@ -193,10 +193,15 @@ def find_owner(store: ObjectStore, barcode: str) -> OwnershipObject:
     try:
         found = read_ownership(store, barcode)
     except ObjectNotFoundError:
-        raise TapeNotFoundError(barcode) from None
+        raise not_in_store(barcode) from None
     if found.ownership.deleted_ms is not None:
-        raise TapeNotFoundError(barcode)
+        raise not_in_store(barcode)
     return found
+
+
+def not_in_store(barcode: str) -> TapeNotFoundError:
+    """Return the error of a tape that the store does not have."""
+    return TapeNotFoundError(barcode, hint="`tapectl recovery list` has the tapes of a bucket")
 
 
 def find_point(

@@ -22,6 +22,7 @@ from tapectl.gateway.recovery_points import (
     find_owner,
     find_point,
     last_readable,
+    not_in_store,
     point_numbers,
     read_page,
     require_kept,
@@ -40,7 +41,7 @@ from tapectl.medium.manifest import Manifest, ManifestHead, ManifestRow
 from tapectl.medium.segment import SEGMENT_HEADER_BYTES
 from tapectl.medium.summary import SegmentSummary
 from tapectl.scsi.cartridge import Mark
-from tapectl.state.errors import TapeNotFoundError, TapeStatusError
+from tapectl.state.errors import TapeStatusError
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import (
     ObjectArchivedError,
@@ -180,7 +181,7 @@ def open_stored_tape(
     try:
         require_known(store)
     except ObjectNotFoundError:
-        raise TapeNotFoundError(barcode) from None
+        raise not_in_store(barcode) from None
     point = find_point(store, find_owner(store, barcode).ownership, which, zone)
     last = last_readable(store, barcode, point_numbers(store, barcode)) or point
     require_kept(point, last.head.oldest_point)

@@ -87,8 +87,8 @@ class TapeNotFoundError(TapectlError):
     code = "tape_not_found"
     aws_code = "TapeCartridgeNotFound"
 
-    def __init__(self, barcode: str) -> None:
-        super().__init__(f"no tape with barcode {barcode}", hint="run `tapectl tape list`")
+    def __init__(self, barcode: str, *, hint: str = "run `tapectl tape list`") -> None:
+        super().__init__(f"no tape with barcode {barcode}", hint=hint)
 
 
 class TapeStatusError(TapectlError):
