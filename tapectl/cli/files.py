@@ -1,4 +1,4 @@
-"""Files that commands make: whole, or not at all."""
+"""Files that commands make: whole, or not at all; and streams, which take what comes."""
 
 from __future__ import annotations
 

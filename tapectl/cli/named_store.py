@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapectl.cli.session import load_settings, open_gateway
+from tapectl.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,10 @@ def open_named_store(
     endpoint_url: str | None,
     profile: str | None,
 ) -> Iterator[tuple[ObjectStore, State | None]]:
-    """Yield the store that is named, or that of the gateway here with its state."""
+    """Yield the store that is named, or that of the gateway here with its state.
+
+    Raises UsageError where only a part of an address is given.
+    """
     from tapectl.gateway.activation import describe_gateway, normalise_store_url
     from tapectl.gateway.adoption import StoreAddress
     from tapectl.gateway.stores import open_store
@@ -59,5 +63,7 @@ def open_named_store(
         )
         yield open_store(address, load_settings(context)), None
         return
+    if (region, endpoint_url, profile) != (None, None, None):
+        raise UsageError("--region, --endpoint-url and --profile go with --store")
     with open_gateway(context) as (state, settings):
         yield open_store(describe_gateway(state), settings), state

@@ -8,6 +8,7 @@ import typer
 
 from tapectl.cli import completing
 from tapectl.cli.asking import confirm
+from tapectl.cli.named_point import At, PointNumber, which_point
 from tapectl.cli.named_store import EndpointUrl, Profile, Region, StoreUrl, open_named_store
 from tapectl.cli.options import Barcode, Output, Yes, examples
 from tapectl.cli.render import (
@@ -24,10 +25,8 @@ from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.errors import UsageError
 
 if TYPE_CHECKING:
-    from tapectl.gateway.recovery_points import WhichPoint
     from tapectl.gateway.restoration import Restoration
     from tapectl.medium.manifest import ManifestHead
-    from tapectl.state.gateways import GatewayRecord
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -133,18 +132,8 @@ def list_(
 def restore(
     context: typer.Context,
     barcode: Barcode,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            "--at",
-            metavar="TIME",
-            help='The last recovery point not after this: ISO 8601, "2h ago", 3d.',
-        ),
-    ] = None,
-    point: Annotated[
-        int | None,
-        typer.Option("--point", metavar="N", min=1, help="This recovery point, by its number."),
-    ] = None,
+    at: At = None,
+    point: PointNumber = None,
     to: Annotated[
         str | None,
         typer.Option(
@@ -169,13 +158,14 @@ def restore(
     of this gateway for good: RECOVERED, write-protected, or on the shelf if it was archived.
     """
     from tapectl.gateway.activation import describe_gateway
+    from tapectl.gateway.points_in_time import zone_of
     from tapectl.gateway.recovery import restore as restore_tape
     from tapectl.gateway.restoration import RestoreRequest
     from tapectl.gateway.stores import open_store
 
     with open_gateway(context) as (state, settings):
         gateway = describe_gateway(state)
-        which = _which(gateway, at, point)
+        which = which_point(at, point, zone_of(gateway.timezone))
     if not dry_run:
         confirm(f"Bring tape {barcode} back to a recovery point?", yes=yes)
     request = RestoreRequest(barcode=barcode, point=which, to_element=to, dry_run=dry_run)
@@ -209,15 +199,3 @@ def restored_row(restored: Restoration) -> Row:
         "Location": tape.location if tape is not None else None,
         "DryRun": tape is None,
     }
-
-
-def _which(gateway: GatewayRecord, at: str | None, number: int | None) -> WhichPoint:
-    from tapectl.gateway.clock import now_ms
-    from tapectl.gateway.points_in_time import parse_time, zone_of
-    from tapectl.gateway.recovery_points import WhichPoint
-
-    if at is not None and number is not None:
-        raise UsageError("give a time or a number, not both", hint="--at or --point")
-    if at is None:
-        return WhichPoint(number=number)
-    return WhichPoint(at_ms=parse_time(at, now_ms=now_ms(), zone=zone_of(gateway.timezone)))

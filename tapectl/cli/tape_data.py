@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from tapectl.cli.files import is_stream, whole_file
+from tapectl.cli.named_point import At, PointNumber
+from tapectl.cli.named_store import EndpointUrl, Profile, Region
 from tapectl.cli.options import Barcode, Output, examples
-from tapectl.cli.session import actor, change_gateway, open_gateway
+from tapectl.cli.read_tapes import FromStore, KeyFile, NamedTape, open_to_read
+from tapectl.cli.session import change_gateway
 from tapectl.cli.tape_rows import render_tape
 from tapectl.cli.waiting import Progress, bytes_progress, progress_bar
 from tapectl.errors import ExitCode, TapectlError, UsageError
@@ -21,7 +24,6 @@ from tapectl.units import parse_size
 
 if TYPE_CHECKING:
     from tapectl.medium.images import ImageFormat, Object
-    from tapectl.serve.tape_access import OpenTape
 
 RAW = "raw"
 FORMATS = (RAW, "tap", "aws")
@@ -53,6 +55,14 @@ def register(tape: typer.Typer) -> None:
         epilog=examples(
             ("tapectl tape cat VTL001L5 | tar tv", "the first file of a tape, listed by tar"),
             ("tapectl tape cat VTL001L5 2 > third.tar", "the file after the second filemark"),
+            (
+                'tapectl tape cat VTL001L5 --at "2d ago" | tar tv',
+                "as it was, and leave it as it is",
+            ),
+            (
+                "tapectl tape cat VTL001L5 --store s3://my-bucket/tapes | tar x",
+                "on a machine without a gateway",
+            ),
         ),
     )(cat)
     tape.command(
@@ -61,6 +71,14 @@ def register(tape: typer.Typer) -> None:
             ("tapectl tape export VTL001L5 vtl001.tap", "the whole tape, for SIMH and others"),
             ("tapectl tape export VTL001L5 vtl001.aws", "for Hercules"),
             ("tapectl tape export VTL001L5 - --format aws | zstd > vtl001.aws.zst", "to a pipe"),
+            (
+                "tapectl tape export VTL001L5 vtl001.tap --store s3://my-bucket/tapes",
+                "on a machine without a gateway",
+            ),
+            (
+                "tapectl tape export VTL001L5 /dev/null --format tap --store /mnt/bucket",
+                "read all of it, to see whether it can be",
+            ),
         ),
     )(export)
     tape.command(
@@ -79,18 +97,36 @@ def cat(
         int,
         typer.Argument(metavar="FILE", min=0, help="Which file; 0 is the first one."),
     ] = 0,
+    at: At = None,
+    point: PointNumber = None,
+    store: FromStore = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+    profile: Profile = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Write one file of a tape to standard output.
 
     A file ends at the next filemark. The tape must be in no drive; the gateway may be serving
     others. What is not in the cache comes from the store.
-    """
-    from tapectl.gateway.data_reads import note_data_read
-    from tapectl.serve.tape_access import open_tape
 
-    with open_gateway(context) as (state, settings), open_tape(state, settings, barcode) as tape:
+    With --store, --at or --point it is read from the store alone, at a recovery point: the latest
+    unless one is named (with --store times are in UTC unless they have an offset). No gateway is
+    needed, nothing is written, and whoever has the tape goes on with it, in a drive too. What is
+    archived has to be restored first.
+    """
+    named = NamedTape(
+        barcode=barcode,
+        store=store,
+        region=region,
+        endpoint_url=endpoint_url,
+        profile=profile,
+        at=at,
+        point=point,
+        key_file=key_file,
+    )
+    with open_to_read(context, named, command="tape cat", to=Path("-")) as tape:
         tape.go_to_file(file)
-        note_data_read(state, barcode, command="tape cat", to=Path("-"), actor=actor())
         for piece in _first_file(tape.read()):
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
@@ -102,7 +138,9 @@ def export(
     path: Annotated[
         Path,
         typer.Argument(
-            metavar="PATH", show_default=False, help="File to make; - for standard output."
+            metavar="PATH",
+            show_default=False,
+            help="File to make, or a pipe; - for standard output.",
         ),
     ],
     format_: Format = None,
@@ -119,16 +157,20 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace PATH if it is there.")
     ] = False,
+    at: At = None,
+    point: PointNumber = None,
+    store: FromStore = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+    profile: Profile = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Write a tape to a file.
 
     All blocks and filemarks of its first partition. The file appears when it is whole. The tape
     must be in no drive. What the drive keeps beside the blocks (partitions, attributes) is in none
-    of the formats.
+    of the formats. --store, --at and --point read it from the store alone, as `tape cat` does.
     """
-    from tapectl.gateway.data_reads import note_data_read
-    from tapectl.serve.tape_access import open_tape
-
     name = _format_name(path, format_)
     if file is not None and name != RAW:
         raise UsageError(
@@ -136,15 +178,25 @@ def export(
         )
     if path.exists() and not overwrite and not is_stream(path):
         raise UsageError(f"there is such a file already: {path}", hint="--overwrite replaces it")
+    named = NamedTape(
+        barcode=barcode,
+        store=store,
+        region=region,
+        endpoint_url=endpoint_url,
+        profile=profile,
+        at=at,
+        point=point,
+        key_file=key_file,
+    )
     with (
-        open_gateway(context) as (state, settings),
-        open_tape(state, settings, barcode) as tape,
+        open_to_read(context, named, command="tape export", to=path) as tape,
         progress_bar(f"exporting {barcode}") as show,
         whole_file(path) as target,
     ):
-        note_data_read(state, barcode, command="tape export", to=path, actor=actor())
+        if file is not None:
+            tape.go_to_file(file)
         counted = _counted(tape.read(), tape.used_bytes, show)
-        for piece in _pieces(tape, counted, name, file):
+        for piece in _pieces(counted, name, one_file=file is not None):
             target.write(piece)
 
 
@@ -226,15 +278,10 @@ def _image_format(name: str) -> ImageFormat:
     return IMAGE_FORMATS[name]
 
 
-def _pieces(
-    tape: OpenTape, objects: Iterator[Object], name: str, file: int | None
-) -> Iterator[bytes]:
+def _pieces(objects: Iterator[Object], name: str, *, one_file: bool) -> Iterator[bytes]:
     if name != RAW:
         return _image_format(name).encode(objects)
-    if file is not None:
-        tape.go_to_file(file)
-        return _first_file(objects)
-    return _only_file(objects)
+    return _first_file(objects) if one_file else _only_file(objects)
 
 
 def _first_file(objects: Iterator[Object]) -> Iterator[bytes]:

@@ -29,6 +29,7 @@ KEY_ID_CHARACTERS: Final = 16
 IMPORT_HINT: Final = "bring it with `tapectl key import FILE`"
 
 _FORMAT = 1
+_NAME_A_COPY = "name a file that `tapectl key export` has made"
 _MAX_FILE_BYTES = 1 << 20
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -83,6 +84,21 @@ class Keyring:
             return cls()
         except OSError as exc:
             raise TapeKeyError(f"cannot use the keys of tapes: {path}: {exc}") from exc
+
+    @classmethod
+    def load_copy(cls, source: Path) -> Keyring:
+        """Return the keys of a file that `export_keys` has made; raise TapeKeyError, UsageError."""
+        try:
+            with open(source, "rb") as file:
+                return cls._decode(file.read(_MAX_FILE_BYTES), source)
+        except KeyringDamagedError as exc:
+            raise TapeKeyError(
+                f"no file of keys, or a damaged one: {source}", hint=_NAME_A_COPY
+            ) from exc
+        except OSError as exc:
+            raise UsageError(
+                f"cannot read the keys ({exc.strerror}): {source}", hint=_NAME_A_COPY
+            ) from exc
 
     @property
     def current(self) -> WrappingKey:
@@ -174,19 +190,7 @@ def import_keys(state_path: Path, source: Path) -> Sequence[WrappingKey]:
 
     The current key stays the current one, where there is one. Raises TapeKeyError, UsageError.
     """
-    try:
-        with open(source, "rb") as file:
-            found = Keyring._decode(file.read(_MAX_FILE_BYTES), source)
-    except KeyringDamagedError as exc:
-        raise TapeKeyError(
-            f"no file of keys, or a damaged one: {source}",
-            hint="name a file that `tapectl key export` has made",
-        ) from exc
-    except OSError as exc:
-        raise UsageError(
-            f"cannot read the keys ({exc.strerror}): {source}",
-            hint="name a file that `tapectl key export` has made",
-        ) from exc
+    found = Keyring.load_copy(source)
     with _changing(state_path):
         before = Keyring.load(state_path)
         new = [one for one in found.keys if before.find(one.id) is None]

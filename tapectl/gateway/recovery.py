@@ -19,10 +19,11 @@ from tapectl.gateway.foreign_tapes import ForeignTape, recover_foreign
 from tapectl.gateway.owned_tapes import read_owned
 from tapectl.gateway.points_in_time import zone_of
 from tapectl.gateway.recovery_points import (
-    RecoveryPointNotFoundError,
     blank_point,
+    find_owner,
     find_point,
     latest_number,
+    not_in_store,
     read_point,
     read_points,
     restorable_numbers,
@@ -31,12 +32,11 @@ from tapectl.gateway.restoration import Restoration, RestoreRequest
 from tapectl.gateway.takeover import NewOwner
 from tapectl.gateway.tape_creation import TapeExistsError
 from tapectl.gateway.transfer.bucket_marker import require_known
-from tapectl.gateway.transfer.ownership import Ownership, OwnershipObject, read_ownership
+from tapectl.gateway.transfer.ownership import Ownership
 from tapectl.gateway.undo import undo
 from tapectl.medium.manifest import ManifestHead
 from tapectl.state import gateways, tapes
 from tapectl.state.database import State
-from tapectl.state.errors import TapeNotFoundError
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp
 from tapectl.store.interface import ObjectNotFoundError, ObjectStore, StoreDataError
@@ -64,11 +64,11 @@ def list_points(
         require_known(store)
     except ObjectNotFoundError:
         if barcode is not None:
-            raise TapeNotFoundError(barcode) from None
+            raise not_in_store(barcode) from None
         return []  # no gateway has written to it yet
     with ThreadPoolExecutor(_REQUESTS) as pool:
         if barcode is not None:
-            ownership = _find_owner(store, barcode).ownership
+            ownership = find_owner(store, barcode).ownership
             return _points(store, ownership, pool, None if all_points else _POINTS_SHOWN)
         if gateway_id is not None:
             gateway_document.read_gateway(store, gateway_id)
@@ -104,13 +104,8 @@ def restore(
         known = tapes.find(db, request.barcode)
     require_known(store)
     gateway_document.require_active(store, gateway.id, standing.store_epoch)
-    found = _find_owner(store, request.barcode)
+    found = find_owner(store, request.barcode)
     point = find_point(store, found.ownership, request.point, zone_of(gateway.timezone))
-    if point.head.tape_uuid != found.ownership.tape_uuid:
-        raise RecoveryPointNotFoundError(
-            f"{request.barcode} was another tape at that point",
-            hint=f"run `tapectl recovery list {request.barcode}`",
-        )
     by = Stamp(actor, now_ms())
     if known is not None and known.status is not TapeStatus.DELETED:
         if request.to_element is not None:
@@ -149,13 +144,3 @@ def _latest(store: ObjectStore, ownership: Ownership) -> Sequence[ManifestHead]:
         return [read_point(store, barcode, number).head]
     except StoreDataError:
         return []  # damaged; `recovery list BARCODE` shows the others
-
-
-def _find_owner(store: ObjectStore, barcode: str) -> OwnershipObject:
-    try:
-        found = read_ownership(store, barcode)
-    except ObjectNotFoundError:
-        raise TapeNotFoundError(barcode) from None
-    if found.ownership.deleted_ms is not None:
-        raise TapeNotFoundError(barcode)
-    return found

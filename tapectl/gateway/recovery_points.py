@@ -11,7 +11,7 @@ from datetime import timezone
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.points_in_time import show_time
 from tapectl.gateway.transfer.bucket_layout import manifest_key, manifests_prefix, page_key
-from tapectl.gateway.transfer.ownership import Ownership
+from tapectl.gateway.transfer.ownership import Ownership, OwnershipObject, read_ownership
 from tapectl.medium.errors import MediumFormatError, UnknownFormatError
 from tapectl.medium.manifest import (
     PAGE_ROWS,
@@ -21,6 +21,7 @@ from tapectl.medium.manifest import (
     decode_manifest,
     decode_page,
 )
+from tapectl.state.errors import TapeNotFoundError
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import (
     ObjectNotFoundError,
@@ -93,15 +94,26 @@ def read_rows(store: ObjectStore, manifest: Manifest) -> Sequence[ManifestRow]:
     """Return all rows of a recovery point's log; raise StoreDataError, StoreError."""
     rows: list[ManifestRow] = []
     for number in range(len(manifest.page_epochs)):
-        rows += _read_page(store, manifest, number)
+        rows += read_page(store, manifest, number)
     return [*rows, *manifest.rows]
+
+
+def read_page(store: ObjectStore, manifest: Manifest, number: int) -> Sequence[ManifestRow]:
+    """Return the rows of one page of a log, from 0; raise StoreDataError, StoreError."""
+    key = page_key(manifest.head.barcode, manifest.page_epochs[number], number)
+    try:
+        rows = decode_page(store.get(key), number)
+    except (MediumFormatError, ObjectNotFoundError) as error:
+        raise StoreDataError(f"{key}: {error}") from error
+    assert len(rows) == PAGE_ROWS, "decode_page checks it"
+    return rows
 
 
 def last_sequence(store: ObjectStore, manifest: Manifest) -> int:
     """Return the sequence number of the last segment in a log, 0 if it has none."""
     rows = manifest.rows
     if not rows and manifest.page_epochs:
-        rows = _read_page(store, manifest, len(manifest.page_epochs) - 1)
+        rows = read_page(store, manifest, len(manifest.page_epochs) - 1)
     return rows[-1].summary.sequence if rows else 0
 
 
@@ -137,11 +149,17 @@ def restorable_numbers(store: ObjectStore, barcode: str) -> Sequence[int]:
     """Return the numbers of the recovery points whose data is still kept, ascending; raise
     StoreError."""
     numbers = point_numbers(store, barcode)
+    last = last_readable(store, barcode, numbers)
+    return numbers if last is None else [one for one in numbers if one >= last.head.oldest_point]
+
+
+def last_readable(store: ObjectStore, barcode: str, numbers: Sequence[int]) -> Manifest | None:
+    """Return the latest of some recovery points that is not damaged, None if there is none; it says
+    where all data is. Raises StoreError."""
     for number in reversed(numbers[-_DAMAGED_MAX:]):
         with contextlib.suppress(ObjectNotFoundError, StoreDataError):
-            oldest = read_point(store, barcode, number).head.oldest_point
-            return [one for one in numbers if one >= oldest]
-    return numbers
+            return read_point(store, barcode, number)
+    return None
 
 
 def require_kept(point: Manifest, oldest_point: int) -> None:
@@ -170,6 +188,22 @@ def read_points(
     return [head for head in pool.map(read, numbers) if head is not None]
 
 
+def find_owner(store: ObjectStore, barcode: str) -> OwnershipObject:
+    """Return whose a tape is; raise TapeNotFoundError, also if it is being deleted, StoreError."""
+    try:
+        found = read_ownership(store, barcode)
+    except ObjectNotFoundError:
+        raise not_in_store(barcode) from None
+    if found.ownership.deleted_ms is not None:
+        raise not_in_store(barcode)
+    return found
+
+
+def not_in_store(barcode: str) -> TapeNotFoundError:
+    """Return the error of a tape that the store does not have."""
+    return TapeNotFoundError(barcode, hint="`tapectl recovery list` has the tapes of a bucket")
+
+
 def find_point(
     store: ObjectStore, ownership: Ownership, wanted: WhichPoint, zone: timezone
 ) -> Manifest:
@@ -178,6 +212,18 @@ def find_point(
 
     Raises RecoveryPointNotFoundError, which names those near it, and StoreError.
     """
+    point = _find_point(store, ownership, wanted, zone)
+    if point.head.tape_uuid != ownership.tape_uuid:
+        raise RecoveryPointNotFoundError(
+            f"{ownership.barcode} was another tape at that point",
+            hint=f"run `tapectl recovery list {ownership.barcode}`",
+        )
+    return point
+
+
+def _find_point(
+    store: ObjectStore, ownership: Ownership, wanted: WhichPoint, zone: timezone
+) -> Manifest:
     barcode = ownership.barcode
     numbers = restorable_numbers(store, barcode)
     if not numbers and wanted == WhichPoint():
@@ -224,13 +270,3 @@ def _is_there(store: ObjectStore, barcode: str, number: int) -> bool:
     except ObjectNotFoundError:
         return False
     return True
-
-
-def _read_page(store: ObjectStore, manifest: Manifest, number: int) -> Sequence[ManifestRow]:
-    key = page_key(manifest.head.barcode, manifest.page_epochs[number], number)
-    try:
-        rows = decode_page(store.get(key), number)
-    except (MediumFormatError, ObjectNotFoundError) as error:
-        raise StoreDataError(f"{key}: {error}") from error
-    assert len(rows) == PAGE_ROWS, "decode_page checks it"
-    return rows

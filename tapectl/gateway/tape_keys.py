@@ -55,15 +55,26 @@ def seal_of(state_path: Path, tape: Sealed, epoch: int) -> TapeSeal | None:
 
     Raises TapeKeyError if the key is not in the keyring or does not open it.
     """
+    data_key = unwrap_data_key(state_path, tape)
+    return None if data_key is None else TapeSeal(data_key, uuid.UUID(tape.tape_uuid), epoch)
+
+
+def unwrap_data_key(keys: Path | Keyring, tape: Sealed, *, hint: str = IMPORT_HINT) -> bytes | None:
+    """Return the key that the data of a tape is encrypted with, None: it is not. `keys` is a
+    keyring, or the path of the state whose keyring is looked at if there is need for one; `hint`
+    says what to do where it lacks the key.
+
+    Raises TapeKeyError if the key is not in the keyring or does not open it.
+    """
     if tape.data_key is None:
         return None
-    return TapeSeal(_unwrap(state_path, tape, tape.data_key), uuid.UUID(tape.tape_uuid), epoch)
+    keyring = keys if isinstance(keys, Keyring) else Keyring.load(keys)
+    return _unwrap(keyring, tape, tape.data_key, hint)
 
 
 def require_key(state_path: Path, tape: Sealed) -> None:
     """Raise TapeKeyError if the data of a tape is encrypted and cannot be decrypted here."""
-    if tape.data_key is not None:
-        _unwrap(state_path, tape, tape.data_key)
+    unwrap_data_key(state_path, tape)
 
 
 def missing_keys(state: State) -> Mapping[str, int]:
@@ -77,14 +88,14 @@ def missing_keys(state: State) -> Mapping[str, int]:
     return {one: count for one, count in needed.items() if keyring.find(one) is None}
 
 
-def _unwrap(state_path: Path, tape: Sealed, data_key: str) -> bytes:
+def _unwrap(keyring: Keyring, tape: Sealed, data_key: str, hint: str) -> bytes:
     from cryptography.exceptions import InvalidTag
 
-    wrapping = Keyring.load(state_path).find(key_id(data_key))
+    wrapping = keyring.find(key_id(data_key))
     if wrapping is None:
         raise TapeKeyError(
             f"tape {tape.barcode} is encrypted, and its key is not here: {key_id(data_key)}",
-            hint=IMPORT_HINT,
+            hint=hint,
         )
     try:
         wrapped = base64.b64decode(data_key.partition(_SEPARATOR)[2], validate=True)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.transfer.engine import TransferEngine
+from tapectl.gateway.unreadable_tape import TapeUnreadableError
 from tapectl.scsi.cartridge import CartridgeBusyError
 from tapectl.serve.client import connect
 from tapectl.serve.fetch_socket import FetchClient, transfer_socket_path
@@ -24,14 +24,6 @@ Result = TypeVar("Result")
 
 # A store that is out for longer ends the command; what was fetched stays.
 BUSY_LIMIT_S = 300.0
-
-
-class TapeUnreadableError(TapectlError):
-    """Data of a tape cannot be had, now or ever."""
-
-    exit_code = ExitCode.TAPE_DAMAGED
-    code = "tape_unreadable"
-    aws_code = "StorageFailure"
 
 
 class ColdData(Protocol):

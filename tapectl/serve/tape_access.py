@@ -17,6 +17,7 @@ from tapectl.gateway.quota import TapeLimitError
 from tapectl.gateway.settings import Settings
 from tapectl.gateway.tape_use import TapeUse
 from tapectl.gateway.tapes import record_used_bytes, refuse_loaded
+from tapectl.gateway.unreadable_tape import TapeUnreadableError, encrypted_object
 from tapectl.medium.frame import BLOCK_BYTES_MAX
 from tapectl.medium.images import Object
 from tapectl.scsi.cartridge import (
@@ -26,7 +27,7 @@ from tapectl.scsi.cartridge import (
     EncryptedBlock,
     Mark,
 )
-from tapectl.serve.cold_data import ColdData, TapeUnreadableError, cold_data, patiently
+from tapectl.serve.cold_data import ColdData, cold_data, patiently
 from tapectl.state import gateways, tapes
 from tapectl.state.database import State
 from tapectl.state.errors import TapeStatusError
@@ -76,10 +77,7 @@ class OpenTape:
             if found is Mark.END_OF_DATA:
                 return
             if isinstance(found, EncryptedBlock):
-                raise TapeUnreadableError(
-                    f"object {number} of tape {self._cartridge.barcode} is encrypted",
-                    hint="only the backup software that set the key can read it, through a drive",
-                )
+                raise encrypted_object(self._cartridge.barcode, number)
             yield found if isinstance(found, Mark) else bytes(buffer[:found])
 
     @contextlib.contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tapectl.gateway.keyring import IMPORT_HINT, TapeKeyError
 from tapectl.gateway.settings import Settings
+from tapectl.gateway.unreadable_tape import TapeUnreadableError
 from tapectl.gateway.warming import (
     ColdSegment,
     Warmth,
@@ -16,7 +17,7 @@ from tapectl.gateway.warming import (
     warmth,
 )
 from tapectl.scsi.cartridge import CartridgeBusyError, CartridgeError, CartridgeKeyError
-from tapectl.serve.cold_data import TapeUnreadableError, cold_data, patiently
+from tapectl.serve.cold_data import cold_data, patiently
 from tapectl.state.database import State
 
 

@@ -87,9 +87,11 @@ class TapeNotFoundError(TapectlError):
     code = "tape_not_found"
     aws_code = "TapeCartridgeNotFound"
 
-    def __init__(self, barcode: str, *, near: str | None = None) -> None:
+    def __init__(
+        self, barcode: str, *, near: str | None = None, hint: str = "run `tapectl tape list`"
+    ) -> None:
         """`near` is a barcode that there is, and that may have been meant."""
-        hint = "run `tapectl tape list`" if near is None else f"did you mean {near}?"
+        hint = hint if near is None else f"did you mean {near}?"
         super().__init__(f"no tape with barcode {barcode}", hint=hint)
 
 

@@ -70,6 +70,23 @@ class Archivist(threading.Thread):
                 self.retrieved.append(barcode)
 
 
+def _read_from_the_bucket(gateway: Gateway, auditor: Gateway) -> int:
+    """Read every tape on a machine without a gateway, the same bytes; return how many had some."""
+    written = 0
+    for tape in gateway.json("tape", "list"):
+        barcode = tape["TapeBarcode"]
+        if str(tape["Location"]).startswith("drive"):
+            gateway.cli("tape", "unload", barcode)
+        here, there = gateway.root / f"{barcode}.tap", auditor.root / f"{barcode}.tap"
+        gateway.cli("tape", "export", barcode, str(here))
+        auditor.cli("tape", "export", barcode, str(there), "--store", str(gateway.store))
+        assert there.read_bytes() == here.read_bytes(), barcode
+        written += tape["TapeUsedInBytes"] > 0
+        here.unlink()
+        there.unlink()
+    return written
+
+
 @pytest.mark.timeout(1800)
 def test_backup_applications_back_up_and_restore(
     make_gateway: Callable[..., Gateway], tmp_path: Path
@@ -105,3 +122,4 @@ def test_backup_applications_back_up_and_restore(
     assert not result.skipped
     assert {"bacula-jobs/restore", "amanda/restore"} <= set(result.passed)
     assert len(archivist.retrieved) == TAPES_OF_THE_BACKUP
+    assert _read_from_the_bucket(gateway, make_gateway("auditor")) >= TAPES_OF_THE_BACKUP + 1

@@ -12,13 +12,17 @@ from tapectl.gateway.transfer.bucket_layout import (
     archived_copy_key,
     segment_key,
 )
+from tapectl.medium.chain import ChainEntry
 from tapectl.medium.errors import MediumFormatError
+from tapectl.medium.run_index import RunIndex
 from tapectl.medium.sealing import TapeSeal
+from tapectl.medium.segment import SEGMENT_FOOTER_BYTES, SegmentFooter
 from tapectl.medium.segment_object import (
     OBJECT_FOOTER_BYTES,
     OBJECT_TAIL_BYTES,
     ObjectFooter,
     StoredChunk,
+    chunk_numbers,
     decode_table,
 )
 from tapectl.medium.summary import SegmentSummary
@@ -105,7 +109,7 @@ class StoredSegment:
         self,
         store: ObjectStore,
         place: ObjectPlace,
-        summary: SegmentSummary,
+        summary: SegmentSummary | ChainEntry,
         seal: TapeSeal | None = None,
     ) -> None:
         self._store = store
@@ -147,6 +151,23 @@ class StoredSegment:
         for chunk in run:
             begin = chunk.offset - start
             yield chunk, chunk.decode(stored[begin : begin + chunk.stored_bytes])
+
+    def read_index(self) -> RunIndex:
+        """Return the index of the segment; one request more than for the table, or two.
+
+        Raises StoreError, MediumFormatError.
+        """
+        table = self.read_table()
+        end = self._summary.file_bytes - SEGMENT_FOOTER_BYTES
+        footer = SegmentFooter.decode(self._read_range(table, end, SEGMENT_FOOTER_BYTES))
+        return footer.decode_index(self._read_range(table, footer.index_offset, footer.index_bytes))
+
+    def _read_range(self, table: Sequence[StoredChunk], offset: int, size_bytes: int) -> bytes:
+        numbers = chunk_numbers(offset, size_bytes, self._summary.file_bytes)
+        run = table[numbers.start : numbers.stop]
+        raw = b"".join(content for _, content in self.read_run(run))
+        start = offset - run[0].raw_offset
+        return raw[start : start + size_bytes]
 
     def _get(self, offset: int, size_bytes: int) -> bytes:
         place = self._place

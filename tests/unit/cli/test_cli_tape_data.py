@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -249,3 +250,138 @@ def test_one_user_of_a_tape_at_a_time(tmp_path: Path) -> None:
         other.begin(COPY)
         one.end()
         other.begin(SOURCE)
+
+
+def tree(root: Path) -> dict[str, tuple[int, int]]:
+    """Return every file below a folder with its size and when it was written."""
+    return {
+        str(path.relative_to(root)): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(root.rglob("*"))
+    }
+
+
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Go to a machine without a gateway; return where its state would be."""
+    folder = tmp_path / "elsewhere"
+    monkeypatch.setenv("TAPECTL_STATE", str(folder / "tapectl.db"))
+    return folder
+
+
+def test_a_tape_is_read_from_its_bucket_on_a_machine_without_a_gateway(
+    tapes: Active,
+    content: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    here, there = tmp_path / "here.tap", tmp_path / "there.tap"
+    assert tapes("tape", "import", SOURCE, str(content), "--format", "raw") == 0
+    assert tapes("tape", "export", SOURCE, str(here)) == 0
+    assert tapes("sync") == 0
+    before = tree(tmp_path / "store")
+    folder = elsewhere(monkeypatch, tmp_path)
+    address = ("--store", str(tmp_path / "store"))
+    capfdbinary.readouterr()
+    assert tapes("tape", "cat", SOURCE, *address) == 0
+    assert capfdbinary.readouterr().out == content.read_bytes()
+    assert tapes("tape", "export", SOURCE, str(there), *address) == 0
+    assert there.read_bytes() == here.read_bytes()
+    raw = tmp_path / "one.raw"
+    assert tapes("tape", "export", SOURCE, str(raw), "--file", "0", *address) == 0
+    assert raw.read_bytes() == content.read_bytes()
+    assert tapes("tape", "cat", SOURCE, "1", *address) == ExitCode.ELEMENT
+    assert tapes("tape", "cat", COPY, *address) == 0
+    assert tapes("tape", "cat", "NOSUCH01", *address) == ExitCode.TAPE_NOT_FOUND
+    assert tapes("tape", "cat", SOURCE, "--store", str(tmp_path)) == ExitCode.TAPE_NOT_FOUND
+    assert tapes("tape", "cat", SOURCE) == ExitCode.NOT_ACTIVATED
+    assert not folder.exists()
+    assert tree(tmp_path / "store") == before
+
+
+def test_a_tape_is_read_as_it_was_while_it_is_in_a_drive(
+    tapes: Active, content: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert tapes("tape", "import", SOURCE, str(content), "--format", "raw") == 0
+    assert tapes("sync") == 0
+    assert tapes("tape", "load", SOURCE) == 0
+    capfdbinary.readouterr()
+    for words in (("--point", "1"), ("--at", "now")):
+        assert tapes("tape", "cat", SOURCE, *words) == 0
+        assert capfdbinary.readouterr().out == content.read_bytes()
+    for words, exit_code in (
+        (("--point", "9"), ExitCode.RECOVERY_POINT),
+        (("--at", "2001-01-01"), ExitCode.RECOVERY_POINT),
+        (("--at", "some day"), ExitCode.USAGE),
+        (("--at", "now", "--point", "1"), ExitCode.USAGE),
+        (("--point", "1", "--region", "eu-west-1"), ExitCode.USAGE),
+        (("--key-file", "/nowhere.keys"), ExitCode.USAGE),
+    ):
+        assert tapes("tape", "cat", SOURCE, *words) == exit_code
+        assert capfdbinary.readouterr().out == b""
+    image = tmp_path / "image.tap"
+    assert tapes("tape", "export", SOURCE, str(image), "--point", "9") == ExitCode.RECOVERY_POINT
+    assert not image.exists()
+
+
+def test_an_archived_tape_is_refused_before_anything_is_written(
+    tapes: Active,
+    content: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    monkeypatch.setenv("TAPECTL_DIRECTORY_RETRIEVAL_DELAY_S", "3600")
+    assert tapes("tape", "import", SOURCE, str(content), "--format", "raw") == 0
+    assert tapes("tape", "eject", SOURCE, "--wait") == 0
+    elsewhere(monkeypatch, tmp_path)
+    address = ("--store", str(tmp_path / "store"))
+    capfdbinary.readouterr()
+    assert tapes("tape", "cat", SOURCE, *address) == ExitCode.TAPE_STATUS
+    captured = capfdbinary.readouterr()
+    said, hint = captured.err.decode().splitlines()
+    assert captured.out == b""
+    assert "976.6 KiB of 976.6 KiB" in said
+    assert "tapectl tape retrieve" in hint
+    image = tmp_path / "image.tap"
+    assert tapes("tape", "export", SOURCE, str(image), *address) == ExitCode.TAPE_STATUS
+    assert [path.name for path in tmp_path.glob("*image*")] == []
+
+
+def test_an_encrypted_tape_is_read_with_its_keys(
+    active: Active,
+    content: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    assert active("key", "create") == 0
+    assert active("key", "export", str(tmp_path / "copy")) == 0
+    words = ("--size", "100GiB", "--barcode", SOURCE, "--encryption", "CSE", "--wait")
+    assert active("tape", "create", *words) == 0
+    assert active("tape", "import", SOURCE, str(content), "--format", "raw") == 0
+    assert active("sync") == 0
+    address = ("--store", str(tmp_path / "store"))
+    capfdbinary.readouterr()
+    # On the gateway's own machine its keyring is found.
+    assert active("tape", "cat", SOURCE, *address) == 0
+    assert capfdbinary.readouterr().out == content.read_bytes()
+    elsewhere(monkeypatch, tmp_path)
+    assert active("tape", "cat", SOURCE, *address) == ExitCode.TAPE_KEY
+    captured = capfdbinary.readouterr()
+    assert captured.out == b""
+    assert b"--key-file" in captured.err
+    assert active("tape", "cat", SOURCE, *address, "--key-file", str(tmp_path / "copy")) == 0
+    assert capfdbinary.readouterr().out == content.read_bytes()
+
+
+def test_a_pipe_takes_an_image_and_stays_a_pipe(
+    tapes: Active, content: Path, tmp_path: Path
+) -> None:
+    assert tapes("tape", "import", SOURCE, str(content), "--format", "raw") == 0
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(pipe.read_bytes)
+        assert tapes("tape", "export", SOURCE, str(pipe), "--format", "raw") == 0
+        assert reading.result(30) == content.read_bytes()
+    assert pipe.is_fifo()
