@@ -21,7 +21,7 @@ from tapectl.gateway.recovery import list_points
 from tapectl.gateway.recovery_points import RecoveryPointNotFoundError, WhichPoint
 from tapectl.gateway.stored_tape import StoredTape, open_stored_tape
 from tapectl.gateway.tape_keys import new_data_key
-from tapectl.gateway.transfer import manifests, overwritten
+from tapectl.gateway.transfer import manifests
 from tapectl.gateway.transfer.bucket_layout import archive_prefix, segments_prefix
 from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.gateway.transfer.stored_segment import copied_key, object_key
@@ -328,11 +328,13 @@ def test_an_encrypted_tape_needs_its_key_before_anything_is_read(
             pass
 
 
-def test_what_was_let_go_of_is_not_needed(
-    gateway: TransferGateway, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(overwritten, "RUN_BYTES_MIN", 1000)
-    engine = gateway.engine(store, keep_overwritten_days=1, archive_object_bytes=8000)
+def test_what_was_let_go_of_is_not_needed(gateway: TransferGateway, store: MemoryStore) -> None:
+    engine = gateway.engine(
+        store,
+        keep_overwritten_days=1,
+        archive_object_bytes=8000,
+        segment_bytes=64_000,  # what is smaller than a 64th of it is kept
+    )
     run_until_idle(engine)
     for seed in range(6):
         write(gateway, TAPE, [block(seed)], None, engine)
