@@ -2,7 +2,7 @@
 
 An own tape goes back to how it was by one small change of its volume record, from which the
 transfer engine makes a new recovery point; nothing is destroyed by it, and it can be undone
-likewise. A tape of a disabled gateway gets another owner first.
+likewise. A tape of a disabled gateway, or from the shelf of any, gets another owner first.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def restore(
     actor: str = "cli",
     now_ms: Callable[[], int] = clock_now_ms,
 ) -> Restoration:
-    """Bring a tape back to a recovery point: an own one, or one of a disabled gateway.
+    """Bring a tape back to a recovery point: an own one, or one of a disabled gateway; or take one
+    from the shelf of another gateway.
 
     Waits for the store. Raises BarcodeError, TapeNotFoundError, RecoveryPointNotFoundError,
     TapeStatusError, TapeInDriveError, NotRestorableError, GatewayStateError, TapeLimitError,
@@ -114,7 +115,7 @@ def restore(
         if request.to_element is not None:
             raise UsageError("only a tape of another gateway can be restored to an element")
         return undo(state, store, known, point, by, dry_run=request.dry_run)
-    if known is not None:
+    if known is not None and known.moved_to is None:
         raise TapeExistsError(f"barcode {request.barcode} belonged to a tape deleted here")
     owner = NewOwner(gateway_id=gateway.id, gateway_epoch=standing.store_epoch, now_ms=by.at_ms)
     return recover_foreign(state, store, request, ForeignTape(gateway, found, point, owner, by))

@@ -5,7 +5,6 @@ These services write down what is to happen; the transfer engine makes it happen
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 
 from tapectl.errors import UsageError
@@ -133,7 +132,8 @@ def retrieve_tape(
                 status=tape.status,
                 hint="only an ARCHIVED tape can be retrieved",
             )
-        checked = _check_tier(db, tier, tape.pool_id)
+        pool = pools.find(db, tape.pool_id)
+        checked = check_tier(tier, None if pool is None else pool.storage_class)
         require_room(db, 1, tape.size_bytes)
         tapes.transition(db, barcode, TapeStatus.RETRIEVING, by, retrieval_tier=checked)
     return describe_tape(state, barcode)
@@ -257,14 +257,13 @@ def _require_archived(tape: TapeRecord) -> None:
     )
 
 
-def _check_tier(db: sqlite3.Connection, tier: RetrievalTier | str, pool_id: str) -> RetrievalTier:
+def check_tier(tier: RetrievalTier | str, storage_class: str | None) -> RetrievalTier:
+    """Return the tier of a name, for what is archived in a storage class; raise UsageError."""
     checked = next((known for known in RetrievalTier if known.lower() == str(tier).lower()), None)
     if checked is None:
         names = ", ".join(RetrievalTier)
         raise UsageError(f"no such retrieval tier: {tier}", hint=f"there are {names}")
-    pool = pools.find(db, pool_id)
-    in_deep_archive = pool is not None and pool.storage_class == StorageClass.DEEP_ARCHIVE
     # S3 RestoreObject: expedited retrievals are not there for S3 Glacier Deep Archive.
-    if checked is RetrievalTier.EXPEDITED and in_deep_archive:
+    if checked is RetrievalTier.EXPEDITED and storage_class == StorageClass.DEEP_ARCHIVE:
         raise UsageError("Deep Archive knows no expedited retrieval", hint="use Standard or Bulk")
     return checked
