@@ -27,7 +27,7 @@ from tapectl.gateway.takeover import (
     TakenTape,
     enter_contents,
     take_over,
-    with_head,
+    tape_of_head,
 )
 from tapectl.gateway.tapes import describe_tape
 from tapectl.gateway.transfer.ownership import FencedError, OwnershipObject
@@ -37,7 +37,7 @@ from tapectl.state import events, pools, tapes
 from tapectl.state.database import State
 from tapectl.state.gateways import GatewayRecord, read_gateway
 from tapectl.state.tape_status import TapeStatus
-from tapectl.state.tapes import Stamp, TapeRecord
+from tapectl.state.tapes import Stamp
 from tapectl.store.interface import ObjectStore
 
 _DEFAULT_POOL = "GLACIER"
@@ -122,28 +122,16 @@ def _enter(
         if pool is not None:
             enter_pool(db, pool)
         address = _place(db, request, status)
-        tape = TapeRecord(
-            barcode=head.barcode,
-            tape_uuid=head.tape_uuid,
-            size_bytes=head.size_bytes,
-            used_bytes=head.used_bytes,
-            status=status,
-            pool_id=head.pool,
-            worm=head.worm,
-            write_protected=status is TapeStatus.RECOVERED,
+        tape = tape_of_head(
+            head, created_ms=ownership.created_ms, status=status, status_ms=by.at_ms
+        )
+        tape = replace(
+            tape,
             element_address=address,
-            created_at_ms=ownership.created_ms,
-            status_at_ms=by.at_ms,
-            archive_completed_at_ms=head.created_ms if status is TapeStatus.ARCHIVED else None,
-            manifest_number=head.number,
-            archived_through_sequence=head.archived_through,
             store_epoch=ownership.epoch,
             store_etag=taken.owned.etag,
-            generation=head.generation,
-            cleaning=head.cleaning,
             on_shelf=ownership.on_shelf,
         )
-        tape = with_head(tape, head)
         if pools.find(db, head.pool) is None:
             tape = replace(tape, pool_id=_DEFAULT_POOL)
         tapes.insert_back(db, tape, by)

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
+from tapectl.gateway.activation import describe_gateway
 from tapectl.gateway.barcodes import check_barcode
 from tapectl.gateway.clock import now_ms as clock_now_ms
+from tapectl.gateway.elements import ElementMap
 from tapectl.gateway.owned_tapes import read_owned
+from tapectl.gateway.pool_document import read_pool
+from tapectl.gateway.pools import PoolNotFoundError
 from tapectl.gateway.recovery import restore
 from tapectl.gateway.recovery_points import WhichPoint, latest_number, read_point
 from tapectl.gateway.restoration import RestoreRequest
-from tapectl.gateway.shelf import check_tier, retrieve_tape
-from tapectl.gateway.tape_info import TapeInfo
+from tapectl.gateway.shelf import check_tier, list_archive, retrieve_tape
+from tapectl.gateway.takeover import tape_of_head
+from tapectl.gateway.tape_info import TapeInfo, tape_info
 from tapectl.gateway.tapes import describe_tape
 from tapectl.gateway.transfer.bucket_marker import require_known
+from tapectl.gateway.transfer.ownership import Ownership
 from tapectl.medium.manifest import ManifestHead
-from tapectl.state import gateways, tapes
+from tapectl.state import tapes
 from tapectl.state.database import State
+from tapectl.state.gateways import GatewayRecord
+from tapectl.state.overwritten import OverwrittenTotals
+from tapectl.state.pools import PoolRecord
+from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import (
     ObjectNotFoundError,
     ObjectStore,
@@ -26,6 +38,14 @@ from tapectl.store.interface import (
 )
 
 _REQUESTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfTape:
+    """A tape on the shelf, and the gateway that has it."""
+
+    gateway_id: str
+    tape: TapeInfo
 
 
 def retrieve_from_any_shelf(
@@ -54,31 +74,87 @@ def retrieve_from_any_shelf(
     return describe_tape(state, barcode)
 
 
-def list_other_shelves(state: State, store: ObjectStore) -> Sequence[ManifestHead]:
-    """Return the tapes on the shelf of the other gateways of the bucket, by barcode: each as its
-    latest recovery point has it, with the gateway that has it now.
+def list_shelves(
+    state: State, store: ObjectStore, *, pool_id: str | None = None, barcode: str | None = None
+) -> Sequence[ShelfTape]:
+    """Return the tapes on the shelf of this gateway, retrieved ones included, and those that can be
+    retrieved from the shelves of the other gateways of the bucket; by barcode.
 
-    Waits for the store. Raises StoreError.
+    `barcode` is a glob, `pool_id` may be the name of a pool. Waits for the store. Raises
+    PoolNotFoundError, StoreError.
     """
-    with state.read() as db:
-        here = gateways.read_gateway(db).id
+    gateway = describe_gateway(state)
+    others = [
+        one
+        for one in _other_shelves(store, gateway)
+        if pool_id in (None, one.tape.pool_id, one.tape.pool_name)
+        and (barcode is None or fnmatchcase(one.tape.barcode, barcode))
+    ]
+    try:
+        own = list_archive(state, pool_id=pool_id, barcode=barcode)
+    except PoolNotFoundError:
+        if not others:
+            raise
+        own = []  # a pool of other gateways
+    found = [*(ShelfTape(gateway.id, tape) for tape in own), *others]
+    return sorted(found, key=lambda one: one.tape.barcode)
+
+
+def _other_shelves(store: ObjectStore, gateway: GatewayRecord) -> Sequence[ShelfTape]:
     try:
         require_known(store)
     except ObjectNotFoundError:
         return []  # no gateway has written to it yet
-    with ThreadPoolExecutor(_REQUESTS) as pool:
-        barcodes = [
-            one.ownership.barcode
-            for one in read_owned(store, None, pool)
+    with ThreadPoolExecutor(_REQUESTS) as executor:
+        shelved = [
+            one.ownership
+            for one in read_owned(store, None, executor)
             if one.ownership.on_shelf
             and one.ownership.deleted_ms is None
-            and one.ownership.gateway_id != here
+            and one.ownership.gateway_id != gateway.id
         ]
 
-        def read(barcode: str) -> ManifestHead | None:
+        def read(ownership: Ownership) -> ManifestHead | None:
+            number = latest_number(store, ownership.barcode)
             try:
-                return read_point(store, barcode, latest_number(store, barcode)).head
+                return read_point(store, ownership.barcode, number).head
             except (ObjectNotFoundError, StoreDataError):
                 return None  # deleted since, or damaged; `recovery list BARCODE` shows the others
 
-        return [head for head in pool.map(read, barcodes) if head is not None]
+        heads = list(executor.map(read, shelved))
+        named = sorted({head.pool for head in heads if head is not None})
+        pools = dict(zip(named, executor.map(lambda one: _pool(store, one), named), strict=True))
+    return [
+        ShelfTape(one.gateway_id, _info(gateway, one, head, pools[head.pool]))
+        for one, head in zip(shelved, heads, strict=True)
+        if head is not None
+    ]
+
+
+def _pool(store: ObjectStore, pool_id: str) -> PoolRecord:
+    """Return a pool as the store has it; of a built-in one only the name matters here."""
+    document = read_pool(store, pool_id)
+    if document is not None:
+        return document.record()
+    return PoolRecord(id=pool_id, name=pool_id, storage_class=pool_id, created_at_ms=0)
+
+
+def _info(
+    gateway: GatewayRecord, ownership: Ownership, head: ManifestHead, pool: PoolRecord
+) -> TapeInfo:
+    tape = tape_of_head(
+        head,
+        created_ms=ownership.created_ms,
+        status=TapeStatus.ARCHIVED,
+        status_ms=head.created_ms,
+    )
+    return tape_info(
+        gateway,
+        ElementMap.of(gateway),
+        replace(tape, archive_pending=False),
+        waiting_bytes=0,
+        overwritten=OverwrittenTotals(),
+        cleanings_left=None,
+        verification=None,
+        pool=pool,
+    )

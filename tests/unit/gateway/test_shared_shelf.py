@@ -15,7 +15,7 @@ from tapectl.gateway.pools import PoolCreation, create_pool
 from tapectl.gateway.resource_tags import add_tags
 from tapectl.gateway.restoration import NotRestorableError
 from tapectl.gateway.retention import TapeLockedError
-from tapectl.gateway.shared_shelf import list_other_shelves, retrieve_from_any_shelf
+from tapectl.gateway.shared_shelf import list_shelves, retrieve_from_any_shelf
 from tapectl.gateway.shelf import cancel_retrieve, delete_archive, list_archive
 from tapectl.gateway.tape_creation import TapeCreation, TapeExistsError, create_tapes
 from tapectl.gateway.tape_info import TapeInfo
@@ -152,9 +152,12 @@ def test_it_goes_to_another_gateway_and_comes_back(
     other_engine: TransferEngine,
     clock: Clock,
 ) -> None:
-    (head,) = list_other_shelves(other.state, store)
-    assert (head.barcode, head.gateway_id) == (TAPE, GATEWAY.id)
-    assert list_other_shelves(gateway.state, store) == []
+    own = gateway.tape(TAPE)
+    for machine in (gateway, other):
+        (found,) = list_shelves(machine.state, store, pool_id="GLACIER", barcode="SHELF*")
+        assert (found.tape.barcode, found.gateway_id) == (TAPE, GATEWAY.id)
+        assert (found.tape.used_bytes, found.tape.location) == (own.used_bytes, "shelf")
+    assert list_shelves(other.state, store, barcode="X*") == []
 
     bring(other, store, other_engine, clock)
     assert other.tape(TAPE).write_protected
@@ -200,7 +203,7 @@ def test_one_that_is_not_on_the_shelf_is_refused(
             with pytest.raises(errors) as caught:
                 ask(other, store, TAPE)
             assert caught.value.hint
-        assert list_other_shelves(other.state, store) == []
+        assert list_shelves(other.state, store) == []
 
     bring(gateway, store, engine, clock)
     refused(GatewayStateError)
@@ -209,7 +212,7 @@ def test_one_that_is_not_on_the_shelf_is_refused(
     gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
     refused(GatewayStateError)
     run_until_idle(engine)
-    assert [one.barcode for one in list_other_shelves(other.state, store)] == [TAPE]
+    assert [one.tape.barcode for one in list_shelves(other.state, store)] == [TAPE]
     gateway.change_status(TAPE, TapeStatus.DELETING)
     run_until_idle(engine)
     refused(TapeNotFoundError)
