@@ -17,12 +17,14 @@ from tapectl.cli.options import (
     Yes,
     examples,
 )
-from tapectl.cli.render import render_rows
+from tapectl.cli.render import Column, render_rows
 from tapectl.cli.session import actor, change_gateway, open_gateway
 from tapectl.cli.tape_rows import ARCHIVE_COLUMNS, render_tape, tape_row
 from tapectl.cli.waiting import Wanted, require_wait, wait_for_tape
 
 app = typer.Typer(no_args_is_help=True, help="The shelf: archived tapes.")
+
+GATEWAY_COLUMN = Column("GatewayId", "Gateway")
 
 
 @app.command(
@@ -30,6 +32,7 @@ app = typer.Typer(no_args_is_help=True, help="The shelf: archived tapes.")
     epilog=examples(
         ("tapectl archive list", "the tapes on the shelf, retrieved ones too"),
         ("tapectl archive list --pool DEEP_ARCHIVE --output json", "of one pool, for a script"),
+        ("tapectl archive list --all-gateways", "what can be retrieved from others, too"),
     ),
 )
 def list_(
@@ -46,16 +49,35 @@ def list_(
             "--pool", metavar="POOL", autocompletion=completing.pools, help="Only of this pool."
         ),
     ] = None,
+    all_gateways: Annotated[
+        bool,
+        typer.Option(
+            "--all-gateways",
+            help="And those on the shelves of the other gateways of the bucket, which can be"
+            " retrieved to this one; asks the store.",
+        ),
+    ] = False,
     output: Output = None,
 ) -> None:
     """List the tapes on the shelf: ARCHIVED, RETRIEVING and RETRIEVED."""
+    from tapectl.gateway.activation import describe_gateway
     from tapectl.gateway.shelf import list_archive
 
-    with open_gateway(context) as (state, _):
-        rows = [tape_row(tape) for tape in list_archive(state, pool_id=pool, barcode=glob)]
+    with open_gateway(context) as (state, settings):
+        gateway = describe_gateway(state)
+        if all_gateways:
+            from tapectl.gateway.shared_shelf import list_shelves
+            from tapectl.gateway.stores import open_store
+
+            store = open_store(gateway, settings)
+            found = list_shelves(state, store, pool_id=pool, barcode=glob)
+            rows = [{**tape_row(one.tape), "GatewayId": one.gateway_id} for one in found]
+        else:
+            own = list_archive(state, pool_id=pool, barcode=glob)
+            rows = [{**tape_row(tape), "GatewayId": gateway.id} for tape in own]
     render_rows(
         rows,
-        ARCHIVE_COLUMNS,
+        (*ARCHIVE_COLUMNS, GATEWAY_COLUMN) if all_gateways else ARCHIVE_COLUMNS,
         output=output,
         empty="no tapes on the shelf; `tapectl tape eject` sends one there",
     )

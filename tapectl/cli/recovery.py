@@ -154,8 +154,9 @@ def restore(
 
     To the latest unless one is named. A tape of this gateway must not be in a drive. It goes back
     as a whole, and stays writable if it was; nothing is destroyed, so that a later recovery point
-    brings back what is undone now. A tape of another gateway, which must be disabled, becomes one
-    of this gateway for good: RECOVERED, write-protected, or on the shelf if it was archived.
+    brings back what is undone now. A tape of another gateway, which must be disabled unless
+    the tape is on its shelf, becomes one of this gateway: RECOVERED, write-protected, or on the
+    shelf if it was archived.
     """
     from tapectl.gateway.activation import describe_gateway
     from tapectl.gateway.points_in_time import zone_of

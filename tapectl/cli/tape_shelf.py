@@ -118,12 +118,24 @@ def retrieve(
     timeout: Timeout = None,
     output: Output = None,
 ) -> None:
-    """Bring a tape back from the shelf: RETRIEVING, RETRIEVED. It comes write-protected."""
-    from tapectl.gateway.shelf import retrieve_tape
+    """Bring a tape back from the shelf: RETRIEVING, RETRIEVED. It comes write-protected.
+
+    Also from the shelf of another gateway of the bucket, which lists it no longer from then on;
+    `tapectl archive list --all-gateways` shows what there is.
+    """
+    from tapectl.gateway.activation import describe_gateway
+    from tapectl.gateway.shared_shelf import retrieve_from_any_shelf
+    from tapectl.gateway.stores import open_store
 
     require_wait(wait, timeout)
-    with change_gateway(context) as (state, _):
-        tape = retrieve_tape(state, barcode, tier, actor=actor())
+    with change_gateway(context) as (state, settings):
+        tape = retrieve_from_any_shelf(
+            state,
+            barcode,
+            tier,
+            open_store=lambda: open_store(describe_gateway(state), settings),
+            actor=actor(),
+        )
     if wait:
         tape = wait_for_tape(context, barcode, Wanted.RETRIEVED, timeout_s=timeout)
     render_tape(tape, output)

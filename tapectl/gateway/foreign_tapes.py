@@ -1,4 +1,7 @@
-"""A tape of a disabled gateway becomes one of ours: taken over in the store, entered here."""
+"""A tape of another gateway becomes one of ours: taken over in the store, entered here.
+
+Of a disabled gateway any tape; of one that lives those on its shelf.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,16 @@ from tapectl.gateway.restoration import (
     NotRestorableError,
     Restoration,
     RestoreRequest,
+    moved_event,
     restored_event,
 )
+from tapectl.gateway.shelf import check_tier
 from tapectl.gateway.takeover import (
     NewOwner,
     TakenTape,
     enter_contents,
     take_over,
-    with_head,
+    tape_of_head,
 )
 from tapectl.gateway.tapes import describe_tape
 from tapectl.gateway.transfer.ownership import FencedError, OwnershipObject
@@ -32,7 +37,7 @@ from tapectl.state import events, pools, tapes
 from tapectl.state.database import State
 from tapectl.state.gateways import GatewayRecord, read_gateway
 from tapectl.state.tape_status import TapeStatus
-from tapectl.state.tapes import Stamp, TapeRecord
+from tapectl.state.tapes import Stamp
 from tapectl.store.interface import ObjectStore
 
 _DEFAULT_POOL = "GLACIER"
@@ -61,23 +66,31 @@ class Found:
 def recover_foreign(
     state: State, store: ObjectStore, request: RestoreRequest, foreign: ForeignTape
 ) -> Restoration:
-    """Take over a tape of a disabled gateway and enter it here."""
-    old = foreign.found.ownership.gateway_id
+    """Take over a tape of a disabled gateway, or from the shelf of another one, and enter it here;
+    with a tier its retrieval begins."""
+    old, on_shelf = foreign.found.ownership.gateway_id, foreign.found.ownership.on_shelf
+    latest = latest_number(store, request.barcode, foreign.point.head.number)
     if old != foreign.gateway.id:
         document = gateway_document.read_gateway(store, old).document
         if document.disabled_ms is None:
-            raise gateway_document.GatewayStateError(
-                f"tape {request.barcode} belongs to gateway {old}, which is not disabled",
-                hint=f"if it is gone for good, run `tapectl gateway disable {old}` first",
-            )
-    latest = latest_number(store, request.barcode, foreign.point.head.number)
+            _require_retrievable(foreign, latest)
     # Where its data is now, whatever it was at that point.
     last = read_point(store, request.barcode, latest) if latest else foreign.point
-    archived_through = last.head.archived_through
-    status = TapeStatus.RECOVERED if archived_through is None else TapeStatus.ARCHIVED
+    archived = on_shelf or last.head.archived_through is not None
+    status = TapeStatus.ARCHIVED if archived else TapeStatus.RECOVERED
+    pool = read_pool(store, last.head.pool)
     with state.read() as db:
         _place(db, request, status)
         require_room(db, 1, foreign.point.head.size_bytes)
+        known_pool = pools.find(db, last.head.pool)
+    if request.tier is not None:
+        if not archived:
+            raise NotRestorableError(
+                f"tape {request.barcode} of gateway {old} is not on the shelf",
+                hint=f"run `tapectl recovery restore {request.barcode}`",
+            )
+        its_pool = pool or known_pool
+        check_tier(request.tier, None if its_pool is None else its_pool.storage_class)
     if request.dry_run:
         return Restoration(foreign.point.head, old, status, None)
     try:
@@ -109,33 +122,44 @@ def _enter(
         if pool is not None:
             enter_pool(db, pool)
         address = _place(db, request, status)
-        tape = TapeRecord(
-            barcode=head.barcode,
-            tape_uuid=head.tape_uuid,
-            size_bytes=head.size_bytes,
-            used_bytes=head.used_bytes,
-            status=status,
-            pool_id=head.pool,
-            worm=head.worm,
-            write_protected=status is TapeStatus.RECOVERED,
+        tape = tape_of_head(
+            head, created_ms=ownership.created_ms, status=status, status_ms=by.at_ms
+        )
+        tape = replace(
+            tape,
             element_address=address,
-            created_at_ms=ownership.created_ms,
-            status_at_ms=by.at_ms,
-            archive_completed_at_ms=head.created_ms if status is TapeStatus.ARCHIVED else None,
-            manifest_number=head.number,
-            archived_through_sequence=head.archived_through,
             store_epoch=ownership.epoch,
             store_etag=taken.owned.etag,
-            generation=head.generation,
-            cleaning=head.cleaning,
+            on_shelf=ownership.on_shelf,
         )
-        tape = with_head(tape, head)
         if pools.find(db, head.pool) is None:
             tape = replace(tape, pool_id=_DEFAULT_POOL)
-        tapes.insert(db, tape, by)
+        tapes.insert_back(db, tape, by)
         enter_contents(db, tape, taken, found.rows)
         old = foreign.found.ownership.gateway_id
-        events.append(db, restored_event(head.barcode, by, foreign.point.head, old))
+        if request.tier is None:
+            events.append(db, restored_event(head.barcode, by, foreign.point.head, old))
+        else:
+            events.append(db, moved_event(head.barcode, by, old))
+            tier = check_tier(request.tier, None)
+            tapes.transition(db, head.barcode, TapeStatus.RETRIEVING, by, retrieval_tier=tier)
+
+
+def _require_retrievable(foreign: ForeignTape, latest: int) -> None:
+    """Raise GatewayStateError unless a tape of a gateway that lives is on its shelf."""
+    barcode, old = foreign.found.ownership.barcode, foreign.found.ownership.gateway_id
+    if not foreign.found.ownership.on_shelf:
+        raise gateway_document.GatewayStateError(
+            f"tape {barcode} belongs to gateway {old}, which is not disabled, and is not on its"
+            " shelf",
+            hint=f"`tapectl tape eject {barcode}` there archives it; if that gateway is gone for"
+            f" good, run `tapectl gateway disable {old}` first",
+        )
+    if foreign.point.head.number != latest:
+        raise NotRestorableError(
+            f"tape {barcode} is on the shelf of gateway {old}, and comes from there as it is",
+            hint=f"run `tapectl tape retrieve {barcode}` first, then restore the recovery point",
+        )
 
 
 def _place(db: sqlite3.Connection, request: RestoreRequest, status: TapeStatus) -> int | None:

@@ -2,7 +2,7 @@
 
 An own tape goes back to how it was by one small change of its volume record, from which the
 transfer engine makes a new recovery point; nothing is destroyed by it, and it can be undone
-likewise. A tape of a disabled gateway gets another owner first.
+likewise. A tape of a disabled gateway, or from the shelf of any, gets another owner first.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def restore(
     actor: str = "cli",
     now_ms: Callable[[], int] = clock_now_ms,
 ) -> Restoration:
-    """Bring a tape back to a recovery point: an own one, or one of a disabled gateway.
+    """Bring a tape back to a recovery point: an own one, or one of a disabled gateway; or take one
+    from the shelf of another gateway.
 
     Waits for the store. Raises BarcodeError, TapeNotFoundError, RecoveryPointNotFoundError,
     TapeStatusError, TapeInDriveError, NotRestorableError, GatewayStateError, TapeLimitError,
@@ -114,7 +115,7 @@ def restore(
                 hint="a tape of this one stays where it is",
             )
         return undo(state, store, known, point, by, dry_run=request.dry_run)
-    if known is not None:
+    if known is not None and known.moved_to is None:
         raise TapeExistsError(
             f"barcode {request.barcode} belonged to a tape deleted here",
             hint="restore it on a gateway that never had it",

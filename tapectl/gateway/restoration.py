@@ -11,8 +11,10 @@ from tapectl.medium.manifest import ManifestHead
 from tapectl.state import events
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp
+from tapectl.store.interface import RetrievalTier
 
 RECOVERY_POINT_RESTORED = "RecoveryPointRestored"
+TAPE_MOVED_FROM_GATEWAY = "TapeMovedFromGateway"
 
 
 class NotRestorableError(TapectlError):
@@ -38,11 +40,13 @@ class Restoration:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreRequest:
     """A tape and a point of it; `to_element` is where a tape of another gateway comes to
-    (`slot:5`), None for the first free import/export slot. `dry_run`: change nothing."""
+    (`slot:5`), None for the first free import/export slot. `tier`: only a tape on the shelf is
+    wanted, and its retrieval begins at once. `dry_run`: change nothing."""
 
     barcode: str
     point: WhichPoint
     to_element: str | None = None
+    tier: RetrievalTier | str | None = None
     dry_run: bool = False
 
 
@@ -54,4 +58,16 @@ def restored_event(barcode: str, by: Stamp, point: ManifestHead, old: str) -> ev
         subject_id=barcode,
         type=RECOVERY_POINT_RESTORED,
         detail={"point": point.number, "point_at_ms": point.created_ms, "from_gateway": old},
+    )
+
+
+def moved_event(barcode: str, by: Stamp, old: str) -> events.NewEvent:
+    """Return the event of a tape that has come from the shelf of another gateway."""
+    return events.NewEvent(
+        at_ms=by.at_ms,
+        actor=by.actor,
+        subject_kind="tape",
+        subject_id=barcode,
+        type=TAPE_MOVED_FROM_GATEWAY,
+        detail={"from_gateway": old},
     )

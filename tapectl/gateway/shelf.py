@@ -5,7 +5,6 @@ These services write down what is to happen; the transfer engine makes it happen
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 
 from tapectl.errors import UsageError
@@ -124,7 +123,7 @@ def retrieve_tape(
     Raises TapeNotFoundError, TapeStatusError, TapeLimitError, UsageError (no such tier).
     """
     check_barcode(barcode)
-    named = _check_tier(tier)
+    named = check_tier(tier, None)
     by = Stamp(actor, now_ms())
     with state.write() as db:
         tape = tapes.get(db, barcode)
@@ -134,7 +133,8 @@ def retrieve_tape(
                 status=tape.status,
                 hint="only an ARCHIVED tape can be retrieved",
             )
-        _require_offered(db, named, tape.pool_id)
+        pool = pools.find(db, tape.pool_id)
+        check_tier(named, None if pool is None else pool.storage_class)
         require_room(db, 1, tape.size_bytes)
         tapes.transition(db, barcode, TapeStatus.RETRIEVING, by, retrieval_tier=named)
     return describe_tape(state, barcode)
@@ -258,17 +258,13 @@ def _require_archived(tape: TapeRecord) -> None:
     )
 
 
-def _check_tier(tier: RetrievalTier | str) -> RetrievalTier:
+def check_tier(tier: RetrievalTier | str, storage_class: str | None) -> RetrievalTier:
+    """Return the tier of a name, for what is archived in a storage class; raise UsageError."""
     checked = next((known for known in RetrievalTier if known.lower() == str(tier).lower()), None)
     if checked is None:
         names = ", ".join(RetrievalTier)
         raise UsageError(f"no such retrieval tier: {tier}", hint=f"there are {names}")
-    return checked
-
-
-def _require_offered(db: sqlite3.Connection, tier: RetrievalTier, pool_id: str) -> None:
-    pool = pools.find(db, pool_id)
-    in_deep_archive = pool is not None and pool.storage_class == StorageClass.DEEP_ARCHIVE
     # S3 RestoreObject: expedited retrievals are not there for S3 Glacier Deep Archive.
-    if tier is RetrievalTier.EXPEDITED and in_deep_archive:
+    if checked is RetrievalTier.EXPEDITED and storage_class == StorageClass.DEEP_ARCHIVE:
         raise UsageError("Deep Archive knows no expedited retrieval", hint="use Standard or Bulk")
+    return checked

@@ -137,6 +137,30 @@ def take_over(
     )
 
 
+def tape_of_head(
+    head: ManifestHead, *, created_ms: int, status: TapeStatus, status_ms: int
+) -> TapeRecord:
+    """Return what a manifest says of a tape, as a row of the state; it is in no element."""
+    tape = TapeRecord(
+        barcode=head.barcode,
+        tape_uuid=head.tape_uuid,
+        size_bytes=head.size_bytes,
+        used_bytes=head.used_bytes,
+        status=status,
+        pool_id=head.pool,
+        worm=head.worm,
+        write_protected=status is TapeStatus.RECOVERED,
+        created_at_ms=created_ms,
+        status_at_ms=status_ms,
+        archive_completed_at_ms=head.created_ms if status is TapeStatus.ARCHIVED else None,
+        manifest_number=head.number,
+        archived_through_sequence=head.archived_through,
+        generation=head.generation,
+        cleaning=head.cleaning,
+    )
+    return with_head(tape, head)
+
+
 def with_head(tape: TapeRecord, head: ManifestHead) -> TapeRecord:
     """Return a tape with what a manifest says of it beside its data.
 

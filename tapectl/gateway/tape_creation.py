@@ -225,6 +225,11 @@ def _is_made(
     tape = tapes.find(db, barcode)
     if tape is None:
         return False
+    if tape.moved_to is not None:
+        raise TapeExistsError(
+            f"barcode {barcode} is that of a tape that belongs to gateway {tape.moved_to} now",
+            hint="choose another barcode",
+        )
     if tape.status is TapeStatus.DELETED:
         raise TapeExistsError(
             f"barcode {barcode} belonged to a deleted tape and is never given again",

@@ -95,6 +95,20 @@ class TapeNotFoundError(TapectlError):
         super().__init__(f"no tape with barcode {barcode}", hint=hint)
 
 
+class TapeMovedError(TapeNotFoundError):
+    """The tape was one of this gateway, and is another one's now."""
+
+    code = "tape_moved"
+
+    def __init__(self, barcode: str, gateway_id: str) -> None:
+        TapectlError.__init__(
+            self,
+            f"tape {barcode} belongs to gateway {gateway_id} now",
+            hint=f"run this there; from the shelf there `tapectl tape retrieve {barcode}` brings it"
+            " back to here",
+        )
+
+
 class TapeStatusError(TapectlError):
     """The tape's status does not allow what was asked."""
 

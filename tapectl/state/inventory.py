@@ -32,7 +32,7 @@ NOT_KEPT = {
 """The other tables, and why."""
 
 # Columns that mean something to this machine only.
-_LEFT_OUT = {"tape": frozenset({"store_etag", "overwritten_seen"})}
+_LEFT_OUT = {"tape": frozenset({"store_etag", "overwritten_seen", "on_shelf"})}
 
 
 def read_tables(db: sqlite3.Connection) -> dict[str, list[Row]]:

@@ -443,6 +443,14 @@ ALTER TABLE tape ADD COLUMN overwritten_seen INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tape ADD COLUMN expiry_pending INTEGER NOT NULL DEFAULT 0
     CHECK (expiry_pending IN (0, 1));
 """,
+    # Tapes on the shelf go to any gateway of the bucket.
+    """
+-- what its ownership object says: 1: it is on the shelf, and any gateway may retrieve it; NULL: not
+-- known, or being changed; the next pass sees to it
+ALTER TABLE tape ADD COLUMN on_shelf INTEGER CHECK (on_shelf IN (0, 1));
+-- the gateway that has it now; the row only says where it went
+ALTER TABLE tape ADD COLUMN moved_to TEXT CHECK (moved_to IS NULL OR status = 'DELETED');
+""",
 )
 
 

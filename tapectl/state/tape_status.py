@@ -40,8 +40,9 @@ TRANSITIONS: Mapping[TapeStatus, frozenset[TapeStatus]] = MappingProxyType({
     _S.IN_TRANSIT_TO_VTS: frozenset({_S.ARCHIVING, _S.AVAILABLE, _S.RETRIEVED, _S.RECOVERED,
                                      _S.IRRECOVERABLE}),
     _S.ARCHIVING:         frozenset({_S.ARCHIVED, _S.IRRECOVERABLE}),
-    _S.ARCHIVED:          frozenset({_S.RETRIEVING, _S.DELETING}),
-    _S.RETRIEVING:        frozenset({_S.RETRIEVED, _S.ARCHIVED, _S.IRRECOVERABLE}),
+    # DELETED at once: another gateway has retrieved it, and nothing of it is deleted in the store.
+    _S.ARCHIVED:          frozenset({_S.RETRIEVING, _S.DELETING, _S.DELETED}),
+    _S.RETRIEVING:        frozenset({_S.RETRIEVED, _S.ARCHIVED, _S.IRRECOVERABLE, _S.DELETED}),
     # A retrieved tape must be ejected before it can be deleted.
     _S.RETRIEVED:         frozenset({_S.IN_TRANSIT_TO_VTS, _S.IRRECOVERABLE}),
     _S.RECOVERED:         frozenset({_S.IN_TRANSIT_TO_VTS, _S.DELETING, _S.IRRECOVERABLE}),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from tapectl.state import events
-from tapectl.state.errors import TapeNotFoundError, TapeStatusError
+from tapectl.state.errors import TapeMovedError, TapeNotFoundError, TapeStatusError
 from tapectl.state.tape_status import IN_LIBRARY, TRANSITIONS, WRITE_PROTECTED, TapeStatus
 
 Value = str | int | float | None
@@ -74,6 +74,8 @@ class TapeRecord:
     oldest_point: int = 0
     overwritten_seen: int = 0
     expiry_pending: bool = False
+    on_shelf: bool | None = None
+    moved_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +168,21 @@ def insert(db: sqlite3.Connection, tape: TapeRecord, by: Stamp) -> None:
     events.append(db, _transition_event(tape.barcode, None, tape.status, by, {}))
 
 
+def insert_back(db: sqlite3.Connection, tape: TapeRecord, by: Stamp) -> None:
+    """Enter a tape of another gateway, with its event; it may have been one of this gateway before.
+
+    Raises sqlite3.IntegrityError as `insert` does.
+    """
+    # What is left of it here beside the row, which keeps its barcode.
+    db.execute(
+        "DELETE FROM volume WHERE barcode IN"
+        " (SELECT barcode FROM tape WHERE barcode = ? AND moved_to IS NOT NULL)",
+        (tape.barcode,),
+    )
+    db.execute("DELETE FROM tape WHERE barcode = ? AND moved_to IS NOT NULL", (tape.barcode,))
+    insert(db, tape, by)
+
+
 def transition(
     db: sqlite3.Connection, barcode: str, to: TapeStatus, by: Stamp, **changes: Value
 ) -> TapeRecord:
@@ -213,8 +230,10 @@ def find(db: sqlite3.Connection, barcode: str) -> TapeRecord | None:
 
 
 def get(db: sqlite3.Connection, barcode: str) -> TapeRecord:
-    """Return a tape that is not deleted; raise TapeNotFoundError."""
+    """Return a tape that is not deleted; raise TapeNotFoundError, TapeMovedError."""
     tape = find(db, barcode)
+    if tape is not None and tape.moved_to is not None:
+        raise TapeMovedError(barcode, tape.moved_to)
     if tape is None or tape.status is TapeStatus.DELETED:
         raise TapeNotFoundError(barcode, near=_nearest(db, barcode))
     return tape
@@ -260,6 +279,31 @@ def with_stale_manifest(db: sqlite3.Connection) -> Sequence[str]:
 def with_expiry_pending(db: sqlite3.Connection) -> Sequence[TapeRecord]:
     """Return the tapes of which objects of expired segments may be in the store."""
     rows = db.execute("SELECT * FROM tape WHERE expiry_pending ORDER BY barcode")
+    return [_record(row) for row in rows]
+
+
+def with_wrong_shelf_mark(db: sqlite3.Connection) -> Sequence[TapeRecord]:
+    """Return the tapes that are archived, or were, whose ownership object may not say in the store
+    what it should of whether they are on the shelf."""
+    rows = db.execute(
+        "SELECT * FROM tape WHERE status IN (?1, ?2, ?3, ?4, ?5)"
+        " AND on_shelf IS NOT (status = ?1 AND NOT archive_pending) ORDER BY status_at_ms, barcode",
+        (
+            TapeStatus.ARCHIVED,
+            TapeStatus.RETRIEVING,
+            TapeStatus.RETRIEVED,
+            TapeStatus.IN_TRANSIT_TO_VTS,
+            TapeStatus.ARCHIVING,
+        ),
+    )
+    return [_record(row) for row in rows]
+
+
+def marked_on_shelf(db: sqlite3.Connection) -> Sequence[TapeRecord]:
+    """Return the tapes that the store says are on the shelf."""
+    rows = db.execute(
+        "SELECT * FROM tape WHERE on_shelf AND status = ? ORDER BY barcode", (TapeStatus.ARCHIVED,)
+    )
     return [_record(row) for row in rows]
 
 
@@ -397,6 +441,8 @@ def _record(row: sqlite3.Row) -> TapeRecord:
     for column in _BOOLEANS:
         values[column] = bool(values[column])
     values["status"] = TapeStatus(values["status"])
+    if values["on_shelf"] is not None:
+        values["on_shelf"] = bool(values["on_shelf"])
     if values["previous_status"] is not None:
         values["previous_status"] = TapeStatus(values["previous_status"])
     return TapeRecord(**values)

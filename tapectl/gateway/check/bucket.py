@@ -15,12 +15,19 @@ from tapectl.gateway.transfer.bucket_layout import (
     sequence_of,
     tape_prefix,
 )
+from tapectl.gateway.transfer.ownership import read_ownership
 from tapectl.gateway.transfer.stored_segment import locate_all
-from tapectl.state import segments
+from tapectl.state import segments, tapes
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
-from tapectl.store.interface import ObjectInfo, ObjectNotFoundError, ObjectStore, StoreError
+from tapectl.store.interface import (
+    ObjectInfo,
+    ObjectNotFoundError,
+    ObjectStore,
+    StoreDataError,
+    StoreError,
+)
 
 # Nothing of these is in the store, or it is on its way out.
 _NOT_THERE = frozenset({TapeStatus.CREATING, TapeStatus.DELETING, TapeStatus.DELETED})
@@ -57,6 +64,8 @@ def list_tape(store: ObjectStore, barcode: str) -> Mapping[str, ObjectInfo]:
 
 
 def _tape(view: CheckView, store: ObjectStore, tape: TapeRecord) -> Iterator[Finding]:
+    if _is_moving(view, store, tape):
+        return  # the next pass of the transfer engine sees to it
     found = list_tape(store, tape.barcode)
     # What has changed while the list was made is judged by what the state says now.
     missing = [record.sequence for record in missing_objects(view, tape, found)]
@@ -80,6 +89,22 @@ def _tape(view: CheckView, store: ObjectStore, tape: TapeRecord) -> Iterator[Fin
     if unknown:
         message = f"{segment_list(unknown)} in the store that the state does not know"
         yield of_tape(Code.STORE_OBJECT_UNKNOWN, tape.barcode, message)
+
+
+def _is_moving(view: CheckView, store: ObjectStore, tape: TapeRecord) -> bool:
+    """Whether another gateway has just retrieved a tape from the shelf of this one, or this one is
+    just saying in the store that it is on the shelf, or is not any more."""
+    with view.state.read() as db:
+        now = tapes.find(db, tape.barcode) or tape
+    if now.status not in (TapeStatus.ARCHIVED, TapeStatus.RETRIEVING):
+        return False
+    try:
+        found = read_ownership(store, tape.barcode)
+    except (ObjectNotFoundError, StoreDataError):
+        return False
+    if found.etag == now.store_etag or found.ownership.tape_uuid != tape.tape_uuid:
+        return False
+    return now.on_shelf is None or found.ownership.gateway_id != view.gateway.id
 
 
 def _unknown(view: CheckView, tape: TapeRecord, found: Mapping[str, ObjectInfo]) -> list[int]:

@@ -71,7 +71,7 @@ class Claims:
         with context.state.write() as db:
             # Deleted in the meantime, it keeps the claim for the deletion to give up.
             epoch = claimed.ownership.epoch
-            tapes.update(db, tape.barcode, store_epoch=epoch, store_etag=claimed.etag)
+            tapes.update(db, tape.barcode, store_epoch=epoch, store_etag=claimed.etag, on_shelf=0)
             if tapes.get(db, tape.barcode).status is TapeStatus.CREATING:
                 tapes.transition(db, tape.barcode, TapeStatus.AVAILABLE, context.stamp())
         return StepReport(done=1)

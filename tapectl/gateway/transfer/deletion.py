@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 
 from tapectl.gateway.transfer.bucket_layout import (
@@ -13,7 +12,12 @@ from tapectl.gateway.transfer.bucket_layout import (
     tombstone_key,
 )
 from tapectl.gateway.transfer.context import StepReport, TransferContext
-from tapectl.gateway.transfer.local_files import LocalDisks, tape_folder
+from tapectl.gateway.transfer.fenced_tapes import (
+    forget_contents,
+    other_owner,
+    remove_files,
+    tell_moved,
+)
 from tapectl.gateway.transfer.ownership import (
     FencedError,
     OwnershipObject,
@@ -21,14 +25,7 @@ from tapectl.gateway.transfer.ownership import (
     replace_owner,
 )
 from tapectl.gateway.transfer.tape_errors import TapeErrors
-from tapectl.state import (
-    archive_objects,
-    gateways,
-    retrievals,
-    segments,
-    tapes,
-    verifications,
-)
+from tapectl.state import gateways, tapes
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import TapeRecord
 from tapectl.store.interface import ObjectNotFoundError
@@ -52,16 +49,15 @@ class Deletion:
         owned = self._own(tape)
         if owned is not None:
             self._delete_objects(tape, owned)
-        for root in LocalDisks.read(context).paths.values():
-            folder = tape_folder(root, tape.barcode)
-            if folder.exists():
-                shutil.rmtree(folder)
+        # Another gateway was faster: what is in the store is its tape.
+        owner = None if owned is not None else other_owner(context, tape)
+        remove_files(context, tape.barcode)
         with context.state.write() as db:
-            segments.delete_of_tape(db, tape.barcode)
-            archive_objects.delete_of_tape(db, tape.barcode)
-            retrievals.delete_of_tape(db, tape.barcode)
-            verifications.delete_of_tape(db, tape.barcode)
-            tapes.transition(db, tape.barcode, TapeStatus.DELETED, context.stamp())
+            forget_contents(db, tape.barcode)
+            changes = {} if owner is None else {"moved_to": owner}
+            tapes.transition(db, tape.barcode, TapeStatus.DELETED, context.stamp(), **changes)
+            if owner is not None:
+                tell_moved(context, db, tape.barcode, owner)
         return StepReport(done=1)
 
     def _own(self, tape: TapeRecord) -> OwnershipObject | None:

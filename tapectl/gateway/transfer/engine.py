@@ -35,6 +35,7 @@ from tapectl.gateway.transfer.leftovers import Leftovers
 from tapectl.gateway.transfer.local_files import sweep
 from tapectl.gateway.transfer.pool_changes import PoolChanges
 from tapectl.gateway.transfer.retrieval import Retrieval
+from tapectl.gateway.transfer.shelf_marks import ShelfMarks
 from tapectl.gateway.transfer.standing import Standing
 from tapectl.gateway.transfer.tape_errors import TapeErrors
 from tapectl.gateway.transfer.unfinished_puts import UnfinishedPuts
@@ -95,6 +96,7 @@ class TransferEngine:
             *leftovers,
             Claims(context, errors),
             self._uploads,
+            ShelfMarks(context, errors),
             VolumeChanges(context, errors),
             Archiving(context, errors),
             PoolChanges(context, errors),

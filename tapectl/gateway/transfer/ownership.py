@@ -31,7 +31,8 @@ class Ownership:
 
     `epoch` grows with each owner; `gateway_epoch` says which machine it is, of those that were
     this gateway one after the other. `deleted_ms`: the owner is deleting the tape, and nobody can
-    own it any more.
+    own it any more. `on_shelf`: it is archived, its owner does nothing with it, and any gateway may
+    become the owner; whoever begins something replaces the object first.
     """
 
     gateway_id: str
@@ -49,6 +50,7 @@ class Ownership:
     encryption: str | None = None
     kms_key: str | None = None
     data_key: str | None = None
+    on_shelf: bool = False
 
     @property
     def options(self) -> PutOptions:

@@ -28,7 +28,9 @@ class PoolChanges:
     def run(self) -> StepReport:
         with self._context.state.read() as db:
             archived = tapes.select(db, TapeFilter(statuses=frozenset({TapeStatus.ARCHIVED})))
-        return self._errors.each([tape for tape in archived if tape.archive_pending], self._change)
+        # While the store says that it is on the shelf, another gateway may have it retrieved.
+        pending = [tape for tape in archived if tape.archive_pending and tape.on_shelf is False]
+        return self._errors.each(pending, self._change)
 
     def _change(self, tape: TapeRecord) -> StepReport:
         context = self._context

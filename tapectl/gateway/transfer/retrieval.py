@@ -54,7 +54,10 @@ class Retrieval:
             del self._poll_at_ms[barcode]
         return combine(
             [
-                self._errors.each(retrieving, self._retrieve),
+                # While the store says that it is on the shelf, another gateway may be faster.
+                self._errors.each(
+                    [tape for tape in retrieving if tape.on_shelf is False], self._retrieve
+                ),
                 self._errors.each(here, self._prolong),
             ]
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from tapectl.gateway.keyring import TapeKeyError
 from tapectl.gateway.transfer.context import StepReport, TransferContext, combine
+from tapectl.gateway.transfer.fenced_tapes import settle_fenced
 from tapectl.gateway.transfer.ownership import FencedError
 from tapectl.medium.errors import MediumFormatError
 from tapectl.scsi.cartridge import CartridgeError
@@ -48,10 +49,7 @@ class TapeErrors:
         if due_ms > self._context.now_ms():
             return StepReport(waiting=1, next_due_ms=due_ms)
         try:
-            report = work(tape)
-        except FencedError as error:
-            self._fence(tape.barcode, str(error))
-            return StepReport(done=1)
+            report = self._unless_fenced(tape, work)
         except TapeKeyError as error:
             return self._wait(tape.barcode, error.message)
         except (*OF_ONE_OBJECT, MediumFormatError, CartridgeError, OSError) as error:
@@ -83,15 +81,13 @@ class TapeErrors:
             if tape.status not in (TapeStatus.IRRECOVERABLE, TapeStatus.DELETED):
                 tapes.update(db, barcode, status_detail=reason)
 
-    def _fence(self, barcode: str, reason: str) -> None:
-        """Another gateway owns the tape: this one can never upload what it has of it."""
-        _log.error("tape %s: %s", barcode, reason)
-        with self._context.state.write() as db:
-            if tapes.get(db, barcode).status not in (TapeStatus.IRRECOVERABLE, TapeStatus.DELETING):
-                tapes.transition(
-                    db,
-                    barcode,
-                    TapeStatus.IRRECOVERABLE,
-                    self._context.stamp(),
-                    status_detail=reason,
-                )
+    def _unless_fenced(
+        self, tape: TapeRecord, work: Callable[[TapeRecord], StepReport]
+    ) -> StepReport:
+        """Run `work` for a tape; where another gateway owns it, enter what it is then."""
+        try:
+            return work(tape)
+        except FencedError as error:
+            if settle_fenced(self._context, tape.barcode, str(error)):
+                return StepReport(done=1)
+            return self._wait(tape.barcode, str(error))

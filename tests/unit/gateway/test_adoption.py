@@ -93,6 +93,7 @@ def test_everything_goes_on_where_it_was(
                 found,
                 store_epoch=tape.store_epoch,
                 store_etag=tape.store_etag,
+                on_shelf=tape.on_shelf,  # looked up by its first pass
                 manifest_number=tape.manifest_number,
                 # It looks for itself what was overwritten.
                 overwritten_seen=tape.overwritten_seen,
