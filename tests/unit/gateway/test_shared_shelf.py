@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tapectl.errors import TapectlError, UsageError
+from tapectl.gateway.check.bucket import store_findings
+from tapectl.gateway.check.view import Serving, look
 from tapectl.gateway.gateway_document import GatewayStateError
 from tapectl.gateway.pool_assignment import assign_pool
 from tapectl.gateway.pools import PoolCreation, create_pool
@@ -30,7 +32,7 @@ from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import StorageClass, StoreError
 from tapectl.store.memory import MemoryStore
 from tests.support.failing_store import FailNth
-from tests.support.transfer_gateway import GATEWAY, TransferGateway, run_until_idle
+from tests.support.transfer_gateway import GATEWAY, SETTINGS, TransferGateway, run_until_idle
 from tests.support.two_gateways import (
     OTHER_ID,
     block,
@@ -309,8 +311,10 @@ def test_a_retrieval_here_finds_that_it_has_gone(
     other_engine: TransferEngine,
     clock: Clock,
 ) -> None:
-    """Before its old gateway has looked."""
+    """Before its old gateway has looked; to `check` that is nothing wrong."""
     retrieve(other, store)
+    view = look(gateway.state, SETTINGS, serving=Serving(), store=store, now_ms=0, deep=False)
+    assert list(store_findings(view, store)) == []
     assert retrieve(gateway, store).status is TapeStatus.RETRIEVING
     run_until_idle(engine)
     assert told(gateway, "TapeMovedToGateway") == [{"to_gateway": OTHER_ID}]
