@@ -218,14 +218,15 @@ def open_segment(
         for fd in fds:
             if index is None:
                 index = _scanned_index(fd, entry)
+        if index is None:
+            raise CartridgeReadError(f"no copy of segment {entry.sequence} can be read")
     except BaseException:
         for fd in fds:
             os.close(fd)
+        # What has been fetched of it may be open too, where the rest is still on its way.
+        if fetched is not None:
+            fetched.close()
         raise
-    if index is None:
-        for fd in fds:
-            os.close(fd)
-        raise CartridgeReadError(f"no copy of segment {entry.sequence} can be read")
     return SegmentReader(entry.sequence, index, fds, fetched, paths)
 
 
