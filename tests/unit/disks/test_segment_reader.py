@@ -52,3 +52,34 @@ def test_a_segment_that_cannot_be_opened_yet_leaves_no_file_open(tmp_path: Path)
         open_segment(chain.entry(0), (), fetched)
     assert fetcher.asked == 2
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+class Moving:
+    """A fetcher that tells the name of a file that has another one by the time it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._paths = [path.with_suffix(".fill"), path]
+        self.missed_bytes = 0
+
+    def ensure(self, _barcode: str, _sequence: int, _offset: int, _size_bytes: int) -> Path:
+        return self._paths.pop(0)
+
+    def discard(self, barcode: str, sequence: int) -> None:
+        raise AssertionError((barcode, sequence))
+
+    def count_missed(self, size_bytes: int) -> None:
+        self.missed_bytes += size_bytes
+
+
+def test_a_block_whose_file_moved_while_it_was_opened_is_no_cache_hit(tmp_path: Path) -> None:
+    """The reader waited for it, and CacheHitPercent must say so."""
+    path = tmp_path / "00000001.seg"
+    path.write_bytes(bytes(1000))
+    fetcher = Moving(path)
+    fetched = FetchedCopy(fetcher, barcode=TAPE, sequence=1, file_bytes=1000)
+    with pytest.raises(CartridgeBusyError):
+        fetched.ensure(0, 100)
+    os.pread(fetched.ensure(0, 100), 100, 0)
+    fetched.count(100)
+    fetched.close()
+    assert fetcher.missed_bytes == 100
