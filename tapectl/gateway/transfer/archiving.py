@@ -70,6 +70,8 @@ class Archiving:
         self._errors = errors
         self._objects_left = 0
         self._poll_at_ms: dict[str, int] = {}
+        # Tapes of which it was looked what had been overwritten: nothing is written on them now.
+        self._looked_at: set[str] = set()
 
     def run(self) -> StepReport:
         context = self._context
@@ -97,7 +99,9 @@ class Archiving:
             waiting = segments.waiting_uploads(db, tape.barcode).segments
         if waiting:
             return StepReport(done=recovered, waiting=1)
-        mark_overwritten(context, tape.barcode)
+        looked_at = not recovered and tape.barcode in self._looked_at
+        if not looked_at and mark_overwritten(context, tape.barcode):
+            self._looked_at.add(tape.barcode)
         with context.state.read() as db:
             pool = pools.find(db, tape.pool_id)
             through = tape.archived_through_sequence
@@ -233,6 +237,7 @@ class Archiving:
         context = self._context
         local = LocalDisks.read(context)
         self._poll_at_ms.pop(tape.barcode, None)
+        self._looked_at.discard(tape.barcode)
         with context.state.write() as db:
             cached = cached_of_tape(db, tape.barcode)
             forget_cached(db, tape.barcode)
