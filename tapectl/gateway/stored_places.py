@@ -14,6 +14,7 @@ from tapectl.gateway.transfer.bucket_layout import (
 from tapectl.gateway.transfer.stored_segment import ObjectPlace
 from tapectl.medium.errors import MediumFormatError
 from tapectl.medium.manifest import ManifestHead, ManifestRow
+from tapectl.medium.sequences import SequenceRanges
 
 
 class StoredPlaces:
@@ -23,7 +24,7 @@ class StoredPlaces:
     def __init__(self, last: ManifestHead) -> None:
         self._last = last
         self._composed_firsts = [one.first_sequence for one in last.archive_objects]
-        self._expired_firsts = [first for first, _ in last.expired]
+        self._expired = SequenceRanges(last.expired)
         self._sequences = array("Q")
         self._object_bytes = array("Q")
         self._epochs = array("Q")
@@ -34,7 +35,7 @@ class StoredPlaces:
     def add(self, row: ManifestRow) -> None:
         """Take the next row of the log."""
         sequence = row.summary.sequence
-        if self._has_expired(sequence):
+        if self._expired.hold(sequence, sequence):
             return
         composed_at = self._composed(sequence)
         if composed_at < 0 or composed_at != self._composed_at:
@@ -68,7 +69,3 @@ class StoredPlaces:
         at = bisect_right(self._composed_firsts, sequence) - 1
         held = at >= 0 and sequence <= self._last.archive_objects[at].last_sequence
         return at if held else -1
-
-    def _has_expired(self, sequence: int) -> bool:
-        at = bisect_right(self._expired_firsts, sequence) - 1
-        return at >= 0 and sequence <= self._last.expired[at][1]

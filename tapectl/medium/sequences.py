@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 
 
 class SequenceSet:
@@ -31,3 +31,18 @@ class SequenceSet:
     def add(self, sequence: int) -> None:
         """Add a number larger than all that are there."""
         self._sorted.append(sequence)
+
+
+class SequenceRanges:
+    """Ranges of sequence numbers, each from its first to its last, ascending and apart."""
+
+    __slots__ = ("_firsts", "_lasts")
+
+    def __init__(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self._firsts = array("Q", (first for first, _ in ranges))
+        self._lasts = array("Q", (last for _, last in ranges))
+
+    def hold(self, first: int, last: int) -> bool:
+        """Whether one of them holds all numbers from `first` to `last`."""
+        at = bisect_right(self._firsts, first) - 1
+        return at >= 0 and last <= self._lasts[at]
