@@ -95,22 +95,13 @@ def apply_step(db: sqlite3.Connection, elements: ElementMap, step: Step, eject: 
             assert tape.previous_status is not None
             tapes.transition(db, tape.barcode, tape.previous_status, eject.by)
         _place(db, tape, elements, step)
-    events.append(
-        db,
-        events.NewEvent(
-            at_ms=eject.by.at_ms,
-            actor=eject.by.actor,
-            subject_kind="tape",
-            subject_id=tape.barcode,
-            type="TapeMoved",
-            detail={
-                "from": elements.name(step.source),
-                "to": elements.name(step.destination),
-                "source": step.source,
-                "destination": step.destination,
-            },
-        ),
-    )
+    detail = {
+        "from": elements.name(step.source),
+        "to": elements.name(step.destination),
+        "source": step.source,
+        "destination": step.destination,
+    }
+    events.append(db, tapes.event_of(tape.barcode, eject.by, "TapeMoved", detail))
 
 
 def begin_eject(

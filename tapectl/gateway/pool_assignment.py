@@ -57,7 +57,7 @@ def assign_pool(
     TapeLockedError, PoolOneWayError.
     """
     check_barcode(barcode)
-    at_ms = now_ms()
+    by = Stamp(actor, now_ms())
     with state.write() as db:
         tape = tapes.get(db, barcode)
         new = find_pool(db, pool)
@@ -68,22 +68,13 @@ def assign_pool(
             pass_lock(
                 db,
                 tape,
-                Stamp(actor, at_ms),
+                by,
                 bypass_governance=bypass_governance,
                 what="assigned to another pool",
             )
-            tapes.update(db, barcode, **_columns(tape, new, at_ms))
-            events.append(
-                db,
-                events.NewEvent(
-                    at_ms=at_ms,
-                    actor=actor,
-                    subject_kind="tape",
-                    subject_id=barcode,
-                    type=TAPE_POOL_ASSIGNED,
-                    detail={"from": old.id, "to": new.id, "bypass_governance": bypass_governance},
-                ),
-            )
+            tapes.update(db, barcode, **_columns(tape, new, by.at_ms))
+            detail = {"from": old.id, "to": new.id, "bypass_governance": bypass_governance}
+            events.append(db, tapes.event_of(barcode, by, TAPE_POOL_ASSIGNED, detail))
     return describe_tape(state, barcode)
 
 

@@ -8,7 +8,7 @@ from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.recovery_points import WhichPoint
 from tapectl.gateway.tape_info import TapeInfo
 from tapectl.medium.manifest import ManifestHead
-from tapectl.state import events
+from tapectl.state import events, tapes
 from tapectl.state.tape_status import TapeStatus
 from tapectl.state.tapes import Stamp
 from tapectl.store.interface import RetrievalTier
@@ -51,23 +51,10 @@ class RestoreRequest:
 
 
 def restored_event(barcode: str, by: Stamp, point: ManifestHead, old: str) -> events.NewEvent:
-    return events.NewEvent(
-        at_ms=by.at_ms,
-        actor=by.actor,
-        subject_kind="tape",
-        subject_id=barcode,
-        type=RECOVERY_POINT_RESTORED,
-        detail={"point": point.number, "point_at_ms": point.created_ms, "from_gateway": old},
-    )
+    detail = {"point": point.number, "point_at_ms": point.created_ms, "from_gateway": old}
+    return tapes.event_of(barcode, by, RECOVERY_POINT_RESTORED, detail)
 
 
 def moved_event(barcode: str, by: Stamp, old: str) -> events.NewEvent:
     """Return the event of a tape that has come from the shelf of another gateway."""
-    return events.NewEvent(
-        at_ms=by.at_ms,
-        actor=by.actor,
-        subject_kind="tape",
-        subject_id=barcode,
-        type=TAPE_MOVED_FROM_GATEWAY,
-        detail={"from_gateway": old},
-    )
+    return tapes.event_of(barcode, by, TAPE_MOVED_FROM_GATEWAY, {"from_gateway": old})

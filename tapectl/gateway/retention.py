@@ -6,7 +6,7 @@ import sqlite3
 from datetime import UTC, datetime
 
 from tapectl.errors import ExitCode, TapectlError
-from tapectl.state import events
+from tapectl.state import events, tapes
 from tapectl.state.pools import PoolRecord
 from tapectl.state.tapes import Stamp, TapeRecord, Value
 from tapectl.store.interface import Retention, RetentionMode
@@ -77,18 +77,9 @@ def pass_lock(
 def record_bypass(db: sqlite3.Connection, tape: TapeRecord, by: Stamp, what: str) -> None:
     """Record who has a tape `what` in spite of its GOVERNANCE lock, which is the last trace of
     it when the tape is gone."""
-    events.append(
-        db,
-        events.NewEvent(
-            at_ms=by.at_ms,
-            actor=by.actor,
-            subject_kind="tape",
-            subject_id=tape.barcode,
-            type=RETENTION_LOCK_BYPASSED,
-            detail={
-                "what": what,
-                "retention_mode": tape.retention_mode,
-                "retained_until_ms": tape.retained_until_ms,
-            },
-        ),
-    )
+    detail = {
+        "what": what,
+        "retention_mode": tape.retention_mode,
+        "retained_until_ms": tape.retained_until_ms,
+    }
+    events.append(db, tapes.event_of(tape.barcode, by, RETENTION_LOCK_BYPASSED, detail))

@@ -417,6 +417,20 @@ def _require_updatable(changes: Mapping[str, Value]) -> None:
         raise ValueError(f"not columns that may be set: {', '.join(sorted(unknown))}")
 
 
+def event_of(
+    barcode: str, by: Stamp, event_type: str, detail: Mapping[str, object]
+) -> events.NewEvent:
+    """Return an event of a tape that is no change of its status."""
+    return events.NewEvent(
+        at_ms=by.at_ms,
+        actor=by.actor,
+        subject_kind="tape",
+        subject_id=barcode,
+        type=event_type,
+        detail=detail,
+    )
+
+
 def _transition_event(
     barcode: str,
     from_status: TapeStatus | None,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ from tapectl.gateway.transfer.overwritten import mark_overwritten
 from tapectl.gateway.transfer.ownership import require_ownership
 from tapectl.gateway.transfer.tape_errors import TapeErrors
 from tapectl.medium.manifest import ArchiveObject
+from tapectl.medium.sequences import SequenceRanges
 from tapectl.state import archive_objects, events, overwritten, segments, tapes
 from tapectl.state.overwritten import OverwrittenSegment
 from tapectl.state.tape_status import TapeStatus
@@ -130,7 +130,8 @@ class Expiry:
                 "object_bytes": sum(one.object_bytes for one in going.segments),
                 "oldest_point": tapes.get(db, tape.barcode).oldest_point,
             }
-            events.append(db, self._event(tape.barcode, detail))
+            told = tapes.event_of(tape.barcode, context.stamp(), OVERWRITTEN_DATA_EXPIRED, detail)
+            events.append(db, told)
         _log.info("tape %s: what was overwritten goes: %s", tape.barcode, detail)
         return StepReport(done=1)
 
@@ -174,36 +175,19 @@ class Expiry:
     def _objects(self, tape: TapeRecord) -> list[str]:
         """Return the keys of a tape's objects that hold expired segments and nothing else, but for
         those of a later owner."""
-        ranges = overwritten.decode_ranges(tape.expired)
-        firsts = [first for first, _ in ranges]
-
-        def expired(first: int, last: int) -> bool:
-            at = bisect_right(firsts, first) - 1
-            return at >= 0 and last <= ranges[at][1]
-
+        expired = SequenceRanges(overwritten.decode_ranges(tape.expired))
         store, barcode = self._context.store, tape.barcode
         keys = [
             info.key
             for info in store.list(segments_prefix(barcode))
-            if expired(sequence_of(info.key), sequence_of(info.key))
+            if expired.hold(sequence_of(info.key), sequence_of(info.key))
         ]
         keys += [
             info.key
             for info in store.list(archive_prefix(barcode))
-            if expired(*archived_sequences_of(info.key))
+            if expired.hold(*archived_sequences_of(info.key))
         ]
         return [key for key in keys if epoch_of(key) <= tape.store_epoch]
-
-    def _event(self, barcode: str, detail: dict[str, int]) -> events.NewEvent:
-        by = self._context.stamp()
-        return events.NewEvent(
-            at_ms=by.at_ms,
-            actor=by.actor,
-            subject_kind="tape",
-            subject_id=barcode,
-            type=OVERWRITTEN_DATA_EXPIRED,
-            detail=detail,
-        )
 
 
 class _Going(NamedTuple):

@@ -112,17 +112,9 @@ def leave(context: TransferContext, tape: TapeRecord, owner: str) -> None:
 
 def tell_moved(context: TransferContext, db: sqlite3.Connection, barcode: str, owner: str) -> None:
     """Record that another gateway has a tape now."""
-    events.append(
-        db,
-        events.NewEvent(
-            at_ms=context.now_ms(),
-            actor=context.stamp().actor,
-            subject_kind="tape",
-            subject_id=barcode,
-            type=TAPE_MOVED_TO_GATEWAY,
-            detail={"to_gateway": owner},
-        ),
-    )
+    detail = {"to_gateway": owner}
+    told = tapes.event_of(barcode, context.stamp(), TAPE_MOVED_TO_GATEWAY, detail)
+    events.append(db, told)
 
 
 def remove_files(context: TransferContext, barcode: str) -> None:

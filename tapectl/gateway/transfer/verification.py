@@ -7,14 +7,12 @@ far a verification is stands in the state, so a new process goes on where the la
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tapectl.gateway.transfer.context import StepReport, StoppedError, TransferContext
 from tapectl.gateway.transfer.segment_verifier import SegmentVerifier, Verdict
 from tapectl.state import events, tapes, verifications
-from tapectl.state.events import NewEvent
 from tapectl.state.segments import SegmentRecord
 from tapectl.state.tape_status import VERIFIABLE
 from tapectl.state.verifications import Findings, VerificationRecord
@@ -148,6 +146,7 @@ class Verification:
             if current is None or current.started_at_ms != job.verification.started_at_ms:
                 return
             verifications.advance(db, segment.barcode, segment.sequence, findings)
+            stamp = self._context.stamp()
             for event_type, copies in (
                 (SEGMENT_HEALED, verdict.healed),
                 (SEGMENT_DAMAGED, verdict.damaged),
@@ -158,7 +157,8 @@ class Verification:
                         "copies": sorted(copies),
                         "lost": verdict.lost,
                     }
-                    events.append(db, self._event(segment.barcode, event_type, detail))
+                    told = tapes.event_of(segment.barcode, stamp, event_type, detail)
+                    events.append(db, told)
 
     def _finish(self, verification: VerificationRecord) -> None:
         with self._context.state.write() as db:
@@ -173,19 +173,9 @@ class Verification:
                 "lost": verification.lost_count,
                 "unread": verification.unread_count,
             }
-            events.append(db, self._event(verification.barcode, TAPE_VERIFIED, detail))
+            stamp = self._context.stamp()
+            events.append(db, tapes.event_of(verification.barcode, stamp, TAPE_VERIFIED, detail))
         _log.info("tape %s is verified: %s", verification.barcode, detail)
-
-    def _event(self, barcode: str, event_type: str, detail: Mapping[str, object]) -> NewEvent:
-        stamp = self._context.stamp()
-        return NewEvent(
-            at_ms=stamp.at_ms,
-            actor=stamp.actor,
-            subject_kind="tape",
-            subject_id=barcode,
-            type=event_type,
-            detail=detail,
-        )
 
     def _later(self, after_ms: int) -> StepReport:
         return StepReport(waiting=1, next_due_ms=self._context.now_ms() + after_ms)
