@@ -254,6 +254,22 @@ def run_until_idle(engine: TransferEngine, passes_max: int = 50) -> PassReport:
     raise AssertionError("the engine never came to rest")
 
 
+def archive(gateway: TransferGateway, engine: TransferEngine, barcode: str) -> None:
+    """Eject a tape and have it archived."""
+    gateway.change_status(barcode, TapeStatus.IN_TRANSIT_TO_VTS)
+    run_until_idle(engine)
+    assert gateway.tape(barcode).status is TapeStatus.ARCHIVED
+
+
+def retrieve(gateway: TransferGateway, engine: TransferEngine, barcode: str) -> None:
+    """Ask for a tape of the shelf, and let the minute pass that a store of tests takes."""
+    gateway.change_status(barcode, TapeStatus.RETRIEVING, retrieval_tier="Bulk")
+    run_until_idle(engine)
+    gateway.ms += 61_000
+    run_until_idle(engine)
+    assert gateway.tape(barcode).status is TapeStatus.RETRIEVED
+
+
 def sealed_segment(
     tape: TapeRecord,
     *,

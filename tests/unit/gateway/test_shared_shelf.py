@@ -32,7 +32,13 @@ from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import StorageClass, StoreError
 from tapectl.store.memory import MemoryStore
 from tests.support.failing_store import FailNth
-from tests.support.transfer_gateway import GATEWAY, SETTINGS, TransferGateway, run_until_idle
+from tests.support.transfer_gateway import (
+    GATEWAY,
+    SETTINGS,
+    TransferGateway,
+    archive,
+    run_until_idle,
+)
 from tests.support.two_gateways import (
     OTHER_ID,
     block,
@@ -98,12 +104,6 @@ def other_engine(other: TransferGateway, store: MemoryStore) -> Iterator[Transfe
     engine.close()
 
 
-def archive(gateway: TransferGateway, engine: TransferEngine, barcode: str = TAPE) -> None:
-    gateway.change_status(barcode, TapeStatus.IN_TRANSIT_TO_VTS)
-    run_until_idle(engine)
-    assert gateway.tape(barcode).status is TapeStatus.ARCHIVED
-
-
 @pytest.fixture
 def shelved(
     gateway: TransferGateway, engine: TransferEngine, other: TransferGateway, store: MemoryStore
@@ -114,7 +114,7 @@ def shelved(
     run_until_idle(engine)
     write(gateway, TAPE, [block(1), block(2)])
     run_until_idle(engine)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
 
 
 def retrieve(
@@ -181,11 +181,11 @@ def test_it_goes_to_another_gateway_and_comes_back(
     with pytest.raises(TapeExistsError, match=OTHER_ID):
         create_tapes(gateway.state, TapeCreation(size_bytes=100 << 30, barcode=TAPE))
 
-    archive(other, other_engine)
+    archive(other, other_engine, TAPE)
     bring(gateway, store, engine, clock)
     assert read(gateway, TAPE, engine) == WRITTEN
     assert told(gateway, "TapeMovedFromGateway") == [{"from_gateway": OTHER_ID}]
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     clock.forward(LOOK_MS)
     run_until_idle(other_engine)
     assert told(other, "TapeMovedToGateway") == [{"to_gateway": GATEWAY.id}]
@@ -258,10 +258,10 @@ def test_a_blank_tape_goes_too(
 ) -> None:
     gateway.create_tape(TAPE)
     run_until_idle(engine)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     bring(other, store, other_engine, clock)
     assert read(other, TAPE, other_engine) == []
-    archive(other, other_engine)
+    archive(other, other_engine, TAPE)
 
 
 def test_its_lock_pool_and_tags_come_with_it(
@@ -284,12 +284,12 @@ def test_its_lock_pool_and_tags_come_with_it(
     add_tags(gateway.state, TAPE, {"owner": "audit"}, open_store=lambda: store)
     write(gateway, TAPE, [block(1), block(2)])
     run_until_idle(engine)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     until_ms = gateway.tape(TAPE).retained_until_ms
     assert until_ms is not None
 
     bring(other, store, other_engine, clock)
-    archive(other, other_engine)
+    archive(other, other_engine, TAPE)
     tape = other.tape(TAPE)
     assert (tape.pool_id, tape.retained_until_ms) == (pool.id, until_ms)
     assert tape.tags == gateway.tape(TAPE).tags

@@ -34,7 +34,7 @@ from tapectl.state.errors import TapeNotFoundError, TapeStatusError
 from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import ObjectInfo, PutOptions, RetrievalTier, StorageClass
 from tapectl.store.memory import MemoryStore
-from tests.support.transfer_gateway import TransferGateway, run_until_idle
+from tests.support.transfer_gateway import TransferGateway, archive, run_until_idle
 from tests.support.two_gateways import block, read, restore_point, write
 
 TAPE = "FIRED1L5"
@@ -131,12 +131,6 @@ def file_of(store: MemoryStore, number: int) -> list[bytes]:
 
 def latest(gateway: TransferGateway) -> int:
     return gateway.tape(TAPE).manifest_number
-
-
-def archive(gateway: TransferGateway, engine: TransferEngine) -> None:
-    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
-    run_until_idle(engine)
-    assert gateway.tape(TAPE).status is TapeStatus.ARCHIVED
 
 
 def retrieve(gateway: TransferGateway, engine: TransferEngine) -> None:
@@ -256,7 +250,7 @@ def test_an_archived_tape_is_read_once_it_is_restored(
     write(gateway, TAPE, [block(20)], 3, engine)
     run_until_idle(engine)
     after = read(gateway, TAPE, engine)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     assert len(list(store.list(archive_prefix(TAPE)))) > 2
     with opened(store) as tape, pytest.raises(TapeStatusError, match=r"8.8 KiB of 8.8 KiB"):
         tape.read()
@@ -351,7 +345,7 @@ def test_what_was_let_go_of_is_not_needed(gateway: TransferGateway, store: Memor
     assert contents(store) == expected
     with pytest.raises(RecoveryPointNotFoundError):
         contents(store, WhichPoint(number=before))
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     retrieve(gateway, engine)
     assert contents(store) == expected
     engine.close()

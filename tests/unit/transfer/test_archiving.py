@@ -34,7 +34,13 @@ from tapectl.store.memory import MemoryStore
 from tests.support.adopted_gateway import adopt_on
 from tests.support.failing_store import FailNth
 from tests.support.fetched import fetched
-from tests.support.transfer_gateway import SETTINGS, TransferGateway, run_until_idle
+from tests.support.transfer_gateway import (
+    SETTINGS,
+    TransferGateway,
+    archive,
+    retrieve,
+    run_until_idle,
+)
 
 TAPE = "SHELF1L5"
 # A segment of `write` has a little more than 3000 bytes in the store.
@@ -72,20 +78,6 @@ def uploaded(gateway: TransferGateway, engine: TransferEngine, count: int) -> li
     return contents
 
 
-def archive(gateway: TransferGateway, engine: TransferEngine) -> None:
-    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
-    run_until_idle(engine)
-    assert gateway.tape(TAPE).status is TapeStatus.ARCHIVED
-
-
-def retrieve(gateway: TransferGateway, engine: TransferEngine) -> None:
-    gateway.change_status(TAPE, TapeStatus.RETRIEVING, retrieval_tier="Bulk")
-    run_until_idle(engine)
-    gateway.ms += 61_000
-    run_until_idle(engine)
-    assert gateway.tape(TAPE).status is TapeStatus.RETRIEVED
-
-
 def read_all(gateway: TransferGateway, engine: TransferEngine) -> list[bytes]:
     """Return every segment file as the store has it."""
     gateway.drop_cache()
@@ -110,7 +102,7 @@ def test_a_tape_is_few_objects_and_reads_back(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
     contents = uploaded(gateway, engine, 5)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     assert list(store.list(segments_prefix(TAPE))) == []
     names = [name.split("-")[:3] for name in archived_keys(store)]
     assert [name[1:] for name in names] == [
@@ -121,7 +113,7 @@ def test_a_tape_is_few_objects_and_reads_back(
     head = latest(gateway, store)
     assert (head.status, head.archived_through) == ("ARCHIVED", 5)
     assert [one.last_sequence for one in head.archive_objects] == [2, 4, 5]
-    retrieve(gateway, engine)
+    retrieve(gateway, engine, TAPE)
     assert read_all(gateway, engine) == contents
 
 
@@ -129,15 +121,15 @@ def test_what_is_written_later_goes_into_further_objects(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
     contents = uploaded(gateway, engine, 2)
-    archive(gateway, engine)
-    retrieve(gateway, engine)
+    archive(gateway, engine, TAPE)
+    retrieve(gateway, engine, TAPE)
     before = archived_keys(store)
     contents += write(gateway, 3)
     run_until_idle(engine)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     assert archived_keys(store)[: len(before)] == before
     assert len(archived_keys(store)) == 3
-    retrieve(gateway, engine)
+    retrieve(gateway, engine, TAPE)
     assert read_all(gateway, engine) == contents
 
 
@@ -173,7 +165,7 @@ def test_what_a_crash_has_left_of_another_plan_goes(
     one_object = gateway.engine(store, archive_object_bytes=1 << 20)
     run_until_idle(one_object)
     assert [name.split("-")[1:3] for name in archived_keys(store)] == [["00000001", "00000004"]]
-    retrieve(gateway, one_object)
+    retrieve(gateway, one_object, TAPE)
     assert read_all(gateway, one_object) == contents
 
 
@@ -219,17 +211,17 @@ def test_a_tape_whose_segments_were_copied_one_by_one_is_read_and_goes_on(
     )
     copies = archived_keys(store)
     assert len(copies) == 3
-    retrieve(gateway, engine)
+    retrieve(gateway, engine, TAPE)
     assert read_all(gateway, engine) == contents
     contents += write(gateway, 3)
     run_until_idle(engine)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     assert archived_keys(store)[:3] == copies
     assert len(archived_keys(store)) == 5
     _, machine = adopt_on(gateway, store, tmp_path / "machine")
     store._now_ms = lambda: machine.ms
     adopted = machine.engine(store)
-    retrieve(machine, adopted)
+    retrieve(machine, adopted, TAPE)
     assert read_all(machine, adopted) == contents
     adopted.close()
 
@@ -242,12 +234,12 @@ def test_each_way_to_look_for_a_segment_finds_the_same_place(
     uploaded(gateway, engine, 3)
     gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
     copied_one_by_one(gateway, store)
-    retrieve(gateway, engine)
+    retrieve(gateway, engine, TAPE)
     for count in (3, 2):
         write(gateway, count)
         run_until_idle(engine)
-        archive(gateway, engine)
-        retrieve(gateway, engine)
+        archive(gateway, engine, TAPE)
+        retrieve(gateway, engine, TAPE)
     write(gateway, 2)
     run_until_idle(engine)
     with gateway.state.read() as db:
@@ -277,7 +269,7 @@ def test_an_empty_machine_takes_over_in_the_middle_of_archiving(
     run_until_idle(adopted)
     assert machine.tape(TAPE).status is TapeStatus.ARCHIVED
     assert len(archived_keys(store)) == 6
-    retrieve(machine, adopted)
+    retrieve(machine, adopted, TAPE)
     assert read_all(machine, adopted) == contents
     adopted.close()
 
@@ -286,7 +278,7 @@ def test_a_check_tells_what_a_lost_object_has_taken_with_it(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
     uploaded(gateway, engine, 5)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     view = look(gateway.state, SETTINGS, serving=Serving(), store=store, now_ms=0, deep=False)
     assert list(store_findings(view, store)) == []
     store.delete(archive_prefix(TAPE) + archived_keys(store)[1])
@@ -302,7 +294,7 @@ def test_a_manifest_of_a_later_format_is_refused_and_not_passed_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     uploaded(gateway, engine, 2)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     monkeypatch.setattr(manifest, "_KNOWN_FORMATS", (1, 2))
     with pytest.raises(StoreRefusedError, match="has format 3"):
         latest(gateway, store)
@@ -408,6 +400,6 @@ def one_a_piece(gateway: TransferGateway, store: MemoryStore, count: int) -> Non
     """Archive a tape, a segment in each object."""
     engine = gateway.engine(store, archive_object_bytes=SEGMENT_BYTES)
     uploaded(gateway, engine, count)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     assert len(archived_keys(store)) == count
     engine.close()

@@ -37,7 +37,7 @@ from tests.support.failing_store import FailNth
 from tests.support.fetched import fetched
 from tests.support.gateway import wait_until
 from tests.support.leftovers import open_files
-from tests.support.transfer_gateway import CACHE, GATEWAY, TransferGateway, run_until_idle
+from tests.support.transfer_gateway import CACHE, GATEWAY, TransferGateway, archive, run_until_idle
 
 TAPE = "TEST01L5"
 MIB = 1 << 20
@@ -78,12 +78,6 @@ def cold_tape(
 
 def fetch(engine: TransferEngine, sequence: int, offset: int, size_bytes: int) -> bytes:
     return fetched(engine, TAPE, sequence, offset, size_bytes)
-
-
-def archive(gateway: TransferGateway, engine: TransferEngine) -> None:
-    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
-    run_until_idle(engine)
-    assert gateway.tape(TAPE).status is TapeStatus.ARCHIVED
 
 
 def retrieve(gateway: TransferGateway, engine: TransferEngine) -> None:
@@ -263,7 +257,7 @@ def test_to_the_shelf_and_back(
     gateway.create_tape(TAPE, pool="DEEP_ARCHIVE")
     contents = [gateway.write_segment(TAPE, blocks()) for _ in range(3)]
     run_until_idle(engine)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     assert gateway.local_files() == []
     assert list(store.list(bucket_layout.segments_prefix(TAPE))) == []
     archived = list(store.list(bucket_layout.archive_prefix(TAPE)))
@@ -296,7 +290,7 @@ def test_an_empty_tape_goes_to_the_shelf_and_back(
 ) -> None:
     gateway.create_tape(TAPE)
     run_until_idle(engine)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     gateway.change_status(TAPE, TapeStatus.RETRIEVING)
     run_until_idle(engine)
     assert gateway.tape(TAPE).status is TapeStatus.RETRIEVED
@@ -324,7 +318,7 @@ def test_what_a_killed_drive_left_open_goes_to_the_shelf_too(
     abandoned = gateway.load(TAPE)
     abandoned.write_blocks(memoryview(b"block" * 1000), 5000)
     assert [Path(name).suffix for name in gateway.local_files()] == [".open", ".open"]
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     assert gateway.local_files() == []
     assert len(list(store.list(bucket_layout.archive_prefix(TAPE)))) == 1
     assert gateway.segments(TAPE)[0].summary.data_bytes == 5000
@@ -352,7 +346,7 @@ def test_a_restored_copy_is_prolonged_while_the_tape_is_here(
     gateway.create_tape(TAPE)
     content = gateway.write_segment(TAPE, blocks())
     run_until_idle(engine)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     retrieve(gateway, engine)
     for _ in range(6):
         gateway.ms = run_until_idle(engine).next_due_ms or 0
@@ -366,7 +360,7 @@ def test_a_cancelled_retrieval_stays_on_the_shelf(
     gateway.create_tape(TAPE)
     gateway.write_segment(TAPE, blocks())
     run_until_idle(engine)
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     gateway.change_status(TAPE, TapeStatus.RETRIEVING)
     engine.run_pass()
     gateway.change_status(TAPE, TapeStatus.ARCHIVED)
@@ -383,7 +377,7 @@ def test_a_deleted_tape_leaves_its_tombstone_only(
     gateway.write_segment(TAPE, blocks())
     run_until_idle(engine)
     if archived:
-        archive(gateway, engine)
+        archive(gateway, engine, TAPE)
     gateway.change_status(TAPE, TapeStatus.DELETING)
     run_until_idle(engine)
     assert gateway.tape(TAPE).status is TapeStatus.DELETED

@@ -24,12 +24,17 @@ from tapectl.gateway.transfer.engine import TransferEngine
 from tapectl.gateway.verification import describe_verification, request_verification
 from tapectl.gateway.warming import warmth
 from tapectl.state import events, tapes
-from tapectl.state.tape_status import TapeStatus
 from tapectl.store.interface import ObjectStore, StoreError
 from tapectl.store.memory import MemoryStore
 from tests.support.adopted_gateway import adopt_on
 from tests.support.failing_store import FailNth
-from tests.support.transfer_gateway import SETTINGS, TransferGateway, run_until_idle
+from tests.support.transfer_gateway import (
+    SETTINGS,
+    TransferGateway,
+    archive,
+    retrieve,
+    run_until_idle,
+)
 from tests.support.two_gateways import block, read, restore_point, write
 
 TAPE = "AGAIN1L5"
@@ -251,36 +256,22 @@ def test_kept_for_no_days_it_goes_at_once(gateway: TransferGateway, store: Memor
     assert contents(gateway, engine) == NEW
 
 
-def archived(gateway: TransferGateway, engine: TransferEngine) -> None:
-    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
-    run_until_idle(engine)
-    assert gateway.tape(TAPE).status is TapeStatus.ARCHIVED
-
-
-def retrieved(gateway: TransferGateway, engine: TransferEngine) -> None:
-    gateway.change_status(TAPE, TapeStatus.RETRIEVING, retrieval_tier="Bulk")
-    run_until_idle(engine)
-    gateway.ms += 61_000
-    run_until_idle(engine)
-    assert gateway.tape(TAPE).status is TapeStatus.RETRIEVED
-
-
-@pytest.mark.parametrize("retrieve", [False, True])
+@pytest.mark.parametrize("retrieved", [False, True])
 def test_archived_it_goes_too(
-    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, retrieve: bool
+    gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, retrieved: bool
 ) -> None:
     """It is in archived objects of its own, so that what counts need not be made anew."""
     written(gateway, engine, *OLD)
     written(gateway, engine, *NEW)
-    archived(gateway, engine)
+    archive(gateway, engine, TAPE)
     kept = [archived_sequences_of(info.key) for info in store.list(archive_prefix(TAPE))]
     assert kept == [(1, 3), (4, 5)]
-    if retrieve:
-        retrieved(gateway, engine)
+    if retrieved:
+        retrieve(gateway, engine, TAPE)
     days_pass(gateway, engine)
     assert in_store(store) == [4, 5]
-    if not retrieve:
-        retrieved(gateway, engine)
+    if not retrieved:
+        retrieve(gateway, engine, TAPE)
     assert contents(gateway, engine) == NEW
 
 
@@ -291,14 +282,14 @@ def test_the_undoing_of_a_retrieved_tape_lets_go_of_its_last_objects(
     written(gateway, engine, *OLD)
     (old, *_) = numbers(store)
     written(gateway, engine, *NEW)
-    archived(gateway, engine)
-    retrieved(gateway, engine)
+    archive(gateway, engine, TAPE)
+    retrieve(gateway, engine, TAPE)
     restore_point(gateway, store, TAPE, old)
     run_until_idle(engine)
     days_pass(gateway, engine)
     assert in_store(store) == [1, 2, 3]
-    archived(gateway, engine)
-    retrieved(gateway, engine)
+    archive(gateway, engine, TAPE)
+    retrieve(gateway, engine, TAPE)
     assert contents(gateway, engine) == OLD
 
 
@@ -308,10 +299,10 @@ def test_what_has_gone_is_not_archived(
     written(gateway, engine, *OLD)
     written(gateway, engine, *NEW, at=2)
     days_pass(gateway, engine)
-    archived(gateway, engine)
+    archive(gateway, engine, TAPE)
     kept = [archived_sequences_of(info.key) for info in store.list(archive_prefix(TAPE))]
     assert kept == [(1, 1), (4, 5)]
-    retrieved(gateway, engine)
+    retrieve(gateway, engine, TAPE)
     assert contents(gateway, engine) == [OLD[0], *NEW]
 
 

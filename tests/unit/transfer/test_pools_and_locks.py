@@ -34,7 +34,7 @@ from tapectl.store.interface import (
 )
 from tapectl.store.memory import MemoryStore
 from tests.support.failing_store import FailNth
-from tests.support.transfer_gateway import TransferGateway, run_until_idle
+from tests.support.transfer_gateway import TransferGateway, archive, run_until_idle
 
 TAPE = "LOCK01L5"
 DAYS = 30
@@ -80,12 +80,6 @@ def engine(gateway: TransferGateway, store: MemoryStore) -> Iterator[TransferEng
     engine.close()
 
 
-def archive(gateway: TransferGateway, engine: TransferEngine) -> None:
-    gateway.change_status(TAPE, TapeStatus.IN_TRANSIT_TO_VTS)
-    run_until_idle(engine)
-    assert gateway.tape(TAPE).status is TapeStatus.ARCHIVED
-
-
 def written(gateway: TransferGateway, engine: TransferEngine, pool: str, **columns: str) -> None:
     gateway.create_tape(TAPE, pool=pool)
     with gateway.state.write() as db:
@@ -110,7 +104,7 @@ def test_what_is_archived_in_a_locking_pool_is_locked(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine, mode: RetentionMode
 ) -> None:
     written(gateway, engine, f"pool-{mode}")
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     tape = gateway.tape(TAPE)
     until_ms = gateway.ms + DAYS * DAY_MS
     assert (tape.retention_start_at_ms, tape.retained_until_ms) == (gateway.ms, until_ms)
@@ -139,7 +133,7 @@ def test_a_retrieval_and_another_eject_leave_the_lock_as_it_was(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
     written(gateway, engine, "pool-COMPLIANCE")
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     until_ms = gateway.tape(TAPE).retained_until_ms
     gateway.ms += DAY_MS
     gateway.change_status(TAPE, TapeStatus.RETRIEVING, retrieval_tier="Bulk")
@@ -147,7 +141,7 @@ def test_a_retrieval_and_another_eject_leave_the_lock_as_it_was(
     gateway.ms += 61_000
     run_until_idle(engine)
     assert gateway.tape(TAPE).status is TapeStatus.RETRIEVED
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     assert gateway.tape(TAPE).retained_until_ms == until_ms
     assert [info.retention.until_ms for info in archived(store) if info.retention] == [until_ms] * 3
 
@@ -156,7 +150,7 @@ def test_a_lock_that_only_the_store_knows_of_keeps_all_data(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
     written(gateway, engine, "pool-COMPLIANCE")
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     before = archived(store)
     # As a state would be that was put back from an old copy.
     with gateway.state.write() as db:
@@ -177,7 +171,7 @@ def test_an_archived_tape_follows_into_deep_archive(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
     written(gateway, engine, "GLACIER")
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     tape = assign_pool(gateway.state, TAPE, "DEEP_ARCHIVE", now_ms=lambda: gateway.ms)
     assert (tape.pool_id, tape.archive_pending) == ("DEEP_ARCHIVE", True)
     report = run_until_idle(engine)
@@ -202,7 +196,7 @@ def test_a_retrieved_tape_may_go_back_and_changes_when_it_is_archived(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
     written(gateway, engine, "DEEP_ARCHIVE")
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     gateway.change_status(TAPE, TapeStatus.RETRIEVING, retrieval_tier="Bulk")
     run_until_idle(engine)
     gateway.ms += 61_000
@@ -211,7 +205,7 @@ def test_a_retrieved_tape_may_go_back_and_changes_when_it_is_archived(
     run_until_idle(engine)
     assert {info.storage_class for info in archived(store)} == {StorageClass.DEEP_ARCHIVE}
     assert gateway.tape(TAPE).retained_until_ms is None
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     assert {info.storage_class for info in archived(store)} == {StorageClass.GLACIER}
     assert all(info.retention is not None for info in archived(store))
 
@@ -220,7 +214,7 @@ def test_a_move_into_a_locking_pool_locks_at_once_and_out_of_one_is_refused(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
     written(gateway, engine, "GLACIER")
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     assign_pool(gateway.state, TAPE, "governance", now_ms=lambda: gateway.ms)
     with pytest.raises(TapeLockedError):
         delete_archive(gateway.state, TAPE, now_ms=lambda: gateway.ms)
@@ -251,7 +245,7 @@ def test_a_tape_assigned_before_it_is_archived_goes_there(
     run_until_idle(engine)
     assert latest(gateway, store).pool == "pool-COMPLIANCE"
     assert latest(gateway, store).retention_mode is None
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     assert all(info.retention is not None for info in archived(store))
 
 
@@ -296,7 +290,7 @@ def test_every_object_of_a_tape_is_encrypted_as_it_says(
     keys = [f"owners/{TAPE}.json", *(info.key for info in store.list(f"tapes/{TAPE}/"))]
     assert len(keys) > 4
     assert {store.head(key).encryption for key in keys} == {wanted}
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     assign_pool(gateway.state, TAPE, "DEEP_ARCHIVE", now_ms=lambda: gateway.ms)
     run_until_idle(engine)
     gateway.ms += 61_000
@@ -332,7 +326,7 @@ def test_a_tag_is_in_the_next_recovery_point_also_of_an_archived_tape(
     gateway: TransferGateway, store: MemoryStore, engine: TransferEngine
 ) -> None:
     written(gateway, engine, "pool-COMPLIANCE")
-    archive(gateway, engine)
+    archive(gateway, engine, TAPE)
     before = gateway.tape(TAPE).manifest_number
     add_tags(gateway.state, TAPE, {"owner": "finance"}, open_store=lambda: store)
     run_until_idle(engine)
