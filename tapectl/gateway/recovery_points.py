@@ -33,7 +33,7 @@ from tapectl.store.interface import (
 # Points that an error names beside the one that is not there.
 _NEAR = 2
 # Recovery points that may be damaged, one after the other, before they say nothing of the others.
-_DAMAGED_MAX = 20
+DAMAGED_MAX = 20
 
 
 class RecoveryPointNotFoundError(TapectlError):
@@ -156,7 +156,7 @@ def restorable_numbers(store: ObjectStore, barcode: str) -> Sequence[int]:
 def last_readable(store: ObjectStore, barcode: str, numbers: Sequence[int]) -> Manifest | None:
     """Return the latest of some recovery points that is not damaged, None if there is none; it says
     where all data is. Raises StoreError."""
-    for number in reversed(numbers[-_DAMAGED_MAX:]):
+    for number in reversed(numbers[-DAMAGED_MAX:]):
         with contextlib.suppress(ObjectNotFoundError, StoreDataError):
             return read_point(store, barcode, number)
     return None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from tapectl.errors import ExitCode, TapectlError
 from tapectl.gateway.recovery_points import (
+    DAMAGED_MAX,
     blank_point,
     last_sequence,
     latest_number,
@@ -40,10 +41,6 @@ _log = logging.getLogger(__name__)
 
 # Manifests that the old owner may put before it notices.
 _TRIES_MAX = 100
-
-
-# Recovery points that may be damaged, one after the other, before a tape counts as blank.
-_DAMAGED_MAX = 20
 
 
 class TakeoverError(TapectlError):
@@ -218,7 +215,7 @@ def _last_readable(store: ObjectStore, ownership: Ownership, number: int) -> Man
     """Return the latest recovery point up to a number that is not damaged; the blank tape if there
     is none, and then IRRECOVERABLE if there was one. One object that the store has lost must cost
     no more than that."""
-    for candidate in range(number, max(0, number - _DAMAGED_MAX), -1):
+    for candidate in range(number, max(0, number - DAMAGED_MAX), -1):
         try:
             return read_point(store, ownership.barcode, candidate)
         except (StoreDataError, ObjectNotFoundError) as error:
